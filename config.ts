@@ -1,0 +1,70 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { envSchema } from 'env-schema'
+import { Environment } from './schemas/environment.ts'
+
+/** What a process is told at its start, checked and in the units that the code works with. */
+export type Config = ReturnType<typeof readConfig>
+
+/** A variable has a value that can't be used. The message names each, says what is wrong and shows an example. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+/**
+ * Reads the configuration from an environment. An empty variable counts as not set.
+ *
+ * @throws {ConfigError}
+ */
+export function readConfig(environment: NodeJS.ProcessEnv) {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const env = check(given)
+  const dataDir = resolve(env.DATA_DIR)
+  return {
+    host: env.HOST,
+    port: env.PORT,
+    accessTokens: env.ACCESS_TOKEN?.split(',') ?? [],
+    dataDir,
+    databaseUrl: env.DATABASE_URL,
+    objectStoreUrl: new URL(env.OBJECT_STORE_URL ?? pathToFileURL(resolve(dataDir, 'objects'))),
+    /** Bytes. */
+    inlineLimit: bytes(env.INLINE_LIMIT),
+    /** Bytes. */
+    maxFileSize: bytes(env.MAX_FILE_SIZE),
+    maxFiles: env.MAX_FILES,
+    /** Without a slash at its end; empty where it is not known. */
+    publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',
+    trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),
+    logLevel: env.LOG_LEVEL,
+  }
+}
+
+function check(data: Record<string, unknown>): Environment {
+  try {
+    return envSchema<Environment>({ schema: Environment, data, env: false })
+  } catch (error) {
+    const names = new Set(
+      (error as { errors?: { instancePath: string }[] }).errors?.map(({ instancePath }) =>
+        instancePath.slice(1),
+      ),
+    ) as Set<keyof Environment>
+    if (names.size === 0) throw error
+    throw new ConfigError([...names].map((name) => refusal(name, data[name])).join('\n'))
+  }
+}
+
+function refusal(name: keyof Environment, value: unknown) {
+  const { description, examples } = Environment.properties[name] as unknown as {
+    description: string
+    examples: unknown[]
+  }
+  const shown = name === 'ACCESS_TOKEN' || name === 'DATABASE_URL' ? '(not shown)' : JSON.stringify(value)
+  return `${name} is ${shown}, but must be ${description}. For example: ${name}=${examples[0]}`
+}
+
+const UNITS: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
+
+function bytes(size: string) {
+  const [, count, unit = 'B'] = /^(\d+) ?(\w+)?$/.exec(size) as unknown as [string, string, string?]
+  return Number(count) * UNITS[unit]!
+}

@@ -1,0 +1,90 @@
+import { type Static, Type } from 'typebox'
+
+const byteSize = '^[1-9][0-9]*( ?(B|KiB|MiB|GiB))?$'
+const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
+
+/**
+ * The environment, as a process is given it: strings, with a default where there is one.
+ * `description` says what a value must be, `examples` shows one: both are put into the message that refuses a wrong one.
+ */
+export const Environment = Type.Object({
+  HOST: Type.String({
+    default: '127.0.0.1',
+    minLength: 1,
+    description: 'the address to listen on',
+    examples: ['0.0.0.0'],
+  }),
+  PORT: Type.Integer({
+    default: 3000,
+    minimum: 0,
+    maximum: 65535,
+    description: 'a port from 0 to 65535; 0 picks a free one',
+    examples: [3000],
+  }),
+  ACCESS_TOKEN: Type.Optional(
+    Type.String({
+      pattern: tokens,
+      description: "the admin's tokens, comma-separated, of visible ASCII characters",
+      examples: ['kJ8pQ2mX7vB4nR6t'],
+    }),
+  ),
+  DATA_DIR: Type.String({
+    default: './data',
+    minLength: 1,
+    description: 'the folder of all that the embedded defaults keep',
+    examples: ['./data'],
+  }),
+  DATABASE_URL: Type.Optional(
+    Type.String({
+      pattern: '^postgres(ql)?://.+',
+      description: 'a PostgreSQL or CockroachDB URL; without it the embedded database is used',
+      examples: ['postgres://hasty:secret@db.example:5432/hasty'],
+    }),
+  ),
+  OBJECT_STORE_URL: Type.Optional(
+    Type.String({
+      pattern: '^file:///.+',
+      description: 'where the bytes of images are kept: a file: URL with an absolute path',
+      examples: ['file:///var/lib/hasty/objects'],
+    }),
+  ),
+  INLINE_LIMIT: Type.String({
+    default: '1MiB',
+    pattern: '^(0|[1-9][0-9]*( ?(B|KiB|MiB|GiB))?)$',
+    description:
+      'a size in B, KiB, MiB or GiB: up to it a file is analysed before the answer; 0 leaves all to the worker',
+    examples: ['1MiB'],
+  }),
+  MAX_FILE_SIZE: Type.String({
+    default: '100MiB',
+    pattern: byteSize,
+    description: 'a size in B, KiB, MiB or GiB: the most that one part may have',
+    examples: ['100MiB'],
+  }),
+  MAX_FILES: Type.Integer({
+    default: 20,
+    minimum: 1,
+    maximum: 1000,
+    description: 'how many parts of a request are taken in, from 1 to 1000',
+    examples: [20],
+  }),
+  PUBLIC_URL: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^?#]+$',
+      description: 'the URL under which clients reach the service',
+      examples: ['https://images.example'],
+    }),
+  ),
+  TRUST_PROXY: Type.String({
+    default: 'false',
+    minLength: 1,
+    description: 'true, false, or the comma-separated addresses of the proxies whose X-Forwarded-* count',
+    examples: ['10.0.0.0/8'],
+  }),
+  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    default: 'info',
+    description: 'one of trace, debug, info, warn, error, fatal, silent',
+    examples: ['info'],
+  }),
+})
+export type Environment = Static<typeof Environment>

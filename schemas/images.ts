@@ -1,0 +1,73 @@
+import { type Static, Type } from 'typebox'
+import { Id } from './ids.ts'
+import { page, pageQuery } from './pages.ts'
+
+export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'rejected', 'removed'], {
+  description:
+    'pending: a worker will analyse it; ready: analysed; failed: it could not be analysed in several attempts, ' +
+    'and is served as it is; rejected: it turned out to be no image; removed: an admin removed it',
+})
+export type ImageStatus = Static<typeof ImageStatus>
+
+/** What an image tells of itself. What is not known is absent. */
+export const Metadata = Type.Object({
+  format: Type.String({ description: 'the name of the format', examples: ['JPEG'] }),
+  mediaType: Type.String({
+    description: 'the media type found in the bytes, whatever the sender declared',
+    examples: ['image/jpeg'],
+  }),
+  width: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
+  height: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
+  orientation: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 8, description: 'how to turn it to show it (Exif tag 0x0112)' }),
+  ),
+  cameraMake: Type.Optional(Type.String({ examples: ['Apple'] })),
+  cameraModel: Type.Optional(Type.String({ examples: ['iPhone 8 Plus'] })),
+  takenAt: Type.Optional(
+    Type.String({
+      description: "the camera's own clock when the picture was taken (Exif DateTimeOriginal)",
+      examples: ['2026-11-01T12:00:00'],
+    }),
+  ),
+  takenOffset: Type.Optional(
+    Type.String({
+      description: "how far the camera's clock was from UTC; absent where the camera does not tell",
+      examples: ['+02:00'],
+    }),
+  ),
+  latitude: Type.Optional(Type.Number({ minimum: -90, maximum: 90, description: 'degrees, north positive' })),
+  longitude: Type.Optional(
+    Type.Number({ minimum: -180, maximum: 180, description: 'degrees, east positive' }),
+  ),
+  altitude: Type.Optional(Type.Number({ description: 'metres above sea level' })),
+})
+export type Metadata = Static<typeof Metadata>
+
+export const Image = Type.Object(
+  {
+    id: Id,
+    status: ImageStatus,
+    hash: Type.String({ description: 'SHA-256 of the bytes, in hex', pattern: '^[0-9a-f]{64}$' }),
+    size: Type.Integer({ minimum: 1, description: 'bytes' }),
+    receivedAt: Type.String({ format: 'date-time' }),
+    removedAt: Type.Optional(Type.String({ format: 'date-time' })),
+    failure: Type.Optional(Type.String({ description: 'why it is failed or rejected' })),
+    ...Metadata.properties,
+  },
+  { $id: 'Image', description: 'an image and what is known of it' },
+)
+export type Image = Static<typeof Image>
+
+export const ImagePage = page(Type.Ref('Image'))
+
+export const ImageFilter = Type.Object({
+  status: Type.Optional(ImageStatus),
+  format: Type.Optional(Type.String({ maxLength: 20, examples: ['JPEG'] })),
+  cameraModel: Type.Optional(Type.String({ maxLength: 200, examples: ['iPhone 8 Plus'] })),
+})
+export type ImageFilter = Static<typeof ImageFilter>
+
+export const ImageQuery = Type.Object(
+  { ...pageQuery, ...ImageFilter.properties },
+  { additionalProperties: false },
+)

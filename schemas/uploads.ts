@@ -1,0 +1,45 @@
+import { type Static, Type } from 'typebox'
+import { Id } from './ids.ts'
+
+/** Why a part is not taken in; each with what it means. */
+export const rejectionReasons = {
+  not_an_image: 'the bytes are no image of a known format',
+  empty: 'the part has no bytes',
+  too_large: 'the part has more bytes than MAX_FILE_SIZE',
+  too_many_files: 'the request has more parts than MAX_FILES',
+  digest_mismatch: 'the bytes are not those of the Content-Digest or Repr-Digest of the part',
+  malformed: 'the headers of the part are not those of multipart/form-data (RFC 7578 §4.2)',
+  incomplete: 'the request ended in the middle of the part',
+  link_used_up: 'the link has taken in as many images or bytes as it may',
+} as const
+
+export const RejectionReason = Type.Enum(Object.keys(rejectionReasons) as (keyof typeof rejectionReasons)[], {
+  description: Object.entries(rejectionReasons)
+    .map(([reason, meaning]) => `\`${reason}\`: ${meaning}`)
+    .join('; '),
+})
+export type RejectionReason = Static<typeof RejectionReason>
+
+const name = Type.String({ description: "the sender's file name, else the name of the form's field" })
+
+export const Processed = Type.Object({
+  name,
+  id: Id,
+  hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
+  size: Type.Integer({ minimum: 1, description: 'bytes' }),
+  duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
+  status: Type.Enum(['pending', 'ready', 'failed'], {
+    description:
+      'ready: its metadata is known; pending: a worker will analyse it; failed: it could not be analysed',
+  }),
+})
+export type Processed = Static<typeof Processed>
+
+export const Rejected = Type.Object({ name, reason: RejectionReason }, { $id: 'Rejected' })
+export type Rejected = Static<typeof Rejected>
+
+export const UploadAnswer = Type.Object(
+  { processed: Type.Array(Processed), rejected: Type.Array(Type.Ref('Rejected')) },
+  { description: 'each list in the order of the parts' },
+)
+export type UploadAnswer = Static<typeof UploadAnswer>

@@ -1,0 +1,42 @@
+import t from 'tap'
+import { ConfigError, readConfig } from '../config.ts'
+
+t.test('an empty environment gives the defaults', async (t) => {
+  const config = readConfig({ ACCESS_TOKEN: '' })
+  t.match(config, { host: '127.0.0.1', port: 3000, accessTokens: [], maxFiles: 20, trustProxy: false })
+  t.equal(config.inlineLimit, 1_048_576)
+  t.equal(config.maxFileSize, 104_857_600)
+})
+
+t.test('sizes have units, tokens are a list', async (t) => {
+  const config = readConfig({ INLINE_LIMIT: '0', MAX_FILE_SIZE: '2 GiB', ACCESS_TOKEN: 'one,two' })
+  t.equal(config.inlineLimit, 0)
+  t.equal(config.maxFileSize, 2 ** 31)
+  t.strictSame(config.accessTokens, ['one', 'two'])
+})
+
+t.test('a wrong value is refused with its name, what is wrong and an example', async (t) => {
+  for (const [name, value] of Object.entries({
+    PORT: '70000',
+    MAX_FILE_SIZE: '10 apples',
+    INLINE_LIMIT: '-1',
+    MAX_FILES: '0',
+    DATABASE_URL: 'mysql://db',
+    OBJECT_STORE_URL: 'ftp://files',
+    LOG_LEVEL: 'loud',
+    PUBLIC_URL: 'images.example',
+  })) {
+    t.throws(
+      () => readConfig({ [name]: value }),
+      {
+        constructor: ConfigError,
+        message: new RegExp(`^${name} is .* but must be .* For example: ${name}=`),
+      },
+      name,
+    )
+  }
+})
+
+t.test('a wrong value that may hold a secret is not shown', async (t) => {
+  t.throws(() => readConfig({ DATABASE_URL: 'mysql://u:hunter2@db' }), { message: /^(?!.*hunter2)/ })
+})
