@@ -7,7 +7,7 @@ create table if not exists links (
   -- What the link has taken in; kept only for a link with a limit, so that the others have no row that every upload waits for.
   used_images bigint not null default 0,
   used_bytes bigint not null default 0,
-  created_at timestamptz not null default now(),
+  created_at timestamptz(3) not null default now(),
   expires_at timestamptz not null,
   revoked_at timestamptz
 );
@@ -31,7 +31,7 @@ create table if not exists images (
   latitude double precision,
   longitude double precision,
   altitude double precision,
-  received_at timestamptz not null default now(),
+  received_at timestamptz(3) not null default now(),
   removed_at timestamptz, -- the object is gone, or about to go: removed or rejected
   -- The queue of record: a pending image may be leased from due_at on.
   due_at timestamptz,
@@ -50,7 +50,7 @@ create table if not exists uploads (
   image_id text not null references images (id),
   name text,
   duplicate boolean not null,
-  received_at timestamptz not null default now()
+  received_at timestamptz(3) not null default now()
 );
 create index if not exists uploads_link_page on uploads (link_id, received_at desc, id desc);
 create index if not exists uploads_image on uploads (image_id);

@@ -1,0 +1,55 @@
+import postgres from 'postgres'
+import type { Config } from '../../config.ts'
+import { type Embedded, openEmbedded } from './embedded.ts'
+import type { Database } from './sql.ts'
+
+const POOL = 16
+// The embedded database runs one transaction at a time; more connections only wait longer.
+const EMBEDDED_POOL = 4
+
+/** How to speak to the database: postgres.js, and how to be done with it. */
+export interface Connection {
+  sql: Database
+  close(): Promise<void>
+}
+
+/**
+ * Connects to the database of `DATABASE_URL`, or else to the embedded one in `DATA_DIR`.
+ *
+ * @param attach whether the embedded database may be one that another process has open
+ */
+export async function connect(
+  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  { attach }: { attach: boolean },
+): Promise<Connection> {
+  const options = {
+    onnotice: () => {},
+    transform: postgres.camel,
+    types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+    connection: { application_name: 'hasty' },
+  }
+  let embedded: Embedded | undefined
+  let sql: Database
+  if (config.databaseUrl) {
+    sql = postgres(config.databaseUrl, { ...options, max: POOL })
+  } else {
+    embedded = await openEmbedded(config.dataDir, { attach })
+    const { path } = embedded
+    // Connections are kept, because PGlite keeps the prepared statements of one that is closed.
+    sql = postgres({
+      ...options,
+      path,
+      user: 'postgres',
+      database: 'postgres',
+      max: EMBEDDED_POOL,
+      max_lifetime: null,
+    })
+  }
+  return {
+    sql,
+    async close() {
+      await sql.end({ timeout: 5 })
+      await embedded?.close()
+    },
+  }
+}

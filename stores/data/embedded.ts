@@ -1,0 +1,101 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Worker } from 'node:worker_threads'
+
+/** The folder of the embedded database is open in another process. */
+export class DataDirInUse extends Error {
+  override name = 'DataDirInUse'
+}
+
+/** Where the embedded database can be reached, and how to be done with it. */
+export interface Embedded {
+  /** The path of a Unix socket that speaks PostgreSQL's protocol. */
+  path: string
+  close(): Promise<void>
+}
+
+// sockaddr_un has room for 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL among them.
+const SOCKET_PATH_BYTES = 103
+
+/**
+ * Opens the embedded database in `dataDir` and serves it on a Unix socket in that folder.
+ *
+ * PGlite does not lock its folder, so this does. With `attach`, a folder that another process has open is no error:
+ * the socket of that process is used.
+ *
+ * @throws {DataDirInUse}
+ */
+export async function openEmbedded(dataDir: string, { attach }: { attach: boolean }): Promise<Embedded> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  const socket = shortPath(dataDir, 'db.sock')
+  const lock = takeLock(dataDir)
+  if (!lock) {
+    if (attach) return { path: socket.path, close: async () => socket.remove() }
+    socket.remove()
+    throw new DataDirInUse(
+      `DATA_DIR ${dataDir} is in use by another Hasty (process ${holderOf(dataDir)}). ` +
+        'Stop that one, or give this one another DATA_DIR.',
+    )
+  }
+
+  rmSync(socket.path, { force: true })
+  const thread = new Worker(new URL('./embedded-thread.ts', import.meta.url), {
+    workerData: { folder: join(dataDir, 'db'), socket: socket.path },
+  })
+  const close = async () => {
+    thread.postMessage('close')
+    await new Promise((resolve) => thread.once('exit', resolve))
+    socket.remove()
+    lock.release()
+  }
+  try {
+    await new Promise((resolve, reject) => {
+      thread.once('message', resolve)
+      thread.once('error', reject)
+      thread.once('exit', (code) => reject(new Error(`the embedded database's thread ended with ${code}`)))
+    })
+  } catch (error) {
+    await thread.terminate()
+    socket.remove()
+    lock.release()
+    throw new Error(`the embedded database in ${join(dataDir, 'db')} can't be opened`, { cause: error })
+  }
+  return { path: socket.path, close }
+}
+
+/**
+ * Locks the folder for this process, or returns undefined where another process has it locked.
+ *
+ * The lock is SQLite's exclusive lock on a file, which the kernel releases when the process ends, however it ends.
+ */
+function takeLock(dataDir: string) {
+  const database = new DatabaseSync(join(dataDir, 'db.lock'), { timeout: 0 })
+  try {
+    database.exec('begin exclusive')
+  } catch (error) {
+    database.close()
+    if ((error as { errcode?: number }).errcode === 5) return undefined // SQLITE_BUSY
+    throw error
+  }
+  writeFileSync(join(dataDir, 'db.pid'), `${process.pid}\n`)
+  return { release: () => database.close() }
+}
+
+function holderOf(dataDir: string) {
+  try {
+    return readFileSync(join(dataDir, 'db.pid'), 'utf8').trim()
+  } catch {
+    return 'unknown'
+  }
+}
+
+/** A path to a file in `dataDir` that fits a socket's address: through a link in the temporary folder where it is too long. */
+function shortPath(dataDir: string, file: string) {
+  const path = join(dataDir, file)
+  if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES) return { path, remove: () => {} }
+  const folder = mkdtempSync(join(tmpdir(), 'hasty-'))
+  symlinkSync(dataDir, join(folder, 'd'))
+  return { path: join(folder, 'd', file), remove: () => rmSync(folder, { recursive: true, force: true }) }
+}

@@ -1,0 +1,220 @@
+import type { ImageFilter, ImageStatus, Metadata } from '../../schemas/images.ts'
+import { type CountKey, type CountLine, count } from './counts.ts'
+import { beyond, type PageRequest, toPage } from './keyset.ts'
+import type { Database } from './sql.ts'
+import { transaction } from './transaction.ts'
+
+/** A row of `images`, without what only the queue needs. */
+export interface ImageRow extends Record<keyof Metadata, unknown> {
+  id: string
+  hash: string
+  size: number
+  status: ImageStatus
+  format: string
+  mediaType: string
+  width: number | null
+  height: number | null
+  orientation: number | null
+  cameraMake: string | null
+  cameraModel: string | null
+  takenAt: string | null
+  takenOffset: string | null
+  latitude: number | null
+  longitude: number | null
+  altitude: number | null
+  receivedAt: Date
+  removedAt: Date | null
+  failure: string | null
+}
+
+/** A pending image that one worker has for a time. */
+export interface Lease {
+  imageId: string
+  /** Names this lease; a verdict by a lease that ran out does not count. */
+  token: string
+  size: number
+  mediaType: string
+  /** How many times the image has been leased, this time included. */
+  attempt: number
+}
+
+/** What became of a pending image. */
+export type Verdict =
+  | { status: 'ready'; metadata: Metadata }
+  | { status: 'rejected' | 'failed'; failure: string }
+
+const columns = [
+  'id',
+  'hash',
+  'size',
+  'status',
+  'format',
+  'media_type',
+  'width',
+  'height',
+  'orientation',
+  'camera_make',
+  'camera_model',
+  'taken_at',
+  'taken_offset',
+  'latitude',
+  'longitude',
+  'altitude',
+  'received_at',
+  'removed_at',
+  'failure',
+]
+
+/** The columns of what is known of an image, for an insert or an update. */
+export const metadataColumns = (metadata: Partial<Metadata>) => ({
+  width: metadata.width ?? null,
+  height: metadata.height ?? null,
+  orientation: metadata.orientation ?? null,
+  cameraMake: metadata.cameraMake ?? null,
+  cameraModel: metadata.cameraModel ?? null,
+  takenAt: metadata.takenAt ?? null,
+  takenOffset: metadata.takenOffset ?? null,
+  latitude: metadata.latitude ?? null,
+  longitude: metadata.longitude ?? null,
+  altitude: metadata.altitude ?? null,
+})
+
+export function createImages(sql: Database) {
+  return {
+    async find(id: string): Promise<ImageRow | undefined> {
+      const [row] = await sql<ImageRow[]>`select ${sql(columns)} from images where id = ${id}`
+      return row
+    },
+
+    /** Newest first. */
+    async page(request: PageRequest & { filter?: ImageFilter }) {
+      const { status, format, cameraModel } = request.filter ?? {}
+      const rows = await sql<ImageRow[]>`
+        select ${sql(columns)} from images
+        where ${beyond(sql, 'received_at', request)}
+          ${status ? sql`and status = ${status}` : sql``}
+          ${format ? sql`and format = ${format}` : sql``}
+          ${cameraModel ? sql`and camera_model = ${cameraModel}` : sql``}
+        order by received_at desc, id desc limit ${request.limit + 1}`
+      return toPage(rows, request, (row) => row.receivedAt)
+    },
+
+    /** Marks the image as removed; false where there is none that is still there. Its object is the caller's to delete. */
+    async remove(id: string): Promise<boolean> {
+      const rows = await sql`
+        update images set status = 'removed', removed_at = now(), lease = null, due_at = null
+        where id = ${id} and removed_at is null returning id`
+      return rows.length > 0
+    },
+
+    /**
+     * Leases up to `limit` pending images that are due, for `milliseconds`. Who holds an image that is not settled,
+     * extended or given back by then may lose it to the next one who asks.
+     *
+     * @param fresh true: only images that were never leased; false: only those that were
+     */
+    async lease(request: {
+      token: string
+      limit: number
+      milliseconds: number
+      fresh: boolean
+    }): Promise<Lease[]> {
+      const rows = await sql<{ id: string; size: number; mediaType: string; attempts: number }[]>`
+        update images set
+          lease = ${request.token}, attempts = attempts + 1,
+          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+        where id in (
+          select id from images
+          where status = 'pending' and due_at <= now() and ${request.fresh ? sql`attempts = 0` : sql`attempts > 0`}
+          order by due_at limit ${request.limit}
+          for update skip locked
+        )
+        returning id, size, media_type, attempts`
+      return rows.map((row) => ({
+        imageId: row.id,
+        token: request.token,
+        size: row.size,
+        mediaType: row.mediaType,
+        attempt: row.attempts,
+      }))
+    },
+
+    /** Gives a leased image back, to be leased again after `milliseconds`; with `uncounted`, as if it had not been leased. */
+    async giveBack(
+      { imageId, token }: Lease,
+      {
+        milliseconds,
+        failure,
+        uncounted = false,
+      }: { milliseconds: number; failure?: string; uncounted?: boolean },
+    ): Promise<void> {
+      await sql`
+        update images set
+          lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
+          attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
+        where id = ${imageId} and lease = ${token} and status = 'pending'`
+    },
+
+    /**
+     * Ends the analysis of a leased image with a verdict and puts its uploads into the counts. False where the lease
+     * is no longer the holder's: then another worker settles it, or it was removed.
+     */
+    async settle({ imageId, token }: Pick<Lease, 'imageId' | 'token'>, verdict: Verdict): Promise<boolean> {
+      const ready = verdict.status === 'ready'
+      return transaction(sql, async (sql) => {
+        const settled = {
+          status: verdict.status,
+          failure: ready ? null : verdict.failure,
+          removedAt: verdict.status === 'rejected' ? new Date() : null,
+          dueAt: null,
+          lease: null,
+          ...(ready && {
+            format: verdict.metadata.format,
+            mediaType: verdict.metadata.mediaType,
+            ...metadataColumns(verdict.metadata),
+          }),
+        }
+        const [image] = await sql<Pick<ImageRow, 'format' | 'cameraModel' | 'size'>[]>`
+          update images set ${sql(settled)}
+          where id = ${imageId} and lease = ${token} and status = 'pending'
+          returning format, camera_model, size`
+        if (!image) return false
+        // A duplicate holds a share lock on the image's row, so from here on none comes in between.
+        const days = await sql<{ day: string; uploads: number }[]>`
+          select (received_at at time zone 'UTC')::date::text as day, count(*) as uploads
+          from uploads where image_id = ${imageId} group by 1`
+        const lines = verdict.status === 'rejected' ? days.map(taken) : analysed(days, image)
+        await count(
+          sql,
+          lines.map((line) => ({ ...line, bytes: line.uploads * image.size })),
+        )
+        return true
+      })
+    },
+
+    /** How many images wait for a worker. */
+    async pending(): Promise<number> {
+      const [row] = await sql<{ pending: number }[]>`
+        select count(*) as pending from images where status = 'pending'`
+      return row!.pending
+    },
+  }
+}
+
+// An upload counts towards its day at once. What turns out to be no image is taken off again.
+const taken = ({ day, uploads }: { day: string; uploads: number }): Omit<CountLine, 'bytes'> => ({
+  kind: 'day',
+  key: day,
+  uploads: -uploads,
+})
+
+// It counts towards a format and a camera when the image has been analysed.
+function analysed(days: { uploads: number }[], image: Pick<ImageRow, 'format' | 'cameraModel'>) {
+  const uploads = days.reduce((sum, day) => sum + day.uploads, 0)
+  return analysedKeys(image).map((key) => ({ ...key, uploads }))
+}
+
+export const analysedKeys = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [
+  { kind: 'format', key: image.format },
+  { kind: 'model', key: image.cameraModel ?? '' },
+]

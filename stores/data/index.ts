@@ -1,0 +1,41 @@
+import type { Config } from '../../config.ts'
+import { connect } from './connect.ts'
+import { createImages } from './images.ts'
+import { createLinks } from './links.ts'
+import { migrate } from './migrate.ts'
+import { createStats } from './stats.ts'
+import { createUploads } from './uploads.ts'
+
+export type DataStore = Awaited<ReturnType<typeof openDataStore>>
+
+/**
+ * Opens the data store: links, images, uploads and their counts, in PostgreSQL's SQL. The schema is brought up to date.
+ *
+ * @param attach whether the embedded database may be one that another process has open
+ */
+export async function openDataStore(
+  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  options: { attach: boolean },
+) {
+  const { sql, close } = await connect(config, options)
+  try {
+    const migrated = await migrate(sql)
+    return {
+      sql,
+      /** The names of the migrations that opening the store applied. */
+      migrated,
+      links: createLinks(sql),
+      images: createImages(sql),
+      uploads: createUploads(sql),
+      stats: createStats(sql),
+      /** Resolves when the database answers. */
+      async ping() {
+        await sql`select 1`
+      },
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
