@@ -110,22 +110,15 @@ export function createImages(sql: Database) {
     /**
      * Leases up to `limit` pending images that are due, for `milliseconds`. Who holds an image that is not settled,
      * extended or given back by then may lose it to the next one who asks.
-     *
-     * @param fresh true: only images that were never leased; false: only those that were
      */
-    async lease(request: {
-      token: string
-      limit: number
-      milliseconds: number
-      fresh: boolean
-    }): Promise<Lease[]> {
+    async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
       const rows = await sql<{ id: string; size: number; mediaType: string; attempts: number }[]>`
         update images set
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds} * interval '1 millisecond'
         where id in (
           select id from images
-          where status = 'pending' and due_at <= now() and ${request.fresh ? sql`attempts = 0` : sql`attempts > 0`}
+          where status = 'pending' and due_at <= now()
           order by due_at limit ${request.limit}
           for update skip locked
         )

@@ -4,7 +4,7 @@ import { access, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises
 import { dirname, join, sep } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { type HasPaths, ObjectNotFound, type ObjectStore, type StoredObject } from './index.ts'
+import { type HasPaths, ObjectNotFound, type ObjectStore, type StoredObject } from './object-store.ts'
 
 const INCOMING = 'incoming/'
 const READ_BYTES = 256 * 1024

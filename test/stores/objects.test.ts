@@ -4,7 +4,8 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
-import { type ObjectStore, openObjectStore } from '../../stores/objects/index.ts'
+import { createFileStore } from '../../stores/objects/file.ts'
+import type { ObjectStore } from '../../stores/objects/object-store.ts'
 
 const keys = async (store: ObjectStore) => (await Array.fromAsync(store.list())).map(({ key }) => key).sort()
 
@@ -65,7 +66,7 @@ async function contract(t: Test, store: ObjectStore) {
 
 t.test('file store', async (t) => {
   const folder = t.testdir()
-  const store = await openObjectStore(pathToFileURL(folder))
+  const store = await createFileStore(pathToFileURL(folder))
   await contract(t, store)
 
   await t.test('what a killed process left is listed and can be deleted', async (t) => {

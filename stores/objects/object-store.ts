@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream'
-import { createFileStore } from './file.ts'
 
 /** There is no object under the key. */
 export class ObjectNotFound extends Error {
@@ -61,13 +60,3 @@ export interface HasPaths {
 }
 
 export const hasPaths = (store: ObjectStore): store is ObjectStore & HasPaths => 'path' in store
-
-/** Opens the object store of a URL, whose scheme chooses the adapter. */
-export async function openObjectStore(url: URL): Promise<ObjectStore> {
-  switch (url.protocol) {
-    case 'file:':
-      return createFileStore(url)
-    default:
-      throw new Error(`OBJECT_STORE_URL: there is no store for ${url.protocol}`)
-  }
-}

@@ -1,0 +1,34 @@
+import type { Config } from '../config.ts'
+import { type DataStore, openDataStore } from './data/index.ts'
+import { createFileStore } from './objects/file.ts'
+import type { ObjectStore } from './objects/object-store.ts'
+import { createDatabaseQueue } from './queue/database.ts'
+import type { Queue } from './queue/queue.ts'
+
+/** Where things live. */
+export interface Stores {
+  data: DataStore
+  objects: ObjectStore
+  queue: Queue
+  close(): Promise<void>
+}
+
+/**
+ * Opens the stores; here alone a URL's scheme chooses the adapter.
+ *
+ * @param attach whether the embedded database may be one that another process has open
+ */
+export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
+  const objects = await openObjectStore(config.objectStoreUrl)
+  const data = await openDataStore(config, options)
+  return { data, objects, queue: createDatabaseQueue(data), close: () => data.close() }
+}
+
+async function openObjectStore(url: URL): Promise<ObjectStore> {
+  switch (url.protocol) {
+    case 'file:':
+      return createFileStore(url)
+    default:
+      throw new Error(`OBJECT_STORE_URL: there is no store for ${url.protocol}`)
+  }
+}
