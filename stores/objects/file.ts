@@ -2,9 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
-import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { type HasPaths, ObjectNotFound, type ObjectStore, type StoredObject } from './object-store.ts'
+import {
+  type HasPaths,
+  ObjectNotFound,
+  type ObjectStore,
+  type StoredObject,
+  StoreFull,
+} from './object-store.ts'
 
 const INCOMING = 'incoming/'
 const READ_BYTES = 256 * 1024
@@ -12,8 +17,8 @@ const READ_BYTES = 256 * 1024
 /**
  * Objects as files: `ab/cd/abcd…`, sharded by the first letters of the key so that no folder grows too large.
  *
- * An object is written to `incoming/`, flushed, and renamed to its place, whose folder is flushed too. So a file in a
- * shard is whole, whatever died when.
+ * An object is staged in `incoming/`; to commit it, it is flushed and renamed to its place, whose folder is flushed too.
+ * So a file in a shard is whole, whatever died when.
  */
 export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths> {
   const root = fileURLToPath(url)
@@ -25,20 +30,38 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
   return {
     path,
 
-    async put(key, source) {
+    async stage(key, source) {
       // Where it fails before the file is open, nobody listens yet; who reads it then still sees the error.
       source.on('error', () => {})
       const temporary = join(incoming, randomUUID())
-      const target = path(key)
-      try {
-        const size = await write(temporary, source)
-        await makeFolder(dirname(target))
-        await rename(temporary, target)
-        await syncFolder(dirname(target))
-        return size
-      } catch (error) {
+      const file = await open(temporary, 'wx', 0o600).catch((error) => {
+        source.destroy()
+        throw asStoreFull(error)
+      })
+      const discard = async () => {
+        await file.close().catch(() => {})
         await rm(temporary, { force: true })
-        throw error
+      }
+      const orDiscard = async (error: unknown) => {
+        await discard()
+        throw asStoreFull(error)
+      }
+      await file.writeFile(source).catch(orDiscard)
+
+      return {
+        discard,
+        async commit() {
+          try {
+            await file.datasync()
+            await file.close()
+            const target = path(key)
+            await makeFolder(dirname(target))
+            await rename(temporary, target)
+            await syncFolder(dirname(target))
+          } catch (error) {
+            await orDiscard(error)
+          }
+        },
       }
     },
 
@@ -72,18 +95,6 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
   }
 }
 
-/** Writes a new file and flushes it; returns its size in bytes. */
-async function write(path: string, source: Readable) {
-  const file = await open(path, 'wx', 0o600)
-  try {
-    await file.writeFile(source)
-    await file.datasync()
-    return (await file.stat()).size
-  } finally {
-    await file.close()
-  }
-}
-
 /** Makes a folder that survives a power cut: each folder that gets a new entry is flushed. */
 async function makeFolder(folder: string) {
   const first = await mkdir(folder, { recursive: true, mode: 0o700 })
@@ -103,3 +114,8 @@ async function syncFolder(folder: string) {
 const asNotFound = (key: string) => (error: NodeJS.ErrnoException) => {
   throw error.code === 'ENOENT' ? new ObjectNotFound(`there is no object ${key}`) : error
 }
+
+const asStoreFull = (error: unknown) =>
+  ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
+    ? new StoreFull('there is no room left in the object store', { cause: error })
+    : error

@@ -5,6 +5,11 @@ export class ObjectNotFound extends Error {
   override name = 'ObjectNotFound'
 }
 
+/** There is no room left to write to. */
+export class StoreFull extends Error {
+  override name = 'StoreFull'
+}
+
 /** A part of an object, in bytes; `end` is the last byte, as in RFC 9110 §14. */
 export interface ByteRange {
   start: number
@@ -17,10 +22,13 @@ export interface ByteRange {
  */
 export interface ObjectStore {
   /**
-   * Stores what `source` yields and resolves with its size in bytes when it is durable: only then does the object
-   * exist. Where `source` fails, or the store does, it rejects with that error and nothing is left behind.
+   * Takes in what `source` yields, and resolves when it has ended. The object is not there before `commit`: only then
+   * is it known whether it is wanted. Where `source` fails, or the store does, it rejects with that error, `source` is
+   * destroyed, and nothing is left behind.
+   *
+   * @throws {StoreFull}
    */
-  put(key: string, source: Readable): Promise<number>
+  stage(key: string, source: Readable): Promise<StagedObject>
 
   /**
    * Opens the object, or a range within it, for reading. Resolves when it is sure that the object is there.
@@ -44,6 +52,20 @@ export interface ObjectStore {
 
   /** Resolves when the store can be written to. */
   ping(): Promise<void>
+}
+
+/** An object that was taken in whole. Whoever staged it calls one of the two, once. */
+export interface StagedObject {
+  /**
+   * Makes it durable and puts it under its key: what this has resolved for survives a power cut. Where it rejects,
+   * nothing is left behind.
+   *
+   * @throws {StoreFull}
+   */
+  commit(): Promise<void>
+
+  /** Throws it away. */
+  discard(): Promise<void>
 }
 
 export interface StoredObject {

@@ -16,7 +16,9 @@ async function contract(t: Test, store: ObjectStore) {
     Readable.from([bytes.subarray(0, 10), bytes.subarray(10, 2_000_000), bytes.subarray(2_000_000)])
 
   await t.test('what was put is got, whole and in ranges', async (t) => {
-    t.equal(await store.put('abcdefgh', chunks()), bytes.length)
+    const staged = await store.stage('abcdefgh', chunks())
+    await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' }, 'not there before the commit')
+    await staged.commit()
     t.equal(await store.size('abcdefgh'), bytes.length)
     t.ok(bytes.equals(await buffer(await store.get('abcdefgh'))))
     for (const [start, end] of [
@@ -39,14 +41,30 @@ async function contract(t: Test, store: ObjectStore) {
 
   await t.test('a stream that fails leaves nothing', async (t) => {
     const source = new Readable({ read() {} })
-    const put = store.put('failing', source)
+    const stage = store.stage('failing', source)
     source.push(randomBytes(500_000))
     setTimeout(() => source.destroy(new Error('cut')), 20)
-    await t.rejects(put, { message: 'cut' })
+    await t.rejects(stage, { message: 'cut' })
     const gone = new Readable({ read() {} })
     gone.destroy(new Error('cut before'))
-    await t.rejects(store.put('failing', gone), { message: 'cut before' })
+    await t.rejects(store.stage('failing', gone), { message: 'cut before' })
     t.strictSame(await keys(store), ['abcdefgh'])
+  })
+
+  await t.test('what is discarded leaves nothing', async (t) => {
+    for (const source of [Readable.from([]), chunks()]) {
+      const staged = await store.stage('discarded', source)
+      await staged.discard()
+    }
+    t.strictSame(await keys(store), ['abcdefgh'])
+  })
+
+  await t.test('an object of no bytes is an object', async (t) => {
+    const staged = await store.stage('emptyone', Readable.from([]))
+    await staged.commit()
+    t.equal(await store.size('emptyone'), 0)
+    t.equal((await buffer(await store.get('emptyone'))).length, 0)
+    await store.delete('emptyone')
   })
 
   await t.test('what is not there is ObjectNotFound, and can be deleted', async (t) => {
@@ -70,7 +88,7 @@ t.test('file store', async (t) => {
   await contract(t, store)
 
   await t.test('what a killed process left is listed and can be deleted', async (t) => {
-    const hanging = store.put('hanging', new Readable({ read() {} }))
+    const hanging = store.stage('hanging', new Readable({ read() {} }))
     hanging.catch(() => {})
     while ((await readdir(`${folder}/incoming`)).length === 0);
     const [left] = await keys(store)
