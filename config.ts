@@ -32,6 +32,7 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     /** Bytes. */
     maxFileSize: bytes(env.MAX_FILE_SIZE),
     maxFiles: env.MAX_FILES,
+    workerProcesses: env.WORKER_PROCESSES,
     /** Without a slash at its end; empty where it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',
     trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),

@@ -34,7 +34,7 @@ create table if not exists images (
   received_at timestamptz(3) not null default now(),
   removed_at timestamptz, -- the object is gone, or about to go: removed or rejected
   -- The queue of record: a pending image may be leased from due_at on.
-  due_at timestamptz,
+  due_at timestamptz default now(),
   lease text,
   attempts smallint not null default 0,
   failure text
@@ -48,7 +48,7 @@ create table if not exists uploads (
   id uuid primary key default gen_random_uuid(),
   link_id text not null references links (id),
   image_id text not null references images (id),
-  name text,
+  name text not null, -- the sender's file name; empty where there was none
   duplicate boolean not null,
   received_at timestamptz(3) not null default now()
 );

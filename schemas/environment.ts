@@ -68,6 +68,14 @@ export const Environment = Type.Object({
     description: 'how many parts of a request are taken in, from 1 to 1000',
     examples: [20],
   }),
+  WORKER_PROCESSES: Type.Integer({
+    default: 1,
+    minimum: 0,
+    maximum: 64,
+    description:
+      'how many workers the server starts beside itself, from 0 to 64; 0 where they run on their own',
+    examples: [1],
+  }),
   PUBLIC_URL: Type.Optional(
     Type.String({
       pattern: '^https?://[^?#]+$',

@@ -71,3 +71,6 @@ export const ImageQuery = Type.Object(
   { ...pageQuery, ...ImageFilter.properties },
   { additionalProperties: false },
 )
+
+/** The content of an answer that is an image, in a response schema. */
+export const ImageBytes = { 'image/*': { schema: Type.Unsafe({ type: 'string', format: 'binary' }) } }

@@ -1,8 +1,13 @@
 import { type Static, type TSchema, Type } from 'typebox'
 
+/** How many items a page has where nothing is said. */
+export const PAGE_LIMIT = 50
+
 /** The query of a list that is read page by page, by keyset: newest first, each page begins after the last item before. */
 export const pageQuery = {
-  limit: Type.Integer({ minimum: 1, maximum: 500, default: 50, description: 'items on a page' }),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 500, default: PAGE_LIMIT, description: 'items on a page' }),
+  ),
   cursor: Type.Optional(
     Type.String({
       maxLength: 200,

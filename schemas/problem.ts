@@ -1,4 +1,5 @@
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
+import type { Rejected } from './uploads.ts'
 
 /** RFC 9457, problem details. */
 export const Problem = Type.Object(
@@ -16,3 +17,21 @@ export const Problem = Type.Object(
   },
   { $id: 'Problem', description: 'an error (RFC 9457)' },
 )
+
+/** Makes the answer of an error. */
+export function problemDetails(error: {
+  name: string
+  status: number
+  title: string
+  message: string
+  rejected?: Rejected[]
+}): Static<typeof Problem> {
+  const { name, status, title, message, rejected } = error
+  return {
+    type: `urn:hasty:problem:${name.replace(/(?<=[a-z])[A-Z]/g, '-$&').toLowerCase()}`,
+    title,
+    status,
+    detail: message,
+    ...(rejected && { rejected }),
+  }
+}

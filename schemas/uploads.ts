@@ -8,8 +8,10 @@ export const rejectionReasons = {
   too_large: 'the part has more bytes than MAX_FILE_SIZE',
   too_many_files: 'the request has more parts than MAX_FILES',
   digest_mismatch: 'the bytes are not those of the Content-Digest or Repr-Digest of the part',
-  malformed: 'the headers of the part are not those of multipart/form-data (RFC 7578 §4.2)',
+  malformed:
+    'the headers of the part are not those of multipart/form-data (RFC 7578 §4.2), or its digest can not be read',
   incomplete: 'the request ended in the middle of the part',
+  insufficient_storage: 'there is no room left to store the part',
   link_used_up: 'the link has taken in as many images or bytes as it may',
 } as const
 
@@ -20,7 +22,9 @@ export const RejectionReason = Type.Enum(Object.keys(rejectionReasons) as (keyof
 })
 export type RejectionReason = Static<typeof RejectionReason>
 
-const name = Type.String({ description: "the sender's file name, else the name of the form's field" })
+const name = Type.String({
+  description: "the sender's file name, else the name of the form's field; empty where the part has neither",
+})
 
 export const Processed = Type.Object({
   name,
@@ -43,3 +47,11 @@ export const UploadAnswer = Type.Object(
   { description: 'each list in the order of the parts' },
 )
 export type UploadAnswer = Static<typeof UploadAnswer>
+
+/** The parts of an upload, as the contract shows them; what they are is found out while they stream by. */
+export const UploadBody = Type.Object({
+  image: Type.Array(Type.Unsafe<string>({ type: 'string', format: 'binary' }), {
+    minItems: 1,
+    description: 'one or more images; the name of the field does not matter',
+  }),
+})

@@ -1,10 +1,11 @@
+import { PAGE_LIMIT } from '../schemas/pages.ts'
 import type { PageOf, PageRequest } from '../stores/data/keyset.ts'
 import { InvalidCursor } from './errors.ts'
 
 /** What a client asks of a list. */
 export interface PageQuery {
-  limit: number
-  cursor?: string
+  limit?: number | undefined
+  cursor?: string | undefined
 }
 
 /**
@@ -12,7 +13,7 @@ export interface PageQuery {
  *
  * @throws {InvalidCursor}
  */
-export function toPageRequest({ limit, cursor }: PageQuery): PageRequest {
+export function toPageRequest({ limit = PAGE_LIMIT, cursor }: PageQuery): PageRequest {
   if (cursor === undefined) return { limit }
   const [, time, id] =
     /^(\d{1,15})\.([0-9A-Za-z-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []

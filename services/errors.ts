@@ -1,4 +1,4 @@
-import type { Rejected } from '../schemas/uploads.ts'
+import type { Rejected, RejectionReason } from '../schemas/uploads.ts'
 
 /**
  * An error that has an answer: its name, status and title are of its kind, `message` is of this very case and says
@@ -9,6 +9,17 @@ export abstract class Problem extends Error {
   abstract readonly title: string
   /** Of an upload: why no part of it was taken in. */
   declare readonly rejected?: Rejected[]
+}
+
+/** A part is not taken in. It is no problem of the request: other parts may be. */
+export class Rejection extends Error {
+  override name = 'Rejection'
+  readonly reason: RejectionReason
+
+  constructor(reason: RejectionReason, options?: ErrorOptions) {
+    super(reason, options)
+    this.reason = reason
+  }
 }
 
 const problem = (name: string, status: number, title: string, message: string) =>
@@ -43,6 +54,30 @@ export const NotFound = problem(
   404,
   'Not found',
   'There is nothing here. /docs lists what there is.',
+)
+export const InvalidRequest = problem(
+  'InvalidRequest',
+  400,
+  'The request is not as it should be',
+  '/docs tells what this call takes.',
+)
+export const UnsupportedMediaType = problem(
+  'UnsupportedMediaType',
+  415,
+  'The media type is not one that this call takes',
+  'Send JSON, with Content-Type: application/json.',
+)
+export const InternalError = problem(
+  'InternalError',
+  500,
+  'Something went wrong in the service',
+  'It was logged. Try again later.',
+)
+export const Unavailable = problem(
+  'Unavailable',
+  503,
+  'The service is not ready',
+  'Try again in a few seconds.',
 )
 
 export const InvalidExpiry = problem(
@@ -105,6 +140,12 @@ export const ImageGone = problem(
   410,
   'The image is gone',
   'It was removed, or it turned out to be no image. It will not come back under this id.',
+)
+export const PreconditionFailed = problem(
+  'PreconditionFailed',
+  412,
+  'The image is not the one of If-Match',
+  'Its ETag tells which one it is.',
 )
 export const RangeNotSatisfiable = problem(
   'RangeNotSatisfiable',

@@ -99,7 +99,7 @@ const showLink = (row: LinkRow & LinkCounts): Link => ({
 
 const showUpload = (row: UploadRow): Upload => ({
   imageId: row.imageId,
-  ...(row.name !== null && { name: row.name }),
+  ...(row.name && { name: row.name }),
   size: row.size,
   duplicate: row.duplicate,
   status: row.status,

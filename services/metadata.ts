@@ -10,7 +10,7 @@ export class NotAnImage extends Error {
   override name = 'NotAnImage'
 }
 
-/** Where an analysis finds the bytes: in memory, or in a file. */
+/** Where the bytes are: in memory, or in a file. */
 export type Source = Buffer | { path: string }
 
 // Photographs carry their tags at the front. Of a smaller file all is read, since some formats have them at the end.
@@ -27,7 +27,7 @@ const turnedBySharp = new Set(['HEIC', 'HEIF', 'AVIF'])
  *
  * @throws {NotAnImage}
  */
-export async function analyse(source: Source, { format, mediaType }: Format): Promise<Metadata> {
+export async function readMetadata(source: Source, { format, mediaType }: Format): Promise<Metadata> {
   const front = Buffer.isBuffer(source) ? source : await readFront(source.path)
   const size = (await sizeBySharp(source, format)) ?? sizeByHeader(front)
   return { format, mediaType, ...size, ...readTags(front) }

@@ -1,7 +1,7 @@
 import type { ImageFilter, ImageStatus, Metadata } from '../../schemas/images.ts'
-import { type CountKey, type CountLine, count } from './counts.ts'
+import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
-import type { Database } from './sql.ts'
+import type { Database, Sql } from './sql.ts'
 import { transaction } from './transaction.ts'
 
 /** A row of `images`, without what only the queue needs. */
@@ -32,7 +32,7 @@ export interface Lease {
   imageId: string
   /** Names this lease; a verdict by a lease that ran out does not count. */
   token: string
-  size: number
+  format: string
   mediaType: string
   /** How many times the image has been leased, this time included. */
   attempt: number
@@ -101,10 +101,15 @@ export function createImages(sql: Database) {
 
     /** Marks the image as removed; false where there is none that is still there. Its object is the caller's to delete. */
     async remove(id: string): Promise<boolean> {
-      const rows = await sql`
-        update images set status = 'removed', removed_at = now(), lease = null, due_at = null
-        where id = ${id} and removed_at is null returning id`
-      return rows.length > 0
+      return transaction(sql, async (sql) => {
+        const [image] = await sql<(Analysed & { was: ImageStatus })[]>`
+          update images set status = 'removed', removed_at = now(), lease = null, due_at = null
+          from (select id, status from images where id = ${id} for update) as before
+          where images.id = before.id and removed_at is null
+          returning before.status as was, images.id, format, camera_model, size`
+        if (image?.was === 'pending') await countAnalysed(sql, image)
+        return image !== undefined
+      })
     },
 
     /**
@@ -112,7 +117,7 @@ export function createImages(sql: Database) {
      * extended or given back by then may lose it to the next one who asks.
      */
     async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
-      const rows = await sql<{ id: string; size: number; mediaType: string; attempts: number }[]>`
+      const rows = await sql<{ id: string; format: string; mediaType: string; attempts: number }[]>`
         update images set
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds} * interval '1 millisecond'
@@ -122,11 +127,11 @@ export function createImages(sql: Database) {
           order by due_at limit ${request.limit}
           for update skip locked
         )
-        returning id, size, media_type, attempts`
+        returning id, format, media_type, attempts`
       return rows.map((row) => ({
         imageId: row.id,
         token: request.token,
-        size: row.size,
+        format: row.format,
         mediaType: row.mediaType,
         attempt: row.attempts,
       }))
@@ -167,20 +172,13 @@ export function createImages(sql: Database) {
             ...metadataColumns(verdict.metadata),
           }),
         }
-        const [image] = await sql<Pick<ImageRow, 'format' | 'cameraModel' | 'size'>[]>`
+        const [image] = await sql<Analysed[]>`
           update images set ${sql(settled)}
           where id = ${imageId} and lease = ${token} and status = 'pending'
-          returning format, camera_model, size`
+          returning id, format, camera_model, size`
         if (!image) return false
-        // A duplicate holds a share lock on the image's row, so from here on none comes in between.
-        const days = await sql<{ day: string; uploads: number }[]>`
-          select (received_at at time zone 'UTC')::date::text as day, count(*) as uploads
-          from uploads where image_id = ${imageId} group by 1`
-        const lines = verdict.status === 'rejected' ? days.map(taken) : analysed(days, image)
-        await count(
-          sql,
-          lines.map((line) => ({ ...line, bytes: line.uploads * image.size })),
-        )
+        if (verdict.status === 'rejected') await uncount(sql, image)
+        else await countAnalysed(sql, image)
         return true
       })
     },
@@ -194,19 +192,39 @@ export function createImages(sql: Database) {
   }
 }
 
-// An upload counts towards its day at once. What turns out to be no image is taken off again.
-const taken = ({ day, uploads }: { day: string; uploads: number }): Omit<CountLine, 'bytes'> => ({
-  kind: 'day',
-  key: day,
-  uploads: -uploads,
-})
+type Analysed = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
 
-// It counts towards a format and a camera when the image has been analysed.
-function analysed(days: { uploads: number }[], image: Pick<ImageRow, 'format' | 'cameraModel'>) {
+// An upload counts towards its day at once, and towards a format and a camera when its image has been analysed. The
+// caller has changed the image's row, and an upload of a known image locks that row: so no upload comes in between.
+
+async function countAnalysed(sql: Sql, image: Analysed) {
+  const days = await uploadDays(sql, image)
   const uploads = days.reduce((sum, day) => sum + day.uploads, 0)
-  return analysedKeys(image).map((key) => ({ ...key, uploads }))
+  await count(
+    sql,
+    analysedKeys(image).map((key) => ({ ...key, uploads, bytes: uploads * image.size })),
+  )
 }
 
+/** Takes what turned out to be no image off its days again. */
+async function uncount(sql: Sql, image: Analysed) {
+  const days = await uploadDays(sql, image)
+  await count(
+    sql,
+    days.map(({ day, uploads }) => ({
+      kind: 'day',
+      key: day,
+      uploads: -uploads,
+      bytes: -uploads * image.size,
+    })),
+  )
+}
+
+const uploadDays = (sql: Sql, { id }: Analysed) => sql<{ day: string; uploads: number }[]>`
+  select (received_at at time zone 'UTC')::date::text as day, count(*) as uploads
+  from uploads where image_id = ${id} group by 1`
+
+/** What an upload of an analysed image counts towards. */
 export const analysedKeys = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [
   { kind: 'format', key: image.format },
   { kind: 'model', key: image.cameraModel ?? '' },

@@ -1,31 +1,39 @@
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
-import { count } from './counts.ts'
+import { type CountKey, count } from './counts.ts'
 import { analysedKeys, type ImageRow, metadataColumns } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
 import { transaction } from './transaction.ts'
 
-/** A part that was received whole: its object is in the object store under `id`. */
+/** A part that was received whole. */
 export interface Received {
-  /** The id that the image gets where its content is new. */
-  id: string
   link: Pick<LinkRow, 'id' | 'maxImages' | 'maxBytes'>
-  name: string | null
+  name: string
+  /** SHA-256 in hex. */
   hash: string
+  /** Bytes. */
   size: number
+}
+
+/** The image that a part becomes where its content is new; its object is in the object store under `id`. */
+export interface NewImage {
+  id: string
   /** What is known of it: all (ready), or only its format and media type (pending). */
   status: 'ready' | 'pending'
   metadata: Metadata
 }
 
 /** What became of it: the image that it is now an upload of, or that the link had no room for it. */
-export type Recorded = { id: string; status: ImageStatus; duplicate: boolean } | 'link_used_up'
+export type Recorded = { id: string; status: ServedStatus; duplicate: boolean } | 'link_used_up'
+
+/** The status of an image that has not been removed. */
+type ServedStatus = Exclude<ImageStatus, 'rejected' | 'removed'>
 
 export interface UploadRow {
   id: string
   imageId: string
-  name: string | null
+  name: string
   size: number
   duplicate: boolean
   status: ImageStatus
@@ -38,32 +46,24 @@ export function createUploads(sql: Database) {
      * Records a part as an upload, in one transaction: of a new image, or of the image with the same hash where there
      * is one. The unique index on the hash decides between two that race.
      */
-    record(received: Received): Promise<Recorded> {
-      const { link, name, hash, size, metadata } = received
+    record(received: Received, image: NewImage): Promise<Recorded> {
       return transaction(sql, async (sql) => {
-        if ((link.maxImages !== null || link.maxBytes !== null) && !(await use(sql, link.id, size))) {
-          return 'link_used_up'
-        }
-        const image = (await insertImage(sql, received)) ?? (await lockImage(sql, hash))
+        if (!(await takeRoom(sql, received))) return 'link_used_up'
+        const inserted = await insertImage(sql, received, image)
+        const known = inserted ?? (await lockImage(sql, received.hash))
         // The known image was removed between the two statements: a transaction that runs again sees it gone.
-        if (!image) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
-        const duplicate = image.id !== received.id
-        const [upload] = await sql<{ day: string }[]>`
-          insert into uploads (link_id, image_id, name, duplicate)
-          values (${link.id}, ${image.id}, ${name}, ${duplicate})
-          returning (received_at at time zone 'UTC')::date::text as day`
-        const known = duplicate
-          ? image
-          : { format: metadata.format, cameraModel: metadata.cameraModel ?? null }
-        await count(
-          sql,
-          [
-            { kind: 'day' as const, key: upload!.day },
-            { kind: 'link' as const, key: link.id },
-            ...(image.status === 'pending' ? [] : analysedKeys(known)),
-          ].map((line) => ({ ...line, uploads: 1, bytes: size })),
-        )
-        return { id: image.id, status: image.status, duplicate }
+        if (!known) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
+        return insertUpload(sql, received, { image: known, duplicate: !inserted })
+      })
+    },
+
+    /** Records a part as an upload of the image with the same hash; undefined where there is none. */
+    recordKnown(received: Received): Promise<Recorded | undefined> {
+      return transaction(sql, async (sql) => {
+        const image = await lockImage(sql, received.hash)
+        if (!image) return undefined
+        if (!(await takeRoom(sql, received))) return 'link_used_up'
+        return insertUpload(sql, received, { image, duplicate: true })
       })
     },
 
@@ -81,20 +81,21 @@ export function createUploads(sql: Database) {
   }
 }
 
-/** Takes room for a part from a link with a limit; false where there is none left. */
-async function use(sql: Sql, linkId: string, size: number) {
+/** Takes room for a part from its link; false where none is left. A link without a limit has room for ever. */
+async function takeRoom(sql: Sql, { link, size }: Received) {
+  if (link.maxImages === null && link.maxBytes === null) return true
   const rows = await sql`
     update links set used_images = used_images + 1, used_bytes = used_bytes + ${size}
-    where id = ${linkId}
+    where id = ${link.id}
       and (max_images is null or used_images < max_images)
       and (max_bytes is null or used_bytes + ${size} <= max_bytes)
     returning id`
   return rows.length > 0
 }
 
-type KnownImage = Pick<ImageRow, 'id' | 'status' | 'format' | 'cameraModel'>
+type KnownImage = Pick<ImageRow, 'id' | 'format' | 'cameraModel'> & { status: ServedStatus }
 
-async function insertImage(sql: Sql, { id, hash, size, status, metadata }: Received) {
+async function insertImage(sql: Sql, { hash, size }: Received, { id, status, metadata }: NewImage) {
   const row = {
     id,
     hash,
@@ -103,7 +104,6 @@ async function insertImage(sql: Sql, { id, hash, size, status, metadata }: Recei
     format: metadata.format,
     mediaType: metadata.mediaType,
     ...metadataColumns(metadata),
-    dueAt: status === 'pending' ? new Date() : null,
   }
   const [image] = await sql<KnownImage[]>`
     insert into images ${sql(row)}
@@ -118,4 +118,26 @@ async function lockImage(sql: Sql, hash: string) {
     select id, status, format, camera_model from images
     where hash = ${hash} and removed_at is null for share`
   return image
+}
+
+/** Adds the upload, and counts it. Towards a format and a camera it counts when these are known. */
+async function insertUpload(
+  sql: Sql,
+  { link, name, size }: Received,
+  { image, duplicate }: { image: KnownImage; duplicate: boolean },
+) {
+  const [upload] = await sql<{ day: string }[]>`
+    insert into uploads (link_id, image_id, name, duplicate)
+    values (${link.id}, ${image.id}, ${name}, ${duplicate})
+    returning (received_at at time zone 'UTC')::date::text as day`
+  const keys: CountKey[] = [
+    { kind: 'day', key: upload!.day },
+    { kind: 'link', key: link.id },
+    ...(image.status === 'pending' ? [] : analysedKeys(image)),
+  ]
+  await count(
+    sql,
+    keys.map((key) => ({ ...key, uploads: 1, bytes: size })),
+  )
+  return { id: image.id, status: image.status, duplicate }
 }

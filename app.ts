@@ -1,0 +1,47 @@
+import Fastify, { LogController } from 'fastify'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import auth from './plugins/auth.ts'
+import cache from './plugins/cache.ts'
+import configuration from './plugins/config.ts'
+import errors, { answerProblem } from './plugins/errors.ts'
+import multipart from './plugins/multipart.ts'
+import observability from './plugins/observability.ts'
+import openapi from './plugins/openapi.ts'
+import services from './plugins/services.ts'
+import stores from './plugins/stores.ts'
+import admin from './routes/admin/index.ts'
+import images from './routes/images.ts'
+import operations from './routes/operations.ts'
+import uploads from './routes/uploads.ts'
+
+const BODY_LIMIT = 64 * 1024
+
+/** Builds the service: its plugins, then its routes. It listens nowhere yet. */
+export function buildApp(config: Config, log: Logger) {
+  const app = Fastify({
+    loggerInstance: log,
+    // plugins/observability.ts writes one line for each request, without what is secret in a URL.
+    logController: new LogController({ disableRequestLogging: true }),
+    trustProxy: config.trustProxy,
+    bodyLimit: BODY_LIMIT, // of JSON; parts have MAX_FILE_SIZE
+    frameworkErrors: answerProblem,
+  })
+
+  app.register(errors)
+  app.register(configuration, { config })
+  app.register(stores)
+  app.register(cache)
+  app.register(services)
+  app.register(observability)
+  app.register(openapi)
+  app.register(auth)
+  app.register(multipart)
+
+  app.register(operations)
+  app.register(uploads)
+  app.register(images)
+  app.register(admin, { prefix: '/admin' })
+
+  return app
+}

@@ -1,0 +1,34 @@
+import fp from 'fastify-plugin'
+import { type Cache, createCache } from '../services/cache.ts'
+import type { ImageRow } from '../stores/data/images.ts'
+import type { LinkRow } from '../stores/data/links.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    cache: Caches
+  }
+}
+
+/** What this process remembers, so that it need not ask the database again. */
+export interface Caches {
+  links: Cache<LinkRow>
+  images: Cache<ImageRow>
+  /** The ids of images by their hash. */
+  knownHashes: Cache<string>
+}
+
+// What another process revokes or removes is seen here within this time. Promised are 5 s.
+const TTL_MS = 4_000
+const HINT_TTL_MS = 60 * 60_000
+
+export default fp(
+  async (app) => {
+    app.decorate('cache', {
+      links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
+      images: createCache<ImageRow>({ capacity: 10_000, ttl: TTL_MS }),
+      // A hint is checked before it is used, so it may be old.
+      knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
+    })
+  },
+  { name: 'cache' },
+)

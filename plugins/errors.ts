@@ -1,0 +1,44 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { problemDetails } from '../schemas/problem.ts'
+import * as errors from '../services/errors.ts'
+import { Problem } from '../services/errors.ts'
+
+/** Turns every error into problem details (RFC 9457); nothing else builds an error answer. */
+export default fp(
+  async (app) => {
+    app.setErrorHandler(answerProblem)
+    app.setNotFoundHandler(() => {
+      throw new errors.NotFound()
+    })
+  },
+  { name: 'errors' },
+)
+
+/** Answers with the problem that an error is, or with a general one that tells nothing of the inside. */
+export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = toProblem(error)
+  if (problem.status >= 500) request.log.error({ err: error }, problem.title)
+  reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
+}
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error
+  const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
+  if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
+  if (statusCode === 413) return new errors.TooLarge({ detail: 'Send a smaller body.' })
+  if (statusCode === 415) return new errors.UnsupportedMediaType()
+  if (statusCode === 503) return new errors.Unavailable()
+  // What Fastify says of a request is safe to show; what else fails is ours, and stays inside.
+  if (statusCode < 500 && code?.startsWith('FST_')) return new errors.InvalidRequest({ detail: message })
+  return new errors.InternalError()
+}
+
+function describe(validation: NonNullable<FastifyError['validation']>, context = 'request') {
+  const faults = validation.map(({ instancePath, message, params }) => {
+    const unknown = params.additionalProperties as string[] | undefined
+    if (unknown) return `${context} has the unknown field ${unknown.join(', ')}`
+    return `${context}${instancePath.replaceAll('/', '.')} ${message}`
+  })
+  return `${[...new Set(faults)].join('; ')}. /docs tells what this call takes.`
+}

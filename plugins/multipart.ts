@@ -1,0 +1,109 @@
+import type { IncomingMessage } from 'node:http'
+import multipart from '@fastify/multipart'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { parseDigests } from '../services/digests.ts'
+import type { Part, PartFile } from '../services/uploads.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Reads multipart/form-data (RFC 7578) part by part. Where the parts are not read to the end, the rest is dropped. */
+    readParts(): AsyncGenerator<Part, void, void>
+  }
+}
+
+// Parts over MAX_FILES are named in the answer, up to so many; a request with more is not read to its end.
+const EXTRA_PARTS = 100
+
+export default fp(
+  async (app) => {
+    const { maxFileSize, maxFiles } = app.config
+    await app.register(multipart, {
+      limits: { fileSize: maxFileSize, parts: maxFiles + EXTRA_PARTS, headerPairs: 50 },
+      throwFileSizeLimit: false,
+    })
+    app.decorateRequest('readParts', function () {
+      return readParts(this, { maxFiles, errors: app.multipartErrors })
+    })
+  },
+  { name: 'multipart', dependencies: ['config'] },
+)
+
+type MultipartErrors = FastifyRequest['server']['multipartErrors']
+
+/** A part whose headers have passed. */
+interface SeenPart {
+  headers: Record<string, string[] | undefined>
+  name: string
+  /** Whether the parser hands it on; it is silent about one that it can't use. */
+  handedOn: boolean
+}
+
+async function* readParts(
+  request: FastifyRequest,
+  { maxFiles, errors }: { maxFiles: number; errors: MultipartErrors },
+): AsyncGenerator<Part, void, void> {
+  const seen: SeenPart[] = []
+  watchHeaders(request.raw, (headers) => seen.push({ headers, name: '', handedOn: false }))
+  const parts = request.parts({
+    // Every part is read as a file: its bytes tell what it is, not its headers.
+    isPartAFile(fieldName, _contentType, fileName) {
+      const part = seen.at(-1)
+      if (part) {
+        part.name = fileName || fieldName || ''
+        part.handedOn = !(String(fieldName) in Object.prototype)
+      }
+      return true
+    },
+  })
+  let files = 0
+  let last: PartFile | undefined
+  try {
+    for await (const part of parts) {
+      const { file, fieldname } = part as { file: PartFile; fieldname: string | undefined }
+      let next = seen.shift()
+      for (; next && !next.handedOn; next = seen.shift()) yield { name: next.name, fault: 'malformed' }
+      const { name, headers } = next!
+      const digests = parseDigests([headers['content-digest'] ?? [], headers['repr-digest'] ?? []].flat())
+      last = file
+      files++
+      if (files <= maxFiles && fieldname !== undefined && digests) {
+        yield { name, file, digests }
+      } else {
+        file.resume()
+        yield { name, fault: files > maxFiles ? 'too_many_files' : 'malformed' }
+      }
+    }
+    for (const { name } of seen) yield { name, fault: 'malformed' }
+  } catch (error) {
+    const fault = faultOf(error, errors)
+    // A part that was cut off has told so itself.
+    if (fault !== 'incomplete' || !last?.errored) yield { name: '', fault }
+  } finally {
+    // Who stops in the middle still lets the client finish sending; else it would not read the answer.
+    request.raw.unpipe()
+    request.raw.resume()
+  }
+}
+
+function faultOf(error: unknown, { PartsLimitError, PrematureCloseError }: MultipartErrors) {
+  if (error instanceof PartsLimitError) return 'too_many_files'
+  const { message } = error as Error
+  if (error instanceof PrematureCloseError || /Unexpected end|terminated early/.test(message))
+    return 'incomplete'
+  return 'malformed'
+}
+
+/**
+ * Listens to the headers of the parts, which the parser keeps to itself. It is reached where the request is piped into
+ * it, and busboy's inner Dicer is what tells of headers. Its own listener comes after this one.
+ */
+function watchHeaders(request: IncomingMessage, onHeaders: (headers: SeenPart['headers']) => void) {
+  const { pipe } = request
+  request.pipe = (busboy, ...options) => {
+    request.pipe = pipe
+    const { _parser: parser } = busboy as { _parser?: { parser: NodeJS.EventEmitter } }
+    parser?.parser.prependListener('part', (part: NodeJS.EventEmitter) => part.on('header', onHeaders))
+    return pipe.call(request, busboy, ...options) as typeof busboy
+  }
+}

@@ -1,0 +1,77 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fastifyMetrics from 'fastify-metrics'
+import fp from 'fastify-plugin'
+
+/** The log of requests, and the metrics. Neither has an id, a token or a name in it. */
+export default fp(
+  async (app) => {
+    app.addHook('onResponse', async (request, reply) => {
+      const { statusCode, elapsedTime } = reply
+      request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
+    })
+    app.addHook('onRequestAbort', async (request) => {
+      request.log.info(describe(request), 'request aborted')
+    })
+
+    await app.register(fastifyMetrics.default, {
+      endpoint: null,
+      clearRegisterOnInit: true, // the registry is one for the whole process
+      routeMetrics: { enabled: { histogram: true, summary: false }, groupStatusCodes: true },
+    })
+    registerMetrics(app)
+  },
+  { name: 'observability', dependencies: ['stores', 'cache', 'services'] },
+)
+
+const describe = ({ method, routeOptions, ip }: FastifyRequest) => ({ method, route: routeOptions.url, ip })
+
+function registerMetrics({
+  metrics: {
+    client: { Counter, Gauge },
+  },
+  cache,
+  stores,
+  services: { uploads, images },
+}: FastifyInstance) {
+  // The services keep plain counts; they are read when the metrics are asked for.
+  const counter = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name: `hasty_${name}_total`,
+      help,
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+  counter('uploads', 'Parts taken in, duplicates included', () => uploads.counts.received)
+  counter('upload_duplicates', 'Parts whose content was known', () => uploads.counts.duplicates)
+  counter('upload_bytes', 'Bytes taken in, duplicates included', () => uploads.counts.bytes)
+  counter('images_served', 'Answers with the bytes of an image', () => images.counts.served)
+  new Counter({
+    name: 'hasty_upload_rejections_total',
+    help: 'Parts not taken in, by reason',
+    labelNames: ['reason'],
+    collect() {
+      this.reset()
+      for (const [reason, count] of uploads.counts.rejected) this.inc({ reason }, count)
+    },
+  })
+  for (const outcome of ['hits', 'misses'] as const) {
+    new Counter({
+      name: `hasty_cache_${outcome}_total`,
+      help: `Look-ups in a cache: ${outcome}`,
+      labelNames: ['cache'],
+      collect() {
+        this.reset()
+        for (const [name, { count }] of Object.entries(cache)) this.inc({ cache: name }, count[outcome])
+      },
+    })
+  }
+  new Gauge({
+    name: 'hasty_queue_depth',
+    help: 'Images that wait for a worker',
+    async collect() {
+      this.set(await stores.queue.depth().catch(() => Number.NaN))
+    },
+  })
+}

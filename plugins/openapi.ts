@@ -1,0 +1,53 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import fp from 'fastify-plugin'
+import pkg from '../package.json' with { type: 'json' }
+import { Image } from '../schemas/images.ts'
+import { Link } from '../schemas/links.ts'
+import { Problem } from '../schemas/problem.ts'
+import { Rejected } from '../schemas/uploads.ts'
+
+/** The schemas at work: they validate what comes in, and make up the contract at /openapi.json and /docs. */
+export default fp(
+  async (app) => {
+    app.setValidatorCompiler((route) =>
+      // Parts are checked while they stream by.
+      route.contentType === 'multipart/form-data' ? () => true : TypeBoxValidatorCompiler(route),
+    )
+    for (const schema of [Rejected, Problem, Image, Link]) app.addSchema(schema)
+
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title: 'Hasty',
+          version: pkg.version,
+          license: { name: 'MIT', identifier: 'MIT' },
+          description:
+            'Takes in images from people who have no account. An admin makes an ephemeral link; whoever has it ' +
+            'posts images; they are known by their SHA-256 and served by their id. Every error is RFC 9457.',
+        },
+        servers: [{ url: app.config.publicUrl || '/' }],
+        tags: [
+          { name: 'uploads', description: 'for whoever has a link' },
+          { name: 'images', description: 'for whoever has the id of an image' },
+          { name: 'admin', description: 'for whoever has the access token' },
+          { name: 'operations', description: 'for orchestrators and monitoring' },
+        ],
+        components: {
+          securitySchemes: {
+            accessToken: { type: 'apiKey', in: 'header', name: 'X-Access-Token' },
+            bearer: { type: 'http', scheme: 'bearer' },
+          },
+        },
+      },
+      refResolver: {
+        buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`),
+      },
+    })
+    await app.register(swaggerUi, { routePrefix: '/docs', logLevel: 'warn' })
+    app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  },
+  { name: 'openapi', dependencies: ['config'] },
+)

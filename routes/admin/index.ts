@@ -1,0 +1,15 @@
+import type { FastifyPluginAsync } from 'fastify'
+import images from './images.ts'
+import links from './links.ts'
+import stats from './stats.ts'
+
+/** What only the admin may do. */
+export default (async (app) => {
+  app.addHook('onRequest', app.auth([app.verifyAdmin]))
+  app.addHook('onRoute', ({ schema }) => {
+    Object.assign(schema ?? {}, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })
+  })
+  app.register(links)
+  app.register(images)
+  app.register(stats)
+}) satisfies FastifyPluginAsync

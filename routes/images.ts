@@ -1,0 +1,116 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fresh from 'fresh'
+import parseRange from 'range-parser'
+import { Type } from 'typebox'
+import { IdParams } from '../schemas/ids.ts'
+import { ImageBytes } from '../schemas/images.ts'
+import { ImageGone, ImageNotFound, PreconditionFailed, RangeNotSatisfiable } from '../services/errors.ts'
+import type { ImageRow } from '../stores/data/images.ts'
+import type { ByteRange } from '../stores/objects/object-store.ts'
+import { problems } from './problems.ts'
+
+export default (async (app) => {
+  const { images } = app.services
+  const answers = {
+    200: { description: 'the image, byte by byte as it came', content: ImageBytes },
+    304: Type.Null({ description: 'the image that the client has is still right' }),
+    ...problems(ImageNotFound, ImageGone, PreconditionFailed),
+  }
+
+  app.get(
+    '/images/:id',
+    {
+      exposeHeadRoute: false,
+      schema: {
+        tags: ['images'],
+        operationId: 'getImage',
+        summary: 'Get an image, or a range of it',
+        params: IdParams,
+        response: {
+          ...answers,
+          206: { description: 'a range of the image (RFC 9110 §14)', content: ImageBytes },
+          ...problems(RangeNotSatisfiable),
+        },
+      },
+    },
+    async (request, reply) => {
+      const image = await images.open(request.params.id)
+      if (isFresh(request, describe(image, reply))) return reply.code(304).send()
+      const range = rangeOf(request, image)
+      if (range === 'unsatisfiable') {
+        reply.removeHeader('Cache-Control').header('Content-Range', `bytes */${image.size}`)
+        throw new RangeNotSatisfiable()
+      }
+      const bytes = await images.read(image, range)
+      if (range) {
+        reply.code(206).headers({
+          'Content-Range': `bytes ${range.start}-${range.end}/${image.size}`,
+          'Content-Length': range.end - range.start + 1,
+        })
+      }
+      return reply.send(bytes)
+    },
+  )
+
+  app.head(
+    '/images/:id',
+    {
+      schema: {
+        tags: ['images'],
+        operationId: 'headImage',
+        summary: 'Get the header fields of an image',
+        params: IdParams,
+        response: answers,
+      },
+    },
+    async (request, reply) => {
+      const image = await images.open(request.params.id)
+      return reply.code(isFresh(request, describe(image, reply)) ? 304 : 200).send()
+    },
+  )
+}) satisfies FastifyPluginAsyncTypebox
+
+const etagOf = ({ hash }: ImageRow) => `"${hash}"`
+
+/** Says of the answer what can be said before its bytes are opened. */
+function describe(image: ImageRow, reply: FastifyReply) {
+  return reply.headers({
+    'Content-Type': image.mediaType,
+    'Content-Length': image.size,
+    ETag: etagOf(image),
+    // The bytes of an id never change.
+    'Cache-Control': 'public, max-age=31536000, immutable',
+    'Accept-Ranges': 'bytes',
+    // An SVG may hold scripts, and bytes may be anything to who guesses: a browser runs nothing of it.
+    'X-Content-Type-Options': 'nosniff',
+    'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  })
+}
+
+/**
+ * Whether the client has the image already (RFC 9110 §13.2.2).
+ *
+ * @throws {PreconditionFailed}
+ */
+function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
+  const etag = String(reply.getHeader('etag'))
+  const wanted = headers['if-match']
+  if (wanted !== undefined && wanted !== '*' && !wanted.split(/ *, */).includes(etag)) {
+    throw new PreconditionFailed()
+  }
+  return fresh(headers, { etag })
+}
+
+/**
+ * The range that a request asks for; undefined where it asks for all, or in a way that may be ignored: with an If-Range
+ * of another image (RFC 9110 §13.1.5), several ranges apart, or a Range that can't be read (§14.2).
+ */
+function rangeOf({ headers }: FastifyRequest, image: ImageRow): ByteRange | 'unsatisfiable' | undefined {
+  const condition = headers['if-range']
+  if (headers.range === undefined || (condition !== undefined && condition !== etagOf(image)))
+    return undefined
+  const ranges = parseRange(image.size, headers.range, { combine: true })
+  if (ranges === -1) return 'unsatisfiable'
+  return ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1 ? undefined : ranges[0]
+}

@@ -1,0 +1,60 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
+import { Health } from '../schemas/health.ts'
+import { Unavailable } from '../services/errors.ts'
+import { problems } from './problems.ts'
+
+// An orchestrator asks every few seconds: its probes are not logged.
+const logLevel = 'warn'
+
+export default (async (app) => {
+  app.get(
+    '/livez',
+    {
+      logLevel,
+      schema: {
+        tags: ['operations'],
+        operationId: 'isLive',
+        summary: 'Tell whether the process answers',
+        response: { 200: Health },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
+  )
+
+  app.get(
+    '/readyz',
+    {
+      logLevel,
+      schema: {
+        tags: ['operations'],
+        operationId: 'isReady',
+        summary: 'Tell whether the database and the object store answer',
+        response: { 200: Health, ...problems(Unavailable) },
+      },
+    },
+    async () => {
+      await app.services.readiness.check()
+      return { status: 'ok' as const }
+    },
+  )
+
+  app.get(
+    '/metrics',
+    {
+      logLevel,
+      schema: {
+        tags: ['operations'],
+        operationId: 'readMetrics',
+        summary: "Read the metrics, in Prometheus' text format",
+        response: {
+          200: { description: 'the metrics', content: { 'text/plain': { schema: Type.String() } } },
+        },
+      },
+    },
+    async (_request, reply) => {
+      const { register } = app.metrics.client
+      return reply.type(register.contentType).send(await register.metrics())
+    },
+  )
+}) satisfies FastifyPluginAsyncTypebox

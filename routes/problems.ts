@@ -1,0 +1,27 @@
+import { Type } from 'typebox'
+import { problemDetails } from '../schemas/problem.ts'
+import type { Problem } from '../services/errors.ts'
+
+/** The part of a response schema that tells which errors an operation may answer with, each with an example. */
+export function problems(...kinds: (new () => Problem)[]): Record<never, never> {
+  const byStatus = Map.groupBy(
+    kinds.map((Kind) => new Kind()),
+    ({ status }) => status,
+  )
+  return Object.fromEntries(
+    [...byStatus].map(([status, all]) => [
+      status,
+      {
+        description: all.map(({ title }) => title).join('; '),
+        content: {
+          'application/problem+json': {
+            schema: Type.Ref('Problem'),
+            examples: Object.fromEntries(
+              all.map((each) => [each.name, { summary: each.title, value: problemDetails(each) }]),
+            ),
+          },
+        },
+      },
+    ]),
+  )
+}

@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Stores } from '../stores/index.ts'
+import { Unavailable } from './errors.ts'
+
+const PATIENCE_MS = 2_000
+
+/** Whether all that an upload needs answers. */
+export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'objects'>) {
+  const parts = { database: data, 'object store': objects }
+  return {
+    /** @throws {Unavailable} its detail names what does not answer */
+    async check() {
+      const failing = (
+        await Promise.all(
+          Object.entries(parts).map(async ([name, store]) => ((await answers(store)) ? [] : [name])),
+        )
+      ).flat()
+      if (failing.length > 0) throw new Unavailable({ detail: `No answer from: ${failing.join(', ')}.` })
+    },
+  }
+}
+
+async function answers(store: { ping(): Promise<void> }) {
+  const impatience = new AbortController()
+  const answer = store.ping().then(
+    () => true,
+    () => false,
+  )
+  const silence = sleep(PATIENCE_MS, false, { signal: impatience.signal }).catch(() => false)
+  return Promise.race([answer, silence]).finally(() => impatience.abort())
+}

@@ -1,0 +1,15 @@
+import { run } from './run.ts'
+import { createAnalysis } from './services/analysis.ts'
+import { openStores } from './stores/index.ts'
+
+await run('worker', async (config, log) => {
+  const stores = await openStores(config, { attach: true })
+  const stop = new AbortController()
+  const running = createAnalysis({ stores, log }).run(stop.signal)
+  log.info('worker is ready')
+  return async () => {
+    stop.abort()
+    await running
+    await stores.close()
+  }
+})
