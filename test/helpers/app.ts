@@ -1,0 +1,31 @@
+import type { Test } from 'tap'
+import { buildApp } from '../../app.ts'
+import { readConfig } from '../../config.ts'
+import { createLog } from '../../log.ts'
+
+export const TOKEN = 'the-token-of-the-tests'
+/** What an admin's request has. */
+export const admin = { 'x-access-token': TOKEN }
+
+export type App = Awaited<ReturnType<typeof build>>
+
+/** Builds the whole service on stores of its own, to be spoken to with `inject` or to listen. */
+export async function build(t: Test, env: Record<string, string> = {}) {
+  const config = readConfig({ ACCESS_TOKEN: TOKEN, DATA_DIR: t.testdir(), LOG_LEVEL: 'silent', ...env })
+  const app = buildApp(config, createLog(config, 'test'))
+  t.teardown(() => app.close())
+  await app.ready()
+  return app
+}
+
+/** Makes a link and returns its path. */
+export async function makeLink(app: App, link: object = { sinceNow: 'PT1H' }): Promise<string> {
+  const answer = await app.inject({
+    method: 'POST',
+    url: '/admin/ephemeral-links',
+    headers: admin,
+    body: link,
+  })
+  if (answer.statusCode !== 201) throw new Error(answer.body)
+  return answer.json().relativePath
+}

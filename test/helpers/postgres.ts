@@ -1,0 +1,117 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import type { Test } from 'tap'
+
+/** A PostgreSQL of the test's own, started when the first database is asked for. */
+export function startPostgres(t: Test) {
+  const bin = findBinaries()
+  let server: ReturnType<typeof start> | undefined
+  let databases = 0
+
+  t.teardown(async () => (await server)?.stop())
+
+  return {
+    /** Why tests that need it are skipped; false where it is installed. */
+    missing: bin ? (false as const) : 'PostgreSQL is not installed',
+
+    /** Makes an empty database and returns its URL. */
+    async createDatabase(isolation: 'read committed' | 'serializable' = 'read committed') {
+      server ??= start(bin!)
+      const { url } = await server
+      const name = `test${databases++}`
+      const sql = postgres(`${url}/postgres`, { onnotice() {} })
+      await sql.unsafe(`create database ${name}`)
+      await sql.unsafe(`alter database ${name} set default_transaction_isolation = '${isolation}'`)
+      await sql.end()
+      return `${url}/${name}`
+    },
+  }
+}
+
+async function start(bin: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'hasty-postgres-'))
+  // PostgreSQL does not run as root.
+  const user = process.getuid?.() === 0 ? unprivilegedUser() : {}
+  if (user.uid) chownSync(folder, user.uid, user.gid)
+  const options = { ...user, cwd: folder, stdio: 'ignore' as const }
+  execFileSync(
+    join(bin, 'initdb'),
+    ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'],
+    options,
+  )
+  const port = await freePort()
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port,
+    unix_socket_directories: folder,
+    max_connections: 200,
+    fsync: 'off',
+  }
+  const process_ = spawn(
+    join(bin, 'postgres'),
+    ['-D', folder, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+    options,
+  )
+  const url = `postgres://postgres@127.0.0.1:${port}`
+  await untilReady(url)
+  return {
+    url,
+    async stop() {
+      process_.kill('SIGQUIT')
+      await once(process_, 'exit')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function findBinaries() {
+  const debian = '/usr/lib/postgresql'
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
+  const folders = [
+    ...versions.map((version) => join(debian, version, 'bin')),
+    ...(process.env.PATH ?? '').split(':'),
+  ]
+  return folders.find((folder) => existsSync(join(folder, 'initdb')) && existsSync(join(folder, 'postgres')))
+}
+
+function unprivilegedUser() {
+  const id = (option: string, name: string) =>
+    Number(execFileSync('id', [option, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      return { uid: id('-u', name), gid: id('-g', name) }
+    } catch {}
+  }
+  return {}
+}
+
+async function untilReady(url: string) {
+  for (let tried = 0; ; tried++) {
+    const sql = postgres(`${url}/postgres`, { max: 1, onnotice() {} })
+    try {
+      await sql`select 1`
+      return
+    } catch (error) {
+      if (tried === 100) throw error
+      await sleep(50)
+    } finally {
+      await sql.end()
+    }
+  }
+}
+
+/** A TCP port that is free now. */
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
