@@ -15,6 +15,9 @@ export async function run(
   name: string,
   start: (config: Config, log: Logger) => Promise<(() => Promise<void>) | undefined>,
 ): Promise<void> {
+  // Before it is up there is nothing in hand.
+  let closeOnce: () => void = () => process.exit()
+  process.once('disconnect', () => closeOnce())
   const config = readConfigOrExit()
   const log = createLog(config, name)
   const stop = await start(config, log).catch((err) => {
@@ -30,12 +33,11 @@ export async function run(
   })
   // A terminal signals the whole group and npm passes that on to its child, so one signal may come twice.
   let closing = false
-  const closeOnce = () => {
+  closeOnce = () => {
     if (!closing) close()
     closing = true
   }
   for (const signal of signals) process.on(signal, closeOnce)
-  process.once('disconnect', closeOnce)
 }
 
 function readConfigOrExit() {

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { admin, TOKEN } from './app.ts'
+
+export interface Server {
+  url: string
+  /** The lines that it has written so far. */
+  lines: string[]
+  process: ChildProcess
+  /** Signals the process, or its whole group as a terminal does, and resolves with its exit code when it has ended. */
+  end(signal: NodeJS.Signals, options?: { group?: boolean }): Promise<number | null>
+  makeLink(): Promise<string>
+}
+
+/** Starts `server.ts` as a process group of its own on a free port, and resolves when it listens. */
+export async function startServer(t: Test, env: Record<string, string>): Promise<Server> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('../../server.ts', import.meta.url))], {
+    env: { ...process.env, NODE_OPTIONS: '', ACCESS_TOKEN: TOKEN, PORT: '0', LOG_LEVEL: 'info', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  const lines: string[] = []
+  const exited = once(child, 'exit')
+  const end: Server['end'] = async (signal, { group = false } = {}) => {
+    if (child.exitCode === null && child.signalCode === null)
+      process.kill(group ? -child.pid! : child.pid!, signal)
+    await exited
+    return child.exitCode
+  }
+  t.teardown(() => end('SIGKILL', { group: true }).catch(() => {}))
+
+  child.stderr.on('data', (data) => lines.push(String(data)))
+  const url = await new Promise<string>((resolve, reject) => {
+    createInterface(child.stdout).on('line', (line) => {
+      lines.push(line)
+      const [address] = /http:\/\/[\d.]+:\d+/.exec(line) ?? []
+      if (address) resolve(address)
+    })
+    exited.then(() => reject(new Error(`server.ts ended with ${child.exitCode}: ${lines.join('\n')}`)))
+  })
+
+  return {
+    url,
+    lines,
+    process: child,
+    end,
+    async makeLink() {
+      const answer = await fetch(`${url}/admin/ephemeral-links`, {
+        method: 'POST',
+        headers: { ...admin, 'content-type': 'application/json' },
+        body: '{"sinceNow":"PT1H"}',
+      })
+      return url + ((await answer.json()) as { relativePath: string }).relativePath
+    },
+  }
+}
+
+/** Posts one image and resolves with what the answer says of it. */
+export async function post(link: string, body: Uint8Array) {
+  const form = new FormData()
+  form.append('image', new Blob([body as Uint8Array<ArrayBuffer>]), 'image')
+  const answer = await fetch(link, { method: 'POST', body: form })
+  const { processed } = (await answer.json()) as { processed: { id: string; hash: string; status: string }[] }
+  return processed[0]!
+}
+
+/** Asks again and again until `read` gives something, for 10 s at most. */
+export async function until<T>(read: () => Promise<T | undefined>): Promise<T> {
+  for (const end = Date.now() + 10_000; ; ) {
+    const found = await read().catch(() => undefined)
+    if (found !== undefined) return found
+    if (Date.now() > end) throw new Error(`not within 10 s: ${read}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}

@@ -1,0 +1,166 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { admin } from './helpers/app.ts'
+import { makeImage } from './helpers/images.ts'
+import { post, type Server, startServer, until } from './helpers/server.ts'
+
+const MiB = 2 ** 20
+/** What begins like an image and is as large as it should be. */
+const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
+
+const readImage = async ({ url }: Server, id: string) => {
+  const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
+  return (await answer.json()) as { status: string }
+}
+
+t.test(
+  'after kill -9 of the whole group in the middle of uploads, every answered image is there',
+  async (t) => {
+    const DATA_DIR = t.testdir()
+    const answered = new Map<string, Buffer>()
+    for (let round = 0; round < 3; round++) {
+      const server = await startServer(t, { DATA_DIR })
+      const link = await server.makeLink()
+      const clients = Array.from({ length: 20 }, async () => {
+        for (;;) {
+          const body = Buffer.concat([await makeImage('png'), randomBytes(200_000)])
+          const { id } = await post(link, body)
+          answered.set(id, body)
+        }
+      })
+      const uploading = Promise.allSettled(clients)
+    await sleep(500 + round * 150)
+      await server.end('SIGKILL', { group: true })
+      await uploading
+    }
+    t.ok(answered.size > 20, `${answered.size} images were answered`)
+
+    const server = await startServer(t, { DATA_DIR })
+    let wrong = 0
+    for (const [id, body] of answered) {
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (answer.status !== 200 || !body.equals(Buffer.from(await answer.arrayBuffer()))) wrong++
+    }
+    t.equal(wrong, 0, 'each is there and right')
+
+    // What was not answered may be there too, but whole.
+    let cursor = ''
+    let half = 0
+    do {
+      const page = await fetch(`${server.url}/admin/images?limit=500${cursor}`, { headers: admin })
+      const { items, nextCursor } = (await page.json()) as {
+        items: { id: string; hash: string }[]
+        nextCursor?: string
+      }
+      for (const { id, hash } of items) {
+        const bytes = Buffer.from(await (await fetch(`${server.url}/images/${id}`)).arrayBuffer())
+        if (createHash('sha256').update(bytes).digest('hex') !== hash) half++
+      }
+      cursor = nextCursor ? `&cursor=${nextCursor}` : ''
+    } while (cursor)
+    t.equal(half, 0, 'none is half there')
+    t.equal(await server.end('SIGTERM'), 0)
+  },
+)
+
+t.test(
+  'at SIGTERM an upload in hand is finished and answered, also where the signal comes twice',
+  async (t) => {
+    const server = await startServer(t, { DATA_DIR: t.testdir() })
+    const link = await server.makeLink()
+    const image = await makeImage('png')
+    const upload = request(link, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    })
+    const answering = once(upload, 'response')
+    upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
+    upload.write(image.subarray(0, 50))
+    await sleep(200)
+    const ended = server.end('SIGTERM', { group: true })
+    await sleep(200)
+    process.kill(server.process.pid!, 'SIGTERM')
+    upload.write(image.subarray(50))
+    upload.end('\r\n--b--\r\n')
+    const [answer] = await answering
+    t.equal(answer.statusCode, 200)
+    answer.resume()
+    t.equal(await ended, 0)
+  },
+)
+
+t.test('a worker that is killed is started again, and empties the queue', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), INLINE_LIMIT: '0' })
+  const link = await server.makeLink()
+  const workerPid = () =>
+    until(async () =>
+      server.lines.map((line) => /"pid":(\d+).*worker is ready/.exec(line)?.[1]).findLast(Boolean),
+    )
+  const first = await workerPid()
+  const { id, status } = await post(link, await makeImage('png'))
+  t.equal(status, 'pending')
+  await until(async () => ((await readImage(server, id)).status === 'ready' ? true : undefined))
+
+  process.kill(Number(first), 'SIGKILL')
+  const { id: second } = await post(link, await makeImage('png'))
+  await until(async () => ((await readImage(server, second)).status === 'ready' ? true : undefined))
+  const other = await workerPid()
+  t.not(other, first)
+
+  await server.end('SIGKILL')
+  await until(async () => {
+    try {
+      process.kill(Number(other), 0)
+    } catch {
+      return true
+    }
+    return undefined
+  })
+  t.pass('the worker ends with its server')
+})
+
+t.test('a start that can not be says why, and ends', async (t) => {
+  const DATA_DIR = t.testdir()
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  await t.rejects(startServer(t, { DATA_DIR }), { message: /DATA_DIR .* is in use by another Hasty/ })
+  await t.rejects(startServer(t, { DATA_DIR: `${DATA_DIR}/other`, PORT: new URL(server.url).port }), {
+    message: /EADDRINUSE/,
+  })
+  await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), { message: /PORT is "three", but must be/ })
+})
+
+t.test('an upload of 1 GB keeps the process within 100 MB of its idle memory', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), MAX_FILE_SIZE: '2GiB', WORKER_PROCESSES: '0' })
+  const link = await server.makeLink()
+  await post(link, await makeImage('png'))
+  const residentMiB = () => {
+    const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, 'utf8')) ?? []
+    return Number(kB) / 1024
+  }
+  const idle = residentMiB()
+  let peak = idle
+  const watching = setInterval(() => {
+    peak = Math.max(peak, residentMiB())
+  }, 20)
+
+  const upload = request(link, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+  })
+  const answering = once(upload, 'response')
+  upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.jpg"\r\n\r\n')
+  upload.write(JPEG_HEAD)
+  const chunk = Buffer.alloc(MiB)
+  for (let sent = 0; sent < 1024; sent++) if (!upload.write(chunk)) await once(upload, 'drain')
+  upload.end('\r\n--b--\r\n')
+  const [answer] = await answering
+  clearInterval(watching)
+  t.equal(answer.statusCode, 200)
+  answer.resume()
+  t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB`)
+  t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
+})
