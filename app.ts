@@ -16,6 +16,8 @@ import operations from './routes/operations.ts'
 import uploads from './routes/uploads.ts'
 
 const BODY_LIMIT = 64 * 1024
+// A start may wait while another process brings the schema up to date.
+const START_TIMEOUT_MS = 180_000
 
 /** Builds the service: its plugins, then its routes. It listens nowhere yet. */
 export function buildApp(config: Config, log: Logger) {
@@ -26,6 +28,7 @@ export function buildApp(config: Config, log: Logger) {
     trustProxy: config.trustProxy,
     bodyLimit: BODY_LIMIT, // of JSON; parts have MAX_FILE_SIZE
     frameworkErrors: answerProblem,
+    pluginTimeout: START_TIMEOUT_MS,
   })
 
   app.register(errors)

@@ -33,7 +33,7 @@ t.test(
         }
       })
       const uploading = Promise.allSettled(clients)
-    await sleep(500 + round * 150)
+      await sleep(500 + round * 150)
       await server.end('SIGKILL', { group: true })
       await uploading
     }

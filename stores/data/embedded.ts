@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -40,29 +50,54 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
     )
   }
 
-  rmSync(socket.path, { force: true })
-  const thread = new Worker(new URL('./embedded-thread.ts', import.meta.url), {
-    workerData: { folder: join(dataDir, 'db'), socket: socket.path },
-  })
-  const close = async () => {
-    thread.postMessage('close')
-    await new Promise((resolve) => thread.once('exit', resolve))
+  const release = () => {
     socket.remove()
     lock.release()
   }
   try {
-    await new Promise((resolve, reject) => {
-      thread.once('message', resolve)
-      thread.once('error', reject)
-      thread.once('exit', (code) => reject(new Error(`the embedded database's thread ended with ${code}`)))
+    const folder = join(dataDir, 'db')
+    if (!existsSync(folder)) await create(folder)
+    rmSync(socket.path, { force: true })
+    const thread = startThread({ folder, socket: socket.path })
+    let open = true
+    const ended = endOf(thread).then(() => {
+      // Nobody waits for this then: it ends the process, which is of no use without its database.
+      if (open) throw new Error('the embedded database has ended')
     })
+    await Promise.race([once(thread, 'message'), ended])
+    return {
+      path: socket.path,
+      async close() {
+        open = false
+        thread.postMessage('close')
+        await ended
+        release()
+      },
+    }
   } catch (error) {
-    await thread.terminate()
-    socket.remove()
-    lock.release()
-    throw new Error(`the embedded database in ${join(dataDir, 'db')} can't be opened`, { cause: error })
+    release()
+    throw new Error(`the embedded database in ${dataDir} can't be opened`, { cause: error })
   }
-  return { path: socket.path, close }
+}
+
+/**
+ * Creates the database aside and renames it when it is whole, so that a kill in between leaves none. The thread that
+ * creates it ends, and gives back the memory that it took for that.
+ */
+async function create(folder: string) {
+  const draft = `${folder}.new`
+  rmSync(draft, { recursive: true, force: true })
+  await endOf(startThread({ folder: draft }))
+  renameSync(draft, folder)
+}
+
+const startThread = (workerData: { folder: string; socket?: string }) =>
+  new Worker(new URL('./embedded-thread.ts', import.meta.url), { workerData })
+
+/** Resolves when the thread has ended well. */
+async function endOf(thread: Worker) {
+  const [code] = await once(thread, 'exit')
+  if (code !== 0) throw new Error(`the embedded database's thread ended with ${code}`)
 }
 
 /**
