@@ -1,5 +1,8 @@
 import t from 'tap'
+import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
 import { ConfigError, readConfig } from '../config.ts'
+import { Environment } from '../schemas/environment.ts'
 
 t.test('an empty environment gives the defaults', async (t) => {
   const config = readConfig({ ACCESS_TOKEN: '' })
@@ -39,4 +42,21 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
 
 t.test('a wrong value that may hold a secret is not shown', async (t) => {
   t.throws(() => readConfig({ DATABASE_URL: 'mysql://u:hunter2@db' }), { message: /^(?!.*hunter2)/ })
+})
+
+t.test('.env.example names every variable, with its default', async (t) => {
+  const example = readFileSync(new URL('../.env.example', import.meta.url), 'utf8')
+  const set = parseEnv(example)
+  const named = [...example.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name]) => name)
+  t.strictSame(named.sort(), Object.keys(Environment.properties).sort())
+  t.strictSame(readConfig(set), readConfig({}))
+  for (const [name, schema] of Object.entries(Environment.properties)) {
+    const { default: standard } = schema as { default?: unknown }
+    t.equal(set[name], standard === undefined ? undefined : String(standard), name)
+  }
+})
+
+t.test('every variable is in the README', async (t) => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  for (const name of Object.keys(Environment.properties)) t.ok(readme.includes(`\`${name}\``), name)
 })
