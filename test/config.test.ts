@@ -1,6 +1,6 @@
-import t from 'tap'
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
+import t from 'tap'
 import { ConfigError, readConfig } from '../config.ts'
 import { Environment } from '../schemas/environment.ts'
 
