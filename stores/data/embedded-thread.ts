@@ -1,9 +1,11 @@
 // The thread of the embedded database: PGlite keeps an event loop busy while a query runs, so it gets one of its own.
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
-import { PGLiteSocketServer } from '@electric-sql/pglite-socket'
+import { PGLiteSocketHandler } from '@electric-sql/pglite-socket'
+import { createTurns } from './embedded-turns.ts'
 
 const MAX_CONNECTIONS = 64
 // PGlite's own 160 MB stay in memory for good, and its folder is in the page cache anyway.
@@ -11,14 +13,26 @@ const SETTINGS = ['shared_buffers = 32MB']
 
 const { folder, socket } = workerData as { folder: string; socket?: string }
 const database = await PGlite.create(folder, { postgresqlconf: SETTINGS })
+if (socket) await serve(socket)
+await database.close()
+process.exit(0)
 
-if (socket) {
-  const server = new PGLiteSocketServer({ db: database, path: socket, maxConnections: MAX_CONNECTIONS })
-  await server.start()
+/** Serves the database on a socket, until the thread is told to end. */
+async function serve(socket: string) {
+  const queryQueue = createTurns(database)
+  const handlers = new Set<PGLiteSocketHandler>()
+  const server = createServer((connection) => {
+    const handler = new PGLiteSocketHandler({ queryQueue, closeOnDetach: true })
+    handlers.add(handler)
+    connection.once('close', () => handlers.delete(handler))
+    handler.attach(connection)
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.listen(socket)
+  await once(server, 'listening')
   chmodSync(socket, 0o600)
   parentPort!.postMessage('open')
   await once(parentPort!, 'message')
-  await server.stop()
+  server.close()
+  await Promise.all([...handlers].map((handler) => handler.detach(true)))
 }
-await database.close()
-process.exit(0)
