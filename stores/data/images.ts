@@ -2,7 +2,7 @@ import type { ImageFilter, ImageStatus, Metadata } from '../../schemas/images.ts
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { Database, Sql } from './sql.ts'
-import { transaction } from './transaction.ts'
+import { retried, transaction } from './transaction.ts'
 
 /** A row of `images`, without what only the queue needs. */
 export interface ImageRow extends Record<keyof Metadata, unknown> {
@@ -117,24 +117,72 @@ export function createImages(sql: Database) {
      * extended or given back by then may lose it to the next one who asks.
      */
     async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
-      const rows = await sql<{ id: string; format: string; mediaType: string; attempts: number }[]>`
-        update images set
-          lease = ${request.token}, attempts = attempts + 1,
-          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
-        where id in (
-          select id from images
-          where status = 'pending' and due_at <= now()
-          order by due_at limit ${request.limit}
-          for update skip locked
-        )
-        returning id, format, media_type, attempts`
-      return rows.map((row) => ({
-        imageId: row.id,
-        token: request.token,
-        format: row.format,
-        mediaType: row.mediaType,
-        attempt: row.attempts,
-      }))
+      const rows = await retried(
+        () => sql<LeasedRow[]>`
+          update images set
+            lease = ${request.token}, attempts = attempts + 1,
+            due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+          where id in (
+            select id from images
+            where status = 'pending' and due_at <= now()
+            order by due_at limit ${request.limit}
+            for update skip locked
+          )
+          returning id, format, media_type, attempts`,
+      )
+      return rows.map((row) => toLease(row, request.token))
+    },
+
+    /** Leases this image as `lease` does; undefined where it is not pending, or not due yet. */
+    async leaseOne(request: {
+      imageId: string
+      token: string
+      milliseconds: number
+    }): Promise<Lease | undefined> {
+      const [row] = await retried(
+        () => sql<LeasedRow[]>`
+          update images set
+            lease = ${request.token}, attempts = attempts + 1,
+            due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+          where id = ${request.imageId} and status = 'pending' and due_at <= now()
+          returning id, format, media_type, attempts`,
+      )
+      return row && toLease(row, request.token)
+    },
+
+    /** In how many milliseconds a pending image may be leased, at most 0 where it may be now; undefined where it is not pending. */
+    async dueIn(imageId: string): Promise<number | undefined> {
+      const [row] = await retried(
+        () => sql<{ milliseconds: number }[]>`
+          select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
+          from images where id = ${imageId} and status = 'pending'`,
+      )
+      return row?.milliseconds
+    },
+
+    /**
+     * The ids of up to `limit` pending images that have been due for `olderThan` milliseconds without anybody leasing
+     * them, longest due first: what a queue may have lost, for the sweep to announce again.
+     */
+    async unclaimed({ olderThan, limit }: { olderThan: number; limit: number }): Promise<string[]> {
+      const rows = await sql<{ id: string }[]>`
+        select id from images
+        where status = 'pending' and due_at <= now() - ${olderThan} * interval '1 millisecond'
+        order by due_at limit ${limit}`
+      return rows.map(({ id }) => id)
+    },
+
+    /** Keeps a leased image for another `milliseconds` from now; false where the lease is no longer the holder's. */
+    async extend(
+      { imageId, token }: Pick<Lease, 'imageId' | 'token'>,
+      { milliseconds }: { milliseconds: number },
+    ): Promise<boolean> {
+      const rows = await retried(
+        () => sql`
+          update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
+          where id = ${imageId} and lease = ${token} and status = 'pending' returning id`,
+      )
+      return rows.length > 0
     },
 
     /** Gives a leased image back, to be leased again after `milliseconds`; with `uncounted`, as if it had not been leased. */
@@ -146,11 +194,13 @@ export function createImages(sql: Database) {
         uncounted = false,
       }: { milliseconds: number; failure?: string; uncounted?: boolean },
     ): Promise<void> {
-      await sql`
-        update images set
-          lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
-          attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
-        where id = ${imageId} and lease = ${token} and status = 'pending'`
+      await retried(
+        () => sql`
+          update images set
+            lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
+            attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
+          where id = ${imageId} and lease = ${token} and status = 'pending'`,
+      )
     },
 
     /**
@@ -191,6 +241,21 @@ export function createImages(sql: Database) {
     },
   }
 }
+
+interface LeasedRow {
+  id: string
+  format: string
+  mediaType: string
+  attempts: number
+}
+
+const toLease = (row: LeasedRow, token: string): Lease => ({
+  imageId: row.id,
+  token,
+  format: row.format,
+  mediaType: row.mediaType,
+  attempt: row.attempts,
+})
 
 type Analysed = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
 

@@ -13,9 +13,14 @@ const LONGEST_PAUSE_MS = 500
  * Between the tries it waits a random time that grows. Any other error rolls back and is thrown on.
  */
 export async function transaction<T>(sql: Database, work: (sql: Sql) => Promise<T>): Promise<T> {
+  return retried(() => sql.begin(work) as Promise<T>)
+}
+
+/** Runs a statement that is a transaction by itself, as `transaction` does. */
+export async function retried<T>(work: () => PromiseLike<T>): Promise<T> {
   for (let tried = 1; ; tried++) {
     try {
-      return (await sql.begin(work)) as T
+      return await work()
     } catch (error) {
       if (tried === TRIES || !asksForRetry(error)) throw error
       await sleep(Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** tried, LONGEST_PAUSE_MS))
