@@ -27,6 +27,8 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     dataDir,
     databaseUrl: env.DATABASE_URL,
     objectStoreUrl: new URL(env.OBJECT_STORE_URL ?? pathToFileURL(resolve(dataDir, 'objects'))),
+    /** The broker between uploads and workers; without it workers ask the database. */
+    queueUrl: env.QUEUE_URL === undefined ? undefined : url('QUEUE_URL', env.QUEUE_URL),
     /** Bytes. */
     inlineLimit: bytes(env.INLINE_LIMIT),
     /** Bytes. */
@@ -54,13 +56,27 @@ function check(data: Record<string, unknown>): Environment {
   }
 }
 
+// These may hold a password.
+const SECRET = new Set<keyof Environment>(['ACCESS_TOKEN', 'DATABASE_URL', 'QUEUE_URL'])
+
 function refusal(name: keyof Environment, value: unknown) {
   const { description, examples } = Environment.properties[name] as unknown as {
     description: string
     examples: unknown[]
   }
-  const shown = name === 'ACCESS_TOKEN' || name === 'DATABASE_URL' ? '(not shown)' : JSON.stringify(value)
+  const shown = SECRET.has(name) ? '(not shown)' : JSON.stringify(value)
   return `${name} is ${shown}, but must be ${description}. For example: ${name}=${examples[0]}`
+}
+
+// A pattern can't tell a port or a percent-encoding that is out of bounds.
+function url(name: keyof Environment, value: string) {
+  try {
+    const parsed = new URL(value)
+    decodeURIComponent(parsed.username + parsed.password)
+    return parsed
+  } catch {
+    throw new ConfigError(refusal(name, value))
+  }
 }
 
 const UNITS: Record<string, number> = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }

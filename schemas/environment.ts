@@ -48,6 +48,14 @@ export const Environment = Type.Object({
       examples: ['file:///var/lib/hasty/objects'],
     }),
   ),
+  QUEUE_URL: Type.Optional(
+    Type.String({
+      pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@\\s]+/?$',
+      description:
+        "NATS JetStream's URL, nats: or tls:, with a user and password or a token where it wants them; without it workers ask the database",
+      examples: ['nats://hasty:secret@nats.example:4222'],
+    }),
+  ),
   INLINE_LIMIT: Type.String({
     default: '1MiB',
     pattern: '^(0|[1-9][0-9]*( ?(B|KiB|MiB|GiB))?)$',

@@ -3,6 +3,7 @@ import { type DataStore, openDataStore } from './data/index.ts'
 import { createFileStore } from './objects/file.ts'
 import type { ObjectStore } from './objects/object-store.ts'
 import { createDatabaseQueue } from './queue/database.ts'
+import { openJetStreamQueue } from './queue/jetstream.ts'
 import type { Queue } from './queue/queue.ts'
 
 /** Where things live. */
@@ -21,7 +22,16 @@ export interface Stores {
 export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
   const objects = await openObjectStore(config.objectStoreUrl)
   const data = await openDataStore(config, options)
-  return { data, objects, queue: createDatabaseQueue(data), close: () => data.close() }
+  const queue = config.queueUrl ? await openJetStreamQueue(config.queueUrl, data) : createDatabaseQueue(data)
+  return {
+    data,
+    objects,
+    queue,
+    async close() {
+      await queue.close()
+      await data.close()
+    },
+  }
 }
 
 async function openObjectStore(url: URL): Promise<ObjectStore> {

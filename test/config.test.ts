@@ -26,6 +26,7 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
     MAX_FILES: '0',
     DATABASE_URL: 'mysql://db',
     OBJECT_STORE_URL: 'ftp://files',
+    QUEUE_URL: 'amqp://queue',
     LOG_LEVEL: 'loud',
     PUBLIC_URL: 'images.example',
   })) {
@@ -41,7 +42,36 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
 })
 
 t.test('a wrong value that may hold a secret is not shown', async (t) => {
-  t.throws(() => readConfig({ DATABASE_URL: 'mysql://u:hunter2@db' }), { message: /^(?!.*hunter2)/ })
+  const wrong = {
+    DATABASE_URL: ['mysql://u:hunter2@db'],
+    QUEUE_URL: [
+      'http://u:hunter2@nats:4222',
+      'nats://u:hunter2@nats:99999',
+      'nats://u:hunter2%ff@nats',
+      'nats://u:hunter2@',
+      'nats://u:hunter2@nats/stream',
+    ],
+  }
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      t.throws(() => readConfig({ [name]: value }), {
+        constructor: ConfigError,
+        message: /is \(not shown\)(?!.*hunter2)/,
+      })
+    }
+  }
+})
+
+t.test("the queue's URL may have a user and password, or a token", async (t) => {
+  t.equal(readConfig({}).queueUrl, undefined)
+  for (const value of [
+    'nats://nats:4222',
+    'tls://u:p%40ss@nats',
+    'nats://token@10.0.0.1',
+    'nats://[::1]:4222/',
+  ]) {
+    t.equal(readConfig({ QUEUE_URL: value }).queueUrl?.href, value)
+  }
 })
 
 t.test('.env.example names every variable, with its default', async (t) => {

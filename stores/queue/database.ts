@@ -1,29 +1,30 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DataStore } from '../data/index.ts'
-import { LEASE_MS, type Queue } from './queue.ts'
+import { LEASE_MS, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 250
-const FIRST_PAUSE_MS = 1_000
-const LONGEST_PAUSE_MS = 60_000
 
 /** A queue without a broker: whoever takes asks the database again and again. */
-export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>): Queue {
+export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>, leaseMs = LEASE_MS): Queue {
   return {
     announce() {},
 
     async take(signal) {
       while (!signal.aborted) {
-        const [taken] = await images.lease({ token: randomUUID(), limit: 1, milliseconds: LEASE_MS })
+        const [taken] = await images.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
         if (taken) return taken
         await sleep(POLL_MS, undefined, { signal }).catch(() => {})
       }
       return undefined
     },
 
+    extend: (lease) => images.extend(lease, { milliseconds: leaseMs }),
+
+    done() {},
+
     async retry(lease, failure) {
-      const milliseconds = Math.min(FIRST_PAUSE_MS * 4 ** (lease.attempt - 1), LONGEST_PAUSE_MS)
-      await images.giveBack(lease, { milliseconds, failure })
+      await images.giveBack(lease, { milliseconds: pauseAfter(lease.attempt), failure })
     },
 
     async release(lease) {
@@ -31,5 +32,7 @@ export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>): Queu
     },
 
     depth: () => images.pending(),
+
+    async close() {},
   }
 }

@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto'
+import type { JsMsg } from '@nats-io/jetstream'
+import { Value } from 'typebox/value'
+import { Id } from '../../schemas/ids.ts'
+import type { DataStore } from '../data/index.ts'
+import { openDoorbell } from './doorbell.ts'
+import { LEASE_MS, type Lease, pauseAfter, type Queue } from './queue.ts'
+
+const POLL_MS = 5_000
+const DISCONNECTED_POLL_MS = 250
+
+/**
+ * A queue whose doorbell is NATS JetStream. A message says that an image is pending and nothing more: who gets one asks
+ * the database for the lease of that image. So a message that comes late, twice or too early does no harm.
+ *
+ * For those that never come, whoever takes also asks the database for any image that is due: every `pollMs`, again at
+ * once while it finds some and no message comes, and all the time while the broker can't be reached.
+ */
+export async function openJetStreamQueue(
+  url: URL,
+  { images }: Pick<DataStore, 'images'>,
+  { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
+): Promise<Queue> {
+  const doorbell = await openDoorbell(url, { ackWait: leaseMs })
+  // The messages by which leases came; one that came by the database has none.
+  const messages = new WeakMap<Lease, JsMsg>()
+  let polledAt = 0
+  let quiet = true
+
+  const untilPoll = () => polledAt + (doorbell.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now()
+
+  async function poll() {
+    polledAt = Date.now()
+    const [lease] = await images.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
+    if (lease && quiet) polledAt = 0
+    return lease
+  }
+
+  async function open(message: JsMsg) {
+    const imageId = message.string()
+    if (!Value.Check(Id, imageId)) return message.term()
+    try {
+      const lease = await images.leaseOne({ imageId, token: randomUUID(), milliseconds: leaseMs })
+      if (lease) {
+        messages.set(lease, message)
+        return lease
+      }
+      const dueIn = await images.dueIn(imageId)
+      if (dueIn === undefined) message.ack()
+      else doorbell.again(message, Math.max(1, Math.ceil(dueIn)))
+    } catch (error) {
+      doorbell.again(message, pauseAfter(1))
+      throw error
+    }
+  }
+
+  function comeAgain(lease: Lease, milliseconds: number) {
+    const message = messages.get(lease)
+    if (message) doorbell.again(message, milliseconds)
+    // The message of an image that came by the database may be put off until the end of the lease.
+    else doorbell.ring(lease.imageId, lease.token)
+  }
+
+  return {
+    announce: (imageId) => doorbell.ring(imageId, imageId),
+
+    async take(signal) {
+      while (!signal.aborted) {
+        const due = untilPoll() <= 0 && (await poll())
+        if (due) return due
+        const message = await doorbell.next(signal, untilPoll())
+        quiet = !message
+        const lease = message && (await open(message))
+        if (lease) return lease
+      }
+      return undefined
+    },
+
+    async extend(lease) {
+      const held = await images.extend(lease, { milliseconds: leaseMs })
+      if (held) messages.get(lease)?.working()
+      return held
+    },
+
+    done(lease) {
+      messages.get(lease)?.ack()
+    },
+
+    async retry(lease, failure) {
+      const milliseconds = pauseAfter(lease.attempt)
+      await images.giveBack(lease, { milliseconds, failure })
+      comeAgain(lease, milliseconds)
+    },
+
+    async release(lease) {
+      await images.giveBack(lease, { milliseconds: 0, uncounted: true })
+      comeAgain(lease, 0)
+    },
+
+    depth: () => images.pending(),
+
+    close: () => doorbell.close(),
+  }
+}
