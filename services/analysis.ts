@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Verdict } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
 import { hasPaths, ObjectNotFound, type ObjectStore } from '../stores/objects/object-store.ts'
-import type { Lease } from '../stores/queue/queue.ts'
+import { LEASE_MS, type Lease } from '../stores/queue/queue.ts'
 import { NotAnImage, readMetadata } from './metadata.ts'
 
 const MAX_ATTEMPTS = 3
@@ -26,7 +26,7 @@ export function createAnalysis({ stores: { data, objects, queue }, log }: { stor
       while (!signal.aborted) {
         try {
           const lease = await queue.take(signal)
-          if (lease) await analyse(lease)
+          if (lease) await keeping(lease, () => analyse(lease))
         } catch (error) {
           // The database is away. The lease runs out, and the image comes again.
           log.error({ err: error }, 'analysis is held up')
@@ -34,6 +34,12 @@ export function createAnalysis({ stores: { data, objects, queue }, log }: { stor
         }
       }
     },
+  }
+
+  /** Extends the lease while `work` goes on. */
+  async function keeping(lease: Lease, work: () => Promise<void>) {
+    const extending = setInterval(() => queue.extend(lease).catch(() => {}), LEASE_MS / 3)
+    await work().finally(() => clearInterval(extending))
   }
 
   async function analyse(lease: Lease) {
@@ -58,7 +64,9 @@ export function createAnalysis({ stores: { data, objects, queue }, log }: { stor
 
   async function settle(lease: Lease, verdict: Verdict) {
     const { imageId, attempt } = lease
-    if (!(await data.images.settle(lease, verdict))) return
+    const settled = await data.images.settle(lease, verdict)
+    queue.done(lease)
+    if (!settled) return
     if (verdict.status === 'rejected') await objects.delete(imageId)
     log.info({ imageId, attempt, status: verdict.status }, 'analysed')
   }

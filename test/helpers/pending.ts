@@ -25,16 +25,11 @@ export async function pendingImages(t: Test) {
 
   /** Records the upload of a new image that is not analysed, and returns its id. */
   async function upload() {
-    const received = {
-      id: newId(),
-      link,
-      name: null,
-      hash: createHash('sha256').update(randomUUID()).digest('hex'),
-      size: 4_000_000,
-      status: 'pending' as const,
-      metadata: { format: 'PNG', mediaType: 'image/png' },
-    }
-    const recorded = await uploads.record(received)
+    const hash = createHash('sha256').update(randomUUID()).digest('hex')
+    const recorded = await uploads.record(
+      { link, name: '', hash, size: 4_000_000 },
+      { id: newId(), status: 'pending', metadata: { format: 'PNG', mediaType: 'image/png' } },
+    )
     if (recorded === 'link_used_up') throw new Error('the link has no limit')
     return recorded.id
   }
