@@ -1,0 +1,361 @@
+import ExifReader from 'exifreader'
+import sharp from 'sharp'
+import t, { type Test } from 'tap'
+import {
+  addMetadata,
+  exif,
+  joinPng,
+  joinWebp,
+  makePictures,
+  type Part,
+  picture,
+  pixels,
+  pngChunk,
+  secrets,
+  segment,
+  splitJpeg,
+  splitPng,
+  splitWebp,
+  strip,
+  webpChunk,
+} from './pictures.ts'
+
+const pictures = await makePictures()
+const bytesOf = (name: string) => pictures[name]!.bytes
+const namesOf = (parts: Part[]) => parts.map(({ name }) => name)
+
+const jpeg = (bytes: Buffer) => strip({ mediaType: 'image/jpeg', bytes })
+const png = (bytes: Buffer) => strip({ mediaType: 'image/png', bytes })
+const webp = (bytes: Buffer) => strip({ mediaType: 'image/webp', bytes })
+const refuses = (t: Test, stripping: Promise<Buffer>, message: RegExp) =>
+  t.rejects(stripping, { name: 'CannotStrip', message }, message.source)
+
+t.test('JPEG', async (t) => {
+  const plain = await jpeg(bytesOf('baseline JPEG'))
+  const [soi, ...parts] = splitJpeg(plain)
+  const rest = parts.pop()!.bytes
+  const build = (...middle: Buffer[]) =>
+    Buffer.concat([soi!.bytes, ...middle, ...parts.map(({ bytes }) => bytes), rest])
+  const scanAt = plain.length - rest.length
+
+  await t.test('what stays is listed', async (t) => {
+    const stripped = await jpeg(addMetadata(pictures['baseline JPEG']!))
+    const kept = namesOf(splitJpeg(stripped)).filter((name, i, all) => name !== all[i - 1])
+    t.strictSame(kept, ['d8', 'e0', 'e1', 'e2', 'db', 'c0', 'c4', 'rest'])
+    const cmyk = splitJpeg(await jpeg(addMetadata(pictures['CMYK JPEG']!)))
+    const [adobe] = cmyk.filter(({ name }) => name === 'ee')
+    t.equal(adobe?.bytes.length, 16)
+    t.equal(adobe?.bytes.toString('latin1', 4, 9), 'Adobe')
+  })
+
+  await t.test("JFIF and Adobe's segment keep their fields and nothing behind them", async (t) => {
+    const fields = 'JFIF\0\x01\x02\x01\0\x48\0\x49'
+    const stripped = await jpeg(
+      build(
+        segment(0xe0, Buffer.concat([Buffer.from(`${fields}\x02\x0b`, 'latin1'), secrets(6)])),
+        segment(0xe0, 'JFIF\0\x01'),
+        segment(0xee, Buffer.concat([Buffer.from('Adobe\0\x64\0\0\0\0\x01', 'latin1'), secrets(6)])),
+        segment(0xee, 'Adobe\0'),
+      ),
+    )
+    const expected = build(
+      segment(0xe0, Buffer.from(`${fields}\0\0`, 'latin1')),
+      segment(0xee, Buffer.from('Adobe\0\x64\0\0\0\0\x01', 'latin1')),
+    )
+    t.ok(stripped.equals(expected))
+  })
+
+  await t.test('a profile in several segments stays', async (t) => {
+    const bytes = await picture().toColourspace('cmyk').withIccProfile('cmyk').jpeg().toBuffer()
+    t.ok(splitJpeg(bytes).filter(({ name }) => name === 'e2').length > 1)
+    const [was, is] = await Promise.all([bytes, await jpeg(bytes)].map((bytes) => sharp(bytes).metadata()))
+    t.ok(was!.icc!.equals(is!.icc!))
+  })
+
+  await t.test('a profile that is not as long as it says is refused', async (t) => {
+    const { bytes: profile } = parts.find(({ name }) => name === 'e2')!
+    const others = parts.filter(({ name }) => name !== 'e2').map(({ bytes }) => bytes)
+    const withProfile = (...profile: Buffer[]) => Buffer.concat([soi!.bytes, ...profile, ...others, rest])
+    const contents = profile.subarray(4)
+    t.ok((await jpeg(withProfile(profile))).includes(contents))
+    for (const damaged of [
+      [profile, profile],
+      [segment(0xe2, Buffer.concat([contents, secrets(1)]))],
+      [segment(0xe2, contents.subarray(0, -4))],
+      [segment(0xe2, Buffer.concat([contents.subarray(0, 14), secrets(40)]))],
+    ])
+      await refuses(t, jpeg(withProfile(...damaged)), /colour profile/)
+  })
+
+  await t.test('comments between the scans go, the scans and their tables stay', async (t) => {
+    const progressive = await jpeg(bytesOf('progressive JPEG'))
+    const firstScan = progressive.length - splitJpeg(progressive).at(-1)!.bytes.length
+    const scans = [...progressive.toString('latin1').matchAll(/\xff[\xc4\xda]\0/g)].filter(
+      ({ index }) => index > firstScan,
+    )
+    t.ok(scans.length > 4)
+    let laden = progressive
+    for (const { index } of scans.toReversed()) {
+      const metadata = [
+        segment(0xfe, secrets(20)),
+        segment(0xe1, secrets(20)),
+        segment(0xe2, 'ICC_PROFILE\0\x01\x01late'),
+      ]
+      laden = Buffer.concat([laden.subarray(0, index), ...metadata, laden.subarray(index)])
+    }
+    t.ok(laden.length > progressive.length + 1000)
+    t.ok((await jpeg(laden)).equals(progressive))
+  })
+
+  await t.test('restart markers are a part of the scan', async (t) => {
+    const grey = await sharp({ create: { width: 24, height: 8, channels: 3, background: '#808080' } })
+      .toColourspace('b-w')
+      .jpeg({ optimiseCoding: false })
+      .toBuffer()
+    const parts = splitJpeg(await jpeg(grey))
+    const rest = parts.pop()!.bytes
+    const header = rest.subarray(0, 2 + rest.readUInt16BE(2))
+    // Of a grey block nothing is coded but 00 (no difference) and 1010 (end of block), filled up with ones.
+    const scan = Buffer.from('2bffd02bffd12bffd9', 'hex')
+    const restart = segment(0xdd, Buffer.of(0, 1))
+    const bytes = Buffer.concat([...parts.map(({ bytes }) => bytes), restart, header, scan])
+    t.ok((await pixels(bytes)).every((value) => value === 128))
+    t.ok((await jpeg(Buffer.concat([bytes, secrets(1)]))).equals(bytes))
+  })
+
+  await t.test('FFs may stand before a marker', async (t) => {
+    const fill = Buffer.alloc(300, 0xff)
+    const filled = Buffer.concat([
+      soi!.bytes,
+      ...parts.flatMap(({ bytes }) => [fill, bytes]),
+      fill,
+      rest.subarray(0, -2),
+      fill,
+      rest.subarray(-2),
+    ])
+    const stripped = await jpeg(filled)
+    t.ok(stripped.equals(Buffer.concat([plain.subarray(0, -2), fill, plain.subarray(-2)])))
+    t.ok((await pixels(stripped)).equals(await pixels(plain)))
+  })
+
+  await t.test('the number of lines may follow the first scan', async (t) => {
+    const bytes = Buffer.concat([plain.subarray(0, -2), segment(0xdc, Buffer.of(0, 64)), plain.subarray(-2)])
+    t.ok((await jpeg(bytes)).equals(bytes))
+    await refuses(t, jpeg(build(segment(0xdc, Buffer.of(0, 64)))), /not known/)
+  })
+
+  await t.test('of several Exif segments the first counts', async (t) => {
+    const app1 = (orientation: number) =>
+      segment(0xe1, Buffer.concat([Buffer.from('Exif\0\0', 'latin1'), exif(orientation)]))
+    const stripped = await jpeg(build(app1(8), app1(3)))
+    t.equal((await sharp(stripped).metadata()).orientation, 8)
+    t.equal(splitJpeg(stripped).filter(({ name }) => name === 'e1').length, 1)
+    t.equal((await sharp(await jpeg(build(app1(9)))).metadata()).orientation, undefined)
+    const noTiff = build(segment(0xe1, 'Exif\0\0no TIFF'), segment(0xe1, 'Exif\0'))
+    t.ok((await jpeg(noTiff)).equals(plain))
+  })
+
+  await t.test('what is out of place or of a wrong length is refused', async (t) => {
+    const damaged: [RegExp, Buffer][] = [
+      [/between/, Buffer.concat([soi!.bytes, secrets(1), plain.subarray(2)])],
+      [/between/, build(Buffer.concat([segment(0xfe, secrets(1)), Buffer.of(0)]))],
+      [/shorter/, build(Buffer.of(0xff, 0xfe, 0, 1))],
+      [/contents/, build(segment(0xdb, Buffer.alloc(66)))],
+      [/contents/, build(segment(0xc4, Buffer.concat([Buffer.alloc(17), secrets(1)])))],
+      [/contents/, build(segment(0xdd, Buffer.alloc(3)))],
+      [
+        /contents/,
+        build(segment(0xc0, Buffer.concat([Buffer.from('080008000801011100', 'hex'), secrets(1)]))),
+      ],
+      [/contents/, build(segment(0xda, Buffer.from('0101000000'.repeat(2), 'hex')))],
+      [/more than one frame/, build(segment(0xc0, Buffer.from('080008000801011100', 'hex')))],
+      [/scan before/, build(segment(0xda, Buffer.from('010100003f00', 'hex')))],
+      [/not known/, build(segment(0xc8, secrets(1)))],
+      [/not known/, build(segment(0xde, secrets(1)))], // hierarchical
+      [/not known/, build(segment(0xf0, secrets(1)))],
+      [/not known/, build(Buffer.from(plain.subarray(0, 2)))], // SOI again
+      [/not known/, Buffer.concat([plain.subarray(0, -2), segment(0xf7, secrets(1)), plain.subarray(-2)])],
+      [/no scan/, Buffer.concat([plain.subarray(0, scanAt), Buffer.of(0xff, 0xd9)])],
+      [/cut off/, plain.subarray(0, -2)],
+      [/cut off/, plain.subarray(0, -1)],
+    ]
+    for (const [message, bytes] of damaged) await refuses(t, jpeg(bytes), message)
+  })
+
+  await t.test('too many pieces are refused', async (t) => {
+    const pair = Buffer.concat([segment(0xdd, Buffer.alloc(2)), segment(0xfe, '')])
+    t.ok((await jpeg(build(...Array(10_000).fill(pair)))).length)
+    await refuses(t, jpeg(build(...Array(20_000).fill(pair))), /pieces/)
+  })
+})
+
+t.test('PNG', async (t) => {
+  const plain = bytesOf('PNG')
+  const parts = splitPng(plain)
+  const [ihdr, ...others] = parts.map(({ bytes }) => bytes)
+  const build = (...middle: Buffer[]) => joinPng([ihdr!, ...middle, ...others])
+
+  await t.test('what stays is listed', async (t) => {
+    const stripped = await png(addMetadata(pictures.APNG!))
+    t.strictSame(namesOf(splitPng(stripped)), [
+      'IHDR',
+      'eXIf',
+      'iCCP',
+      'pHYs',
+      'acTL',
+      'fcTL',
+      'IDAT',
+      'fcTL',
+      'fdAT',
+      'IEND',
+    ])
+    const colours = [
+      pngChunk('cICP', Buffer.of(9, 16, 0, 1)),
+      pngChunk('gAMA', Buffer.of(0, 0, 0xb1, 0x8f)),
+      pngChunk('cHRM', Buffer.alloc(32, 1)),
+      pngChunk('sBIT', Buffer.of(8, 8, 8)),
+      pngChunk('bKGD', Buffer.alloc(6)),
+      pngChunk('mDCV', Buffer.alloc(24)),
+      pngChunk('cLLI', Buffer.alloc(8)),
+      pngChunk('sRGB', Buffer.of(0)),
+    ]
+    t.ok((await png(build(...colours))).equals(build(...colours)))
+  })
+
+  await t.test('what is private, and what only looks like a known chunk, goes', async (t) => {
+    const types = ['vpAg', 'iDOT', 'caBX', 'dSIG', 'hIST', 'sPLT', 'pCAL', 'sCAL', 'sTER', 'gIFx', 'mkBF']
+    const laden = build(...types.map((type) => pngChunk(type, secrets(5))))
+    t.ok((await png(laden)).equals(plain))
+  })
+
+  await t.test('orientation stays where it stands, before or behind the picture', async (t) => {
+    const last = others.at(-1)!
+    const behind = joinPng([ihdr!, ...others.slice(0, -1), pngChunk('eXIf', exif(7)), last])
+    const stripped = await png(behind)
+    t.equal(namesOf(splitPng(stripped)).at(-2), 'eXIf')
+    t.equal(ExifReader.load(stripped).Orientation?.value, 7)
+    t.ok((await png(build(pngChunk('eXIf', exif(1))))).equals(plain))
+    t.ok((await png(build(pngChunk('eXIf', Buffer.alloc(0))))).equals(plain))
+  })
+
+  await t.test('what is damaged or not known is refused', async (t) => {
+    const wrongCrc = Buffer.from(plain)
+    wrongCrc[wrongCrc.indexOf('IDAT') + 20]! ^= 1
+    const damaged: [RegExp, Buffer][] = [
+      [/IDAT is damaged/, wrongCrc],
+      [/without CgBI/, build(pngChunk('CgBI', Buffer.alloc(4)))],
+      [/without prVt|without PrVt/, build(pngChunk('PrVt', secrets(1)))],
+      [/gAMA is too long/, build(pngChunk('gAMA', secrets(1)))],
+      [/IEND is too long/, joinPng([ihdr!, ...others.slice(0, -1), pngChunk('IEND', secrets(1))])],
+      [/Exif is too long/, build(pngChunk('eXIf', Buffer.alloc(2 ** 20 + 1)))],
+      [/without a type/, build(pngChunk('te\0t', secrets(1)))],
+      [/begin with IHDR/, joinPng([pngChunk('tEXt', secrets(1)), ihdr!, ...others])],
+      [/cut off/, plain.subarray(0, -1)],
+      [/cut off/, joinPng([ihdr!, ...others.slice(0, -1)])],
+    ]
+    for (const [message, bytes] of damaged) await refuses(t, png(bytes), message)
+  })
+
+  await t.test('many chunks take little time, too many are refused', async (t) => {
+    const empty = pngChunk('teXt', Buffer.alloc(0))
+    const flood = (count: number) => build(Buffer.alloc(count * empty.length, empty))
+    const begun = performance.now()
+    t.ok((await png(flood(130_000))).equals(plain))
+    t.ok(performance.now() - begun < 5000)
+    await refuses(t, png(flood(132_000)), /too many chunks/)
+  })
+})
+
+t.test('WebP', async (t) => {
+  const plain = bytesOf('lossy WebP') // VP8X, ICCP, VP8
+  const chunks = splitWebp(plain).map(({ bytes }) => bytes)
+  const [vp8x, iccp, vp8] = chunks as [Buffer, Buffer, Buffer]
+  const flagged = (flags: number, chunk = vp8x) => {
+    const changed = Buffer.from(chunk)
+    changed[8] = flags
+    return changed
+  }
+  const flagsOf = (bytes: Buffer) => splitWebp(bytes)[0]!.bytes[8]
+
+  await t.test('what stays is listed, the length and the flags are right', async (t) => {
+    for (const [name, kept, flags] of [
+      ['lossy WebP', ['VP8X', 'ICCP', 'VP8 ', 'EXIF'], 0x28],
+      ['lossless WebP', ['VP8X', 'ICCP', 'VP8L', 'EXIF'], 0x28],
+      ['WebP with alpha', ['VP8X', 'ICCP', 'ALPH', 'VP8 ', 'EXIF'], 0x38],
+      ['animated WebP', ['VP8X', 'ICCP', 'ANIM', 'ANMF', 'ANMF', 'EXIF'], 0x2a],
+    ] as const) {
+      const stripped = await webp(addMetadata(pictures[name]!))
+      t.strictSame(namesOf(splitWebp(stripped)), kept, name)
+      t.equal(stripped.readUInt32LE(4) + 8, stripped.length)
+      t.equal(flagsOf(stripped)! & 0x2e, flags & 0x2e)
+    }
+  })
+
+  await t.test('without orientation no flag of metadata stays', async (t) => {
+    const exif1 = webpChunk('EXIF', exif(1))
+    const laden = joinWebp([flagged(0x2c), iccp, vp8, exif1, webpChunk('XMP ', secrets(3))])
+    t.ok((await webp(laden)).equals(joinWebp([flagged(0x20), iccp, vp8])))
+  })
+
+  await t.test('what the header does not announce goes, as no decoder looks at it', async (t) => {
+    const laden = joinWebp([flagged(0), iccp, vp8, webpChunk('EXIF', exif(6)), webpChunk('XMP ', secrets(3))])
+    t.ok((await webp(laden)).equals(joinWebp([flagged(0), vp8])))
+    const simple = joinWebp([vp8, webpChunk('EXIF', exif(6)), webpChunk('VP8 ', secrets(3))])
+    t.ok((await webp(simple)).equals(joinWebp([vp8])))
+    const longHeader = webpChunk('VP8X', Buffer.concat([flagged(0x20).subarray(8), secrets(2)]))
+    t.ok((await webp(joinWebp([longHeader, iccp, vp8]))).equals(joinWebp([flagged(0x20), iccp, vp8])))
+    t.equal(flagsOf(await webp(joinWebp([flagged(0xc1), iccp, vp8]))), 0x00, 'reserved bits')
+  })
+
+  await t.test('frames are rid of what is not known', async (t) => {
+    const film = bytesOf('animated WebP')
+    const [header, ...rest] = splitWebp(film)
+    const laden = joinWebp([
+      header!.bytes,
+      vp8, // in a film all pictures are in frames
+      ...rest.map(({ name, bytes }) => {
+        if (name !== 'ANMF') return bytes
+        const frame = bytes.subarray(8)
+        const head = frame.subarray(0, 16)
+        return webpChunk(
+          'ANMF',
+          Buffer.concat([head, webpChunk('EXIF', secrets(3)), frame.subarray(16), webpChunk('ANMF', frame)]),
+        )
+      }),
+    ])
+    t.ok((await webp(laden)).equals(film))
+  })
+
+  await t.test('what is damaged or is not what it says is refused', async (t) => {
+    const film = splitWebp(bytesOf('animated WebP')).map(({ bytes }) => bytes)
+    const frame = film.at(-1)!.subarray(8)
+    const inFrame = (...contents: Buffer[]) =>
+      joinWebp([...film, webpChunk('ANMF', Buffer.concat([frame.subarray(0, 16), ...contents]))])
+    const tooLong = Buffer.from(vp8)
+    tooLong.writeUInt32LE(vp8.length, 4)
+    const damaged: [RegExp, Buffer][] = [
+      [/no WebP/, Buffer.concat([Buffer.from('RIFF\x10\0\0\0WAVE', 'latin1'), Buffer.alloc(20)])],
+      [/begin with/, joinWebp([iccp, vp8])],
+      [/begin with/, joinWebp([])],
+      [/no picture/, joinWebp([vp8x, iccp])],
+      [/no picture/, joinWebp([film[0]!, vp8])],
+      [/twice/, joinWebp([vp8x, iccp, vp8, vp8])],
+      [/twice/, joinWebp([vp8x, iccp, vp8, webpChunk('VP8L', secrets(3))])],
+      [/lacks/, joinWebp([flagged(0x28), iccp, vp8])],
+      [/lacks/, joinWebp([flagged(0x24), iccp, vp8])],
+      [/longer/, joinWebp([vp8x, iccp, tooLong])],
+      [/longer/, joinWebp([vp8x, iccp, vp8.subarray(0, -2)])],
+      [/profile/, joinWebp([vp8x, webpChunk('ICCP', secrets(10)), vp8])],
+      [/profile/, joinWebp([vp8x, webpChunk('ICCP', Buffer.concat([iccp.subarray(8), secrets(1)])), vp8])],
+      [/profile/, joinWebp([vp8x, webpChunk('ICCP', Buffer.alloc(0)), vp8])],
+      [/too long/, joinWebp([flagged(0x28), iccp, vp8, webpChunk('EXIF', Buffer.alloc(2 ** 20 + 2))])],
+      [/without a name/, joinWebp([vp8x, iccp, vp8, webpChunk('\0\0\0\0', secrets(1))])],
+      [/a frame is cut off/, joinWebp([...film, webpChunk('ANMF', Buffer.alloc(10))])],
+      [/frame has no picture/, inFrame(webpChunk('EXIF', secrets(1)))],
+      [/two pictures/, inFrame(vp8, vp8)],
+      [/longer/, inFrame(vp8.subarray(0, -2))],
+      [/cut off/, plain.subarray(0, -1)],
+    ]
+    for (const [message, bytes] of damaged) await refuses(t, webp(bytes), message)
+  })
+})
