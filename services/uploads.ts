@@ -95,7 +95,11 @@ export function createUploads({
     passOn(file, hashing.stream)
     const staged = await objects.stage(id, hashing.stream)
 
-    let discardable = true
+    let undecided = true
+    const decide = (verdict: 'commit' | 'discard') => {
+      undecided = false
+      return staged[verdict]()
+    }
     try {
       if (file.truncated) throw new Rejection('too_large')
       if (hashing.size === 0) throw new Rejection('empty')
@@ -105,19 +109,19 @@ export function createUploads({
       if (knownHashes.get(received.hash)) {
         const recorded = await data.uploads.recordKnown(received)
         if (recorded) {
-          await staged.discard()
+          await decide('discard')
           return finish(received, recorded)
         }
       }
       const image = { id, ...(await sniffer.end()) }
-      discardable = false
-      await staged.commit()
+      await decide('commit')
       const recorded = await data.uploads.record(received, image)
       if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id)
       else if (recorded.status === 'pending') queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
-      if (discardable) await staged.discard()
+      // After the commit it is not known whether the row exists: then the object stays, and the sweep decides.
+      if (undecided) await decide('discard')
       throw error
     }
   }
