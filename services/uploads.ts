@@ -116,7 +116,8 @@ export function createUploads({
       const image = { id, ...(await sniffer.end()) }
       await decide('commit')
       const recorded = await data.uploads.record(received, image)
-      if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id)
+      // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
+      if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id).catch(() => {})
       else if (recorded.status === 'pending') queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
