@@ -23,6 +23,12 @@ export const Metadata = Type.Object({
   ),
   cameraMake: Type.Optional(Type.String({ examples: ['Apple'] })),
   cameraModel: Type.Optional(Type.String({ examples: ['iPhone 8 Plus'] })),
+  lens: Type.Optional(
+    Type.String({
+      description: 'the lens, where the camera names it (Exif LensModel)',
+      examples: ['EF24-105mm f/4L IS USM'],
+    }),
+  ),
   takenAt: Type.Optional(
     Type.String({
       description: "the camera's own clock when the picture was taken (Exif DateTimeOriginal)",
@@ -40,6 +46,21 @@ export const Metadata = Type.Object({
     Type.Number({ minimum: -180, maximum: 180, description: 'degrees, east positive' }),
   ),
   altitude: Type.Optional(Type.Number({ description: 'metres above sea level' })),
+  frames: Type.Optional(
+    Type.Integer({ minimum: 2, description: 'frames of an animation or pages, where there are several' }),
+  ),
+  duration: Type.Optional(
+    Type.Integer({ minimum: 1, description: 'milliseconds that an animation takes, once through' }),
+  ),
+  bitDepth: Type.Optional(Type.Integer({ minimum: 1, description: 'bits per sample, as stored' })),
+  colourSpace: Type.Optional(
+    Type.String({
+      description:
+        'what its colours mean: the name of its colour profile, or what the format says; sRGB where nothing is said',
+      examples: ['Display P3'],
+    }),
+  ),
+  hasAlpha: Type.Optional(Type.Boolean({ description: 'whether it has a channel for transparency' })),
 })
 export type Metadata = Static<typeof Metadata>
 

@@ -1,6 +1,9 @@
 import { fileTypeFromBuffer } from 'file-type'
+import { bytesOf } from './headers/bytes.ts'
+import { beginsLikeSvg } from './headers/svg.ts'
+import { tiffMediaType } from './headers/tiff-files.ts'
 
-/** What the first bytes of a file say that it is. */
+/** What a file is. */
 export interface Format {
   /** The format's name, as statistics show it. */
   format: string
@@ -29,6 +32,8 @@ const names: Record<string, string> = {
   'image/jp2': 'JPEG 2000',
   'image/jpx': 'JPEG 2000',
   'image/jpm': 'JPEG 2000',
+  'image/jph': 'JPEG 2000',
+  'image/j2c': 'JPEG 2000',
   'image/vnd.adobe.photoshop': 'PSD',
   'image/x-adobe-dng': 'DNG',
   'image/x-canon-cr2': 'CR2',
@@ -40,28 +45,80 @@ const names: Record<string, string> = {
   'image/x-fujifilm-raf': 'RAF',
 }
 
-/**
- * Tells the format of a file by its first bytes, `HEAD_BYTES` of them or all that there are; undefined where they are
- * not those of an image. Whether the rest is an image too is for the analysis to find.
- */
-export async function sniff(head: Uint8Array): Promise<Format | undefined> {
-  const found = (await fileTypeFromBuffer(head))?.mime
-  const mediaType =
-    found && found !== 'application/xml'
-      ? found
-      : bySignature(Buffer.from(head.buffer, head.byteOffset, head.length))
-  const format = mediaType && names[mediaType]
+/** The format with a media type; undefined where that is none of an image that is known here. */
+export function formatOf(mediaType: string): Format | undefined {
+  const format = names[mediaType]
   return format ? { format, mediaType } : undefined
 }
 
-// What file-type can't tell: a TIFF whose directory lies beyond the head, a damaged PNG, and SVG, which is text.
-function bySignature(head: Buffer) {
-  if (/^(II[*+]\0|MM\0[*+])/.test(head.toString('latin1', 0, 4))) return 'image/tiff'
-  if (head.subarray(0, 8).equals(Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'))) return 'image/png'
-  if (SVG_START.test(head.toString('utf8'))) return 'image/svg+xml'
+/**
+ * Tells the format of a file by its first bytes, `HEAD_BYTES` of them or all that there are; undefined where they are
+ * not those of an image. Whether the rest is an image too is for `readMetadata` to find, which may also know the format
+ * more closely: a TIFF can have its directory anywhere.
+ */
+export async function sniff(head: Uint8Array): Promise<Format | undefined> {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length)
+  const detected = (await fileTypeFromBuffer(bytes))?.mime ?? ''
+  const mediaType = (await refine(bytes, detected)) ?? detected
+  return (plausible[mediaType]?.(bytes) ?? true) ? formatOf(mediaType) : undefined
+}
+
+/** What file-type can't tell, or takes for something else. */
+async function refine(head: Buffer, detected: string) {
+  const text = head.toString('latin1')
+  if (/^(II[*+]\0|MM\0[*+])/.test(text))
+    // A directory beyond the head is none to file-type.
+    return tiffMediaType(bytesOf(head), formatOf(detected)?.mediaType ?? 'image/tiff')
+  if (/^(IIR[OS]|MMOR)/.test(text)) return 'image/x-olympus-orf'
+  if (/^IIU\0/.test(text)) return 'image/x-panasonic-rw2'
+  if (/^.{4}ftyp/s.test(text)) return byBrands(head)
+  // file-type wants the first chunk of a PNG to be in order.
+  if (text.startsWith('\x89PNG\r\n\x1a\n')) return formatOf(detected)?.mediaType ?? 'image/png'
+  if (text.startsWith('\0\0\0\x0cjP  \r\n\x87\n') && text.startsWith('jph ', 20)) return 'image/jph'
+  if ((detected === '' || detected === 'application/xml') && beginsLikeSvg(head)) return 'image/svg+xml'
   return undefined
 }
 
-// XML's prolog (declaration, comments, processing instructions, document type) and the root element.
-const SVG_START =
-  /^\uFEFF?\s*(<\?[^>]*\?>\s*|<!--(?:(?!-->)[\s\S])*-->\s*|<!DOCTYPE\s+svg[^>[]*(\[[^\]]*\])?\s*>\s*)*<(\w+:)?svg[\s>/]/
+// The brands of HEIF (ISO/IEC 23008-12 annex B, E), AVIF (AV1 Image File Format §9) and CR3.
+const brands: Record<string, string> = {
+  avif: 'image/avif',
+  avis: 'image/avif',
+  heic: 'image/heic',
+  heix: 'image/heic',
+  heim: 'image/heic',
+  heis: 'image/heic',
+  hevc: 'image/heic-sequence',
+  hevx: 'image/heic-sequence',
+  hevm: 'image/heic-sequence',
+  hevs: 'image/heic-sequence',
+  mif1: 'image/heif',
+  mif2: 'image/heif',
+  msf1: 'image/heif-sequence',
+  'crx ': 'image/x-canon-cr3',
+}
+
+/** By the brand that a file says it is, and where that is a general one by those with which it is compatible. */
+function byBrands(head: Buffer) {
+  const end = Math.min(head.readUInt32BE(0), head.length)
+  const [major = '', , ...compatible] = head.toString('latin1', 8, end).match(/.{4}/gs) ?? []
+  const general = /^m[is]f/.test(major)
+  if (brands[major] && !general) return brands[major]
+  const known = compatible.filter((brand) => brands[brand])
+  // Browsers know AVIF by any of its brands.
+  const av1 = known.find((brand) => /^avi[fs]/.test(brand))
+  return brands[av1 ?? (general ? major : known[0]) ?? '']
+}
+
+// Where a few bytes are all that file-type goes by, text and other files can begin with them too.
+const plausible: Record<string, (head: Buffer) => boolean> = {
+  'image/gif': (head) => /^GIF8[79]a/.test(head.toString('latin1', 0, 6)),
+  'image/bmp': (head) =>
+    head.length >= 30 && [12, 16, 40, 52, 56, 64, 108, 124].includes(head.readUInt32LE(14)),
+  'image/x-icon': (head) =>
+    head.length >= 22 &&
+    head[2] === 1 &&
+    head.readUInt16LE(4) > 0 &&
+    head[9] === 0 &&
+    head.readUInt32LE(18) >= 22,
+  'image/vnd.adobe.photoshop': (head) => head.length >= 30 && [1, 2].includes(head.readUInt16BE(4)),
+}

@@ -1,142 +1,127 @@
-import { open, stat } from 'node:fs/promises'
-import ExifReader from 'exifreader'
-import { imageSize } from 'image-size'
-import sharp from 'sharp'
 import type { Metadata } from '../schemas/images.ts'
-import type { Format } from './formats.ts'
+import { type Format, formatOf } from './formats.ts'
+import { readBmp, readIco, sizeOf } from './headers/bitmap.ts'
+import { type Source, withBytes } from './headers/bytes.ts'
+import { profileName } from './headers/colour.ts'
+import type { Header, HeaderReader } from './headers/header.ts'
+import { readHeif } from './headers/heif.ts'
+import { readJpeg2000 } from './headers/jpeg2000.ts'
+import { readJxl } from './headers/jxl.ts'
+import { readPng } from './headers/png.ts'
+import { readPsd } from './headers/psd.ts'
+import { readCr3, readRaf } from './headers/raw.ts'
+import { readBySharp } from './headers/sharp.ts'
+import { readSvg } from './headers/svg.ts'
+import { readExif, readXmp } from './headers/tags.ts'
+import { readTiffFile } from './headers/tiff-files.ts'
+
+export type { Source }
 
 /** The file begins like an image and is none. */
 export class NotAnImage extends Error {
   override name = 'NotAnImage'
 }
 
-/** Where the bytes are: in memory, or in a file. */
-export type Source = Buffer | { path: string }
+const JPEG_HEAD_BYTES = 2 ** 18
 
-// Photographs carry their tags at the front. Of a smaller file all is read, since some formats have them at the end.
-const TAGS_IN_WHOLE_BYTES = 32 * 2 ** 20
-const TAGS_IN_FRONT_BYTES = 2 ** 20
+/** All that a JPEG tells is before its first scan. libvips, given more, looks through all of it for a gain map. */
+const readJpeg: HeaderReader = async ({ bytes, source }) =>
+  (await readBySharp(await bytes.read(0, JPEG_HEAD_BYTES))) ??
+  (bytes.size > JPEG_HEAD_BYTES ? readBySharp(source) : undefined)
 
-// What sharp reads, sharp judges: a file of these that it can't open is no image.
-const judgedBySharp = new Set(['JPEG', 'PNG', 'APNG', 'GIF', 'WebP', 'TIFF', 'SVG'])
-// sharp turns these, and tells the width and height as shown.
-const turnedBySharp = new Set(['HEIC', 'HEIF', 'AVIF'])
+const WEBP_HEAD_BYTES = 30
+
+const readers: Record<string, HeaderReader> = {
+  JPEG: readJpeg,
+  PNG: readPng,
+  APNG: readPng,
+  GIF: ({ source }) => readBySharp(source),
+  // libwebp reads only whole files.
+  WebP: async ({ bytes, source }) =>
+    (await readBySharp(source)) ?? sizeOf(await bytes.read(0, WEBP_HEAD_BYTES)),
+  AVIF: readHeif,
+  HEIC: readHeif,
+  HEIF: readHeif,
+  TIFF: readTiffFile,
+  BMP: readBmp,
+  ICO: readIco,
+  SVG: readSvg,
+  'JPEG XL': readJxl,
+  'JPEG 2000': readJpeg2000,
+  PSD: readPsd,
+  DNG: readTiffFile,
+  CR2: readTiffFile,
+  CR3: readCr3,
+  NEF: readTiffFile,
+  ARW: readTiffFile,
+  ORF: readTiffFile,
+  RW2: readTiffFile,
+  RAF: readRaf,
+}
+
+// An SVG need not have a size, and of a raw file that is cut short the directory with it may be lost.
+const sizeIsOptional = new Set(['SVG', 'DNG', 'CR2', 'CR3', 'NEF', 'ARW', 'ORF', 'RW2', 'RAF'])
 
 /**
- * Reads what an image tells of itself. It reads headers and tags and decodes no pixels.
+ * Reads what an image tells of itself. It reads headers and tags and decodes no pixels; of a file on disk it takes what
+ * it needs, and the front of a file it reads as far as that goes.
  *
- * @throws {NotAnImage}
+ * @param format what `sniff` says; the answer may know it more closely
+ * @throws {NotAnImage} it begins like an image, and has no header that can be read
  */
 export async function readMetadata(source: Source, { format, mediaType }: Format): Promise<Metadata> {
-  const front = Buffer.isBuffer(source) ? source : await readFront(source.path)
-  const size = (await sizeBySharp(source, format)) ?? sizeByHeader(front)
-  return { format, mediaType, ...size, ...readTags(front) }
+  const found = await withBytes(source, async (bytes) => {
+    const header = await readers[format]?.({ bytes, source, mediaType })
+    return header && gather(header, mediaType)
+  })
+  if (!found || !(found.width || sizeIsOptional.has(found.format)))
+    throw new NotAnImage(`it begins like ${format}, but has no readable header`)
+  return found
 }
 
-async function sizeBySharp(source: Source, format: string) {
-  if (turnedBySharp.has(format)) return undefined
-  try {
-    const { width, height } = await sharp(Buffer.isBuffer(source) ? source : source.path, {
-      limitInputPixels: false, // nothing is decoded
-      failOn: 'none',
-    }).metadata()
-    return { width, height }
-  } catch (error) {
-    if (judgedBySharp.has(format))
-      throw new NotAnImage(`it begins like ${format}, but has no readable header`, { cause: error })
-    return undefined
+async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {
+  const fromExif = exif ? await readExif(exif) : {}
+  const fromXmp = xmp ? readXmp(xmp) : {}
+  const tags = { ...fromXmp, ...known(fromExif) }
+  // Time and offset belong together.
+  if (fromExif.takenAt) tags.takenOffset = fromExif.takenOffset
+  const size = { width: whole(picture.width, MOST_PIXELS), height: whole(picture.height, MOST_PIXELS) }
+  const frames = whole(picture.frames, MOST_FRAMES)
+  const several = frames !== undefined && frames > 1
+  return {
+    ...formatOf(picture.mediaType ?? sniffed)!,
+    ...known({
+      ...tags,
+      ...(size.width && size.height && size),
+      orientation:
+        'orientation' in picture ? ownOrientation(picture.orientation, tags.orientation) : tags.orientation,
+      ...(several && { frames, duration: whole(picture.duration, MOST_MILLISECONDS) }),
+      bitDepth: whole(picture.bitDepth, 64),
+      colourSpace:
+        profileName(icc) ??
+        (picture.colourSpace === 'sRGB' ? tags.colourSpace : undefined) ??
+        picture.colourSpace,
+      hasAlpha: picture.hasAlpha,
+    }),
   }
 }
 
-function sizeByHeader(front: Buffer) {
-  try {
-    const { width, height } = imageSize(front)
-    return width > 0 && height > 0 ? { width: Math.round(width), height: Math.round(height) } : {}
-  } catch {
-    return {}
-  }
+/** Of a format that turns by itself, Exif's word counts only where it says nothing else: that it is not turned. */
+const ownOrientation = (own: number | undefined, byExif: number | undefined) =>
+  own ?? (byExif === 1 ? byExif : undefined)
+
+// What fits a 32-bit integer, as databases have it.
+const MOST_PIXELS = 2 ** 31 - 1
+const MOST_FRAMES = 2 ** 31 - 1
+const MOST_MILLISECONDS = 2 ** 31 - 1
+
+/** A whole number from 1 to `most`; undefined for any other. */
+const whole = (value: number | undefined, most: number) => {
+  const rounded = Math.round(value ?? 0)
+  return rounded >= 1 && rounded <= most ? rounded : undefined
 }
 
-async function readFront(path: string) {
-  const { size } = await stat(path)
-  const file = await open(path)
-  try {
-    const length = size <= TAGS_IN_WHOLE_BYTES ? size : TAGS_IN_FRONT_BYTES
-    const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, 0)
-    return buffer.subarray(0, bytesRead)
-  } finally {
-    await file.close()
-  }
-}
+type Known<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> }
 
-/** The tags of Exif and GPS (CIPA DC-008). A tag that can't be read is absent; broken tags don't make a picture broken. */
-function readTags(front: Buffer): Partial<Metadata> {
-  let tags: ExifReader.ExpandedTags
-  try {
-    tags = ExifReader.load(front, { expanded: true, includeTags: { exif: EXIF_TAGS, gps: true } })
-  } catch {
-    return {}
-  }
-  const { exif = {}, gps = {} } = tags
-  const found = {
-    orientation: within(exif.Orientation?.value, 1, 8),
-    cameraMake: text(exif.Make?.value),
-    cameraModel: text(exif.Model?.value),
-    takenAt: dateTime(text(exif.DateTimeOriginal?.value)),
-    takenOffset: offset(text(exif.OffsetTimeOriginal?.value)),
-    latitude: within(gps.Latitude, -90, 90),
-    longitude: within(gps.Longitude, -180, 180),
-    altitude: within(gps.Altitude, -12_000, 1_000_000),
-  }
-  // A place is both or none.
-  if (found.latitude === undefined || found.longitude === undefined) {
-    found.latitude = undefined
-    found.longitude = undefined
-  }
-  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined))
-}
-
-const EXIF_TAGS = [
-  'Make',
-  'Model',
-  'Orientation',
-  'DateTimeOriginal',
-  'OffsetTimeOriginal',
-  'GPSLatitude',
-  'GPSLatitudeRef',
-  'GPSLongitude',
-  'GPSLongitudeRef',
-  'GPSAltitude',
-  'GPSAltitudeRef',
-]
-const TEXT_LENGTH = 200
-// What exifreader gives for a tag that points outside of the file.
-const FAULTY = '<faulty value>'
-
-/** A tag's text without what is no text: it ends at the first NUL, has no control characters and no blanks around it. */
-function text(value: unknown) {
-  const raw = Array.isArray(value) ? value[0] : value
-  if (typeof raw !== 'string' || raw === FAULTY) return undefined
-  const [beforeNul = ''] = raw.split('\0')
-  const clean = beforeNul
-    .replace(/\p{C}+/gu, ' ')
-    .trim()
-    .slice(0, TEXT_LENGTH)
-  return clean === '' ? undefined : clean
-}
-
-const within = (value: unknown, least: number, most: number) =>
-  typeof value === 'number' && value >= least && value <= most ? value : undefined
-
-/** Exif writes 2026:11:01 12:00:00; zeros or blanks stand for what the camera did not know. */
-function dateTime(value: string | undefined) {
-  const [, year, month, day, time] =
-    /^(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d:\d\d)/.exec(value ?? '') ?? []
-  const iso = `${year}-${month}-${day}T${time}`
-  const date = new Date(`${iso}Z`)
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(iso) && Number(year) > 0
-    ? iso
-    : undefined
-}
-
-const offset = (value: string | undefined) => (/^[+-]\d\d:\d\d$/.test(value ?? '') ? value : undefined)
+const known = <T extends object>(found: T) =>
+  Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined)) as Known<T>

@@ -1,0 +1,62 @@
+import { open } from 'node:fs/promises'
+
+/** Random access to the bytes of a file, so that a header reader takes what it needs of a large one. */
+export interface Bytes {
+  readonly size: number
+  /** Up to `length` bytes from `offset`: fewer where the file ends, none for a place outside of it. */
+  read(offset: number, length: number): Promise<Buffer>
+}
+
+/** A file's bytes in memory, or where they are on disk. */
+export type Source = Buffer | { path: string }
+
+export const bytesOf = (buffer: Buffer): Bytes => ({
+  size: buffer.length,
+  read: async (offset, length) =>
+    offset >= 0 && offset < buffer.length ? buffer.subarray(offset, offset + length) : Buffer.alloc(0),
+})
+
+/** A part of the bytes as bytes of their own, for a file within a file. */
+export const part = (bytes: Bytes, start: number, end = bytes.size): Bytes => {
+  const size = Math.max(0, Math.min(end, bytes.size) - start)
+  return {
+    size,
+    read: (offset, length) =>
+      offset >= 0 && offset < size
+        ? bytes.read(start + offset, Math.min(length, size - offset))
+        : Promise.resolve(Buffer.alloc(0)),
+  }
+}
+
+// Headers are small and lie together: what is read once is likely to serve the next reads too.
+const WINDOW_BYTES = 16_384
+
+/** Opens a source for the time of one call. */
+export async function withBytes<T>(source: Source, use: (bytes: Bytes) => Promise<T>): Promise<T> {
+  if (Buffer.isBuffer(source)) return use(bytesOf(source))
+  const file = await open(source.path)
+  try {
+    const { size } = await file.stat()
+    let window = { start: 0, bytes: Buffer.alloc(0) }
+    const take = async (offset: number, length: number) => {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset)
+      return buffer.subarray(0, bytesRead)
+    }
+    return await use({
+      size,
+      async read(offset, length) {
+        if (!(offset >= 0 && offset < size)) return Buffer.alloc(0)
+        const wanted = Math.min(length, size - offset)
+        if (wanted > WINDOW_BYTES) return take(offset, wanted)
+        const from = offset - window.start
+        if (from < 0 || from + wanted > window.bytes.length) {
+          window = { start: offset, bytes: await take(offset, Math.min(WINDOW_BYTES, size - offset)) }
+          return window.bytes.subarray(0, wanted)
+        }
+        return window.bytes.subarray(from, from + wanted)
+      },
+    })
+  } finally {
+    await file.close()
+  }
+}

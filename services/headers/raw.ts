@@ -1,0 +1,54 @@
+import { part } from './bytes.ts'
+import type { HeaderReader } from './header.ts'
+import { find } from './isobmff.ts'
+import { readBySharp } from './sharp.ts'
+import { openTiff } from './tiff.ts'
+
+const CANON = 'uuid:85c0b687820f11e08111f4ce462b6a48'
+
+/** Canon's CR3: boxes, with the directories of Exif in a box each. */
+export const readCr3: HeaderReader = async ({ bytes }) => {
+  const canon = await find(bytes, undefined, 'moov', CANON)
+  const directory = async (type: string) => {
+    const box = canon && (await find(bytes, canon, type))
+    const tiff = box && (await openTiff(part(bytes, box.start, box.end)))
+    return tiff?.directory(tiff.first)
+  }
+  const main = await directory('CMT1')
+  if (!main) return undefined
+  const [width] = await main.numbers(256)
+  const [height] = await main.numbers(257)
+  return {
+    width,
+    height,
+    exif: { main, exif: await directory('CMT2'), gps: await directory('CMT4') },
+  }
+}
+
+const PREVIEW_HEAD_BYTES = 2 ** 18
+const FULL_SIZE = 0x100
+const CROPPED_SIZE = 0x111
+
+/** Fujifilm's RAF: a JPEG that has the tags, and a directory of the raw picture with its size. */
+export const readRaf: HeaderReader = async ({ bytes }) => {
+  const head = await bytes.read(84, 16)
+  if (head.length < 16) return undefined
+  const preview = part(bytes, head.readUInt32BE(0), head.readUInt32BE(0) + head.readUInt32BE(4))
+  const jpeg = await readBySharp(await preview.read(0, PREVIEW_HEAD_BYTES))
+
+  const directory = await part(bytes, head.readUInt32BE(8)).read(0, head.readUInt32BE(12))
+  const sizes = new Map<number, { width: number; height: number }>()
+  const count = directory.length < 4 ? 0 : directory.readUInt32BE(0)
+  for (
+    let at = 4, i = 0;
+    i < count && at + 8 <= directory.length;
+    i++, at += 4 + directory.readUInt16BE(at + 2)
+  )
+    sizes.set(directory.readUInt16BE(at), {
+      height: directory.readUInt16BE(at + 4),
+      width: directory.readUInt16BE(at + 6),
+    })
+  const size = sizes.get(CROPPED_SIZE) ?? sizes.get(FULL_SIZE) ?? jpeg
+  if (!size) return undefined
+  return { width: size.width, height: size.height, exif: jpeg?.exif, xmp: jpeg?.xmp }
+}

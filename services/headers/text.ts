@@ -1,0 +1,50 @@
+const TEXT_LENGTH = 200
+
+/**
+ * A tag's text without what is no text: it ends at the first NUL, has no control characters, no blanks around it and at
+ * most 200 characters. Undefined where nothing is left.
+ */
+export function cleanText(value: Buffer | string): string | undefined {
+  const [beforeNul = ''] = (typeof value === 'string' ? value : decode(value)).split('\0', 1)
+  const clean = [
+    ...repair(beforeNul)
+      .replace(/\p{C}+/gu, ' ')
+      .trim(),
+  ]
+    .slice(0, TEXT_LENGTH)
+    .join('')
+    .trim()
+  return clean === '' ? undefined : clean
+}
+
+// Exif's text is ASCII, and UTF-8 in its third edition (CIPA DC-008-2023); older writers used the code page of a Western
+// Windows. What is valid UTF-8 is hardly ever anything else.
+function decode(bytes: Buffer) {
+  const nul = bytes.indexOf(0)
+  const text = nul < 0 ? bytes : bytes.subarray(0, nul)
+  return fromUtf8(text) ?? new TextDecoder('windows-1252').decode(text)
+}
+
+function fromUtf8(bytes: Uint8Array) {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Undoes mojibake, UTF-8 that was once read as windows-1252 and written again (`Ã©` for `é`). It is safe: letters that
+ * happen to form valid UTF-8 are not met in real text.
+ */
+function repair(text: string) {
+  if (!/[\u0080-\u{10ffff}]/u.test(text)) return text
+  const bytes = [...text].map((letter) => windows1252.get(letter))
+  if (bytes.includes(undefined)) return text
+  return fromUtf8(Uint8Array.from(bytes as number[])) ?? text
+}
+
+const everyByte = Uint8Array.from({ length: 256 }, (_, byte) => byte)
+const windows1252 = new Map(
+  [...new TextDecoder('windows-1252').decode(everyByte)].map((letter, byte) => [letter, byte]),
+)
