@@ -81,7 +81,7 @@ export async function readMetadata(source: Source, { format, mediaType }: Format
 
 async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {
   const fromExif = exif ? await readExif(exif) : {}
-  const fromXmp = xmp ? readXmp(xmp) : {}
+  const fromXmp = xmp ? readXmp(xmp, fromExif) : {}
   const tags = { ...fromXmp, ...known(fromExif) }
   // Time and offset belong together.
   if (fromExif.takenAt) tags.takenOffset = fromExif.takenOffset

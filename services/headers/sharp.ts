@@ -6,6 +6,8 @@ import { openExif } from './tiff.ts'
 
 /** What libvips reads of a header, without decoding a pixel; undefined where it can't. */
 export async function readBySharp(source: Source): Promise<Header | undefined> {
+  // libvips remembers what it read of a path, even when another file has taken its place.
+  sharp.cache(false)
   let found: SharpMetadata
   try {
     found = await sharp(Buffer.isBuffer(source) ? source : source.path, {

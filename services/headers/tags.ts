@@ -73,13 +73,26 @@ export async function readExif({ main, exif, gps, interop }: ExifDirectories): P
   }
 }
 
-/** Reads the same from an XMP packet (ISO 16684-1), where pictures have it that went through an editor. */
-export function readXmp(packet: Buffer): Found {
-  const start = packet.indexOf('<')
+// The properties of XMP, each with the field that it fills.
+const PROPERTIES = [
+  ['cameraMake', 'Make'],
+  ['cameraModel', 'Model'],
+  ['lens', 'Lens'],
+  ['takenAt', 'DateTimeOriginal'],
+  ['latitude', 'GPSLatitude'],
+  ['altitude', 'GPSAltitude'],
+] as const
+
+/**
+ * Reads the same from an XMP packet (ISO 16684-1), where pictures have it that went through an editor. Nothing is read
+ * of a packet that can't add to what Exif tells.
+ */
+export function readXmp(packet: Buffer, fromExif: Found): Found {
   // What stands after the packet is of no use, and exifreader takes quadratic time for much of it.
   const end = packet.indexOf('<?xpacket end')
-  const xml = packet.subarray(Math.max(start, 0), end < 0 ? undefined : end)
-  if (xml.length > XMP_BYTES || !/Original|GPSL|Model|Lens|Make/.test(xml.toString('latin1'))) return {}
+  const xml = packet.subarray(Math.max(packet.indexOf('<'), 0), end < 0 ? undefined : end)
+  const adds = PROPERTIES.some(([field, property]) => fromExif[field] === undefined && xml.includes(property))
+  if (!adds || xml.length > XMP_BYTES) return {}
   let tags: ExifReader.XmpTags
   try {
     // exifreader knows a packet by its processing instruction, which not all have.
