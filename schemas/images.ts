@@ -19,7 +19,11 @@ export const Metadata = Type.Object({
   width: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
   height: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
   orientation: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 8, description: 'how to turn it to show it (Exif tag 0x0112)' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 8,
+      description: 'how to turn it to show it, in the numbers of Exif (tag 0x0112)',
+    }),
   ),
   cameraMake: Type.Optional(Type.String({ examples: ['Apple'] })),
   cameraModel: Type.Optional(Type.String({ examples: ['iPhone 8 Plus'] })),

@@ -79,7 +79,7 @@ async function refine(head: Buffer, detected: string) {
   return undefined
 }
 
-// The brands of HEIF (ISO/IEC 23008-12 annex B, E), AVIF (AV1 Image File Format §9) and CR3.
+// The brands of HEIF (ISO/IEC 23008-12 annex B, E), AVIF (AV1 Image File Format) and CR3.
 const brands: Record<string, string> = {
   avif: 'image/avif',
   avis: 'image/avif',

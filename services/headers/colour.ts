@@ -10,7 +10,7 @@ export function colourSpaceOf(primaries: number, transfer: number) {
   return primaries === 1 ? 'sRGB' : undefined
 }
 
-/** The name that a colour profile gives itself (ICC.1 §9.2.41); undefined where it can't be read. */
+/** The name that a colour profile gives itself (ICC.1:2010 §9.2.41); undefined where it can't be read. */
 export function profileName(profile: Buffer | undefined) {
   if (!profile || !hasAllTags(profile)) return undefined
   try {

@@ -66,7 +66,7 @@ async function readPrimaryItem(bytes: Bytes, meta: Range) {
   return found.width > 0 && found.height > 0 ? { ...found, orientation: orientationOf(turning) } : undefined
 }
 
-/** The numbers of an item's properties, from 1, in the order in which they apply (§9.3, ItemPropertyAssociationBox). */
+/** The numbers of an item's properties, from 1, in the order in which they apply (ItemPropertyAssociationBox). */
 function propertiesOf(item: number | undefined, table: Buffer) {
   if (item === undefined || table.length < 8) return []
   const idBytes = table[0] === 0 ? 2 : 4
@@ -98,13 +98,14 @@ interface Turning {
 
 const quarter = (turns: number) => ((turns % 4) + 4) % 4
 const turn = ({ mirrored, turns }: Turning, by: number) => ({ mirrored, turns: quarter(turns + by) })
-// Axis 0 exchanges top and bottom, which is left and right with a half turn (§6.5.12 and libavif's note on it).
+// Axis 0 exchanges top and bottom, which is left and right with a half turn. That is what libheif and libavif do; the
+// words of ISO/IEC 23008-12 §6.5.12 are not the same in all its editions.
 const mirror = ({ mirrored, turns }: Turning, axis: number) => ({
   mirrored: !mirrored,
   turns: quarter((axis === 0 ? 2 : 0) - turns),
 })
 
-// The values of Exif's Orientation (CIPA DC-008 §4.6.5), by quarter turns; undefined for what is not turned at all.
+// The values of Exif's Orientation (CIPA DC-008), by quarter turns; undefined for what is not turned at all.
 const STRAIGHT = [undefined, 6, 3, 8]
 const MIRRORED = [2, 7, 4, 5]
 const orientationOf = ({ mirrored, turns }: Turning) => (mirrored ? MIRRORED : STRAIGHT)[turns]

@@ -6,7 +6,7 @@ import { exifDirectories } from './tags.ts'
 import { openExif } from './tiff.ts'
 
 const EXIF = 'uuid:4a706754696666457869662d3e4a5032' // JpgTiffExif->JP2
-const XMP = 'uuid:be7acfcb97a942e89c71999491e3afac' // ISO 16684-3 §2.1.4
+const XMP = 'uuid:be7acfcb97a942e89c71999491e3afac' // XMP Specification, part 3
 
 // EnumCS of a colour specification box.
 const SPACES: Record<number, string> = { 12: 'CMYK', 14: 'Lab', 16: 'sRGB', 17: 'grey', 18: 'sRGB' }

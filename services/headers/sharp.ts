@@ -32,7 +32,7 @@ export async function readBySharp(source: Source): Promise<Header | undefined> {
   }
 }
 
-// A picture that says nothing of its colours is meant to be in sRGB (CSS Color 4 §12.2).
+// A picture that says nothing of its colours is meant to be in sRGB (CSS Color 4).
 const SPACES: Record<string, string> = {
   srgb: 'sRGB',
   rgb: 'sRGB',

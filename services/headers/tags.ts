@@ -32,7 +32,7 @@ const TEXT_BYTES = 1024
 // A packet in a JPEG has at most 64 KiB; an XML parser takes too long for one that grew to megabytes by its history.
 const XMP_BYTES = 2 ** 17
 
-/** Follows the pointers from the first directory of a TIFF block to those of Exif and GPS (CIPA DC-008 §4.6.3). */
+/** Follows the pointers from the first directory of a TIFF block to those of Exif and GPS (CIPA DC-008). */
 export async function exifDirectories(tiff: Tiff | undefined): Promise<ExifDirectories> {
   const main = await tiff?.directory(tiff.first)
   const follow = async (from: Directory | undefined, tag: number) => {
@@ -162,6 +162,6 @@ function place(latitude: number | undefined, longitude: number | undefined) {
   return found.latitude === undefined || found.longitude === undefined ? {} : found
 }
 
-// Odd references are those for below (CIPA DC-008-2023 §4.6.7): 1 of the sea level or the ellipsoid, 3 of the sea level.
+// Odd references are those for below (CIPA DC-008-2023, GPSAltitudeRef): 1 of the sea level or the ellipsoid, 3 of the sea level.
 const height = (metres: number | undefined, reference: number) =>
   metres === undefined ? undefined : within(reference % 2 === 1 ? 0 - metres : metres, -12_000, 1_000_000)
