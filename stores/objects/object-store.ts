@@ -44,10 +44,13 @@ export interface ObjectStore {
    */
   size(key: string): Promise<number>
 
-  /** Deletes the object. That there is none is no error. */
+  /** Deletes the object, or what `list` has yielded. That there is none is no error. */
   delete(key: string): Promise<void>
 
-  /** All that the store holds, whole objects and what cut-off writes left, in no order. */
+  /**
+   * All that the store holds, in no order: whole objects, and, under keys that begin with `incoming/`, what is not
+   * committed yet or was left by a process that died.
+   */
   list(): AsyncIterable<StoredObject>
 
   /** Resolves when the store can be written to. */
@@ -82,3 +85,11 @@ export interface HasPaths {
 }
 
 export const hasPaths = (store: ObjectStore): store is ObjectStore & HasPaths => 'path' in store
+
+/** A store that has something to be set up once, not at each start. */
+export interface HasSetup {
+  /** Sets it up; resolves with a sentence for the admin: what was done, or what can't be done here and matters. */
+  setUp(): Promise<string>
+}
+
+export const hasSetup = (store: ObjectStore): store is ObjectStore & HasSetup => 'setUp' in store
