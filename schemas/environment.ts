@@ -43,8 +43,10 @@ export const Environment = Type.Object({
   ),
   OBJECT_STORE_URL: Type.Optional(
     Type.String({
-      pattern: '^file:///.+',
-      description: 'where the bytes of images are kept: a file: URL with an absolute path',
+      pattern: '^(file:///|s3://).+',
+      description:
+        'where the bytes of images are kept: a file: URL with an absolute path, or ' +
+        's3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…, all after the bucket optional',
       examples: ['file:///var/lib/hasty/objects'],
     }),
   ),

@@ -38,6 +38,9 @@ async function openObjectStore(url: URL): Promise<ObjectStore> {
   switch (url.protocol) {
     case 'file:':
       return createFileStore(url)
+    case 's3:':
+      // Loaded where it is used: the AWS SDK takes 36 MB of memory.
+      return (await import('./objects/s3/index.ts')).createS3Store(url)
     default:
       throw new Error(`OBJECT_STORE_URL: there is no store for ${url.protocol}`)
   }

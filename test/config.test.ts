@@ -18,6 +18,20 @@ t.test('sizes have units, tokens are a list', async (t) => {
   t.strictSame(config.accessTokens, ['one', 'two'])
 })
 
+t.test('the object store is a folder or a bucket', async (t) => {
+  t.equal(readConfig({ DATA_DIR: '/data' }).objectStoreUrl.href, 'file:///data/objects')
+  for (const url of ['file:///var/lib/hasty/objects', 's3://bucket/prefix?region=eu-central-1']) {
+    t.equal(readConfig({ OBJECT_STORE_URL: url }).objectStoreUrl.href, url)
+  }
+  for (const url of ['s3://', 's3:bucket', 'file:relative', 'gs://bucket']) {
+    t.throws(
+      () => readConfig({ OBJECT_STORE_URL: url }),
+      { message: /s3:\/\/bucket\/prefix\?endpoint=/ },
+      url,
+    )
+  }
+})
+
 t.test('a wrong value is refused with its name, what is wrong and an example', async (t) => {
   for (const [name, value] of Object.entries({
     PORT: '70000',

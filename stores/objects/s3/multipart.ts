@@ -1,0 +1,100 @@
+import type { Readable } from 'node:stream'
+import { finished } from 'node:stream/promises'
+import {
+  AbortMultipartUploadCommand,
+  type AbortMultipartUploadCommandInput,
+  type CompletedPart,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  type S3Client,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import type { Bucket } from './bucket.ts'
+import type { inParts, Part } from './parts.ts'
+
+/** How many parts are held and sent at once: what an upload takes of memory is this many parts. */
+const PARTS_AT_ONCE = 3
+
+/** A multipart upload that the server has all parts of. It is no object before it is completed. */
+export interface MultipartUpload {
+  /** Bytes. */
+  size: number
+  complete(): Promise<void>
+  /** As `abortMultipart`. */
+  abort(signal?: AbortSignal): Promise<void>
+}
+
+/**
+ * Sends what `source` yields as a multipart upload; resolves when the server has all of it. Where the source fails, or
+ * the server does, it rejects with that error at once, the source is destroyed and the upload aborted on the server.
+ *
+ * Written on the plain calls: lib-storage's `Upload` completes the object by itself, before it is known whether it is
+ * wanted, does not stop the parts that are under way when one has failed, and does not wait for its abort.
+ *
+ * @param parts the parts of `source`, of which `first` was already taken
+ * @param cleanUpMs how long the abort may take that follows an error
+ */
+export async function sendMultipart(
+  { client, name: Bucket, storageClass: StorageClass }: Bucket,
+  Key: string,
+  { source, first, parts }: { source: Readable; first: Part; parts: ReturnType<typeof inParts> },
+  cleanUpMs: number,
+): Promise<MultipartUpload> {
+  const { UploadId } = await client.send(
+    new CreateMultipartUploadCommand({ Bucket, Key, StorageClass, ChecksumAlgorithm: 'CRC32' }),
+  )
+  const target = { Bucket, Key, UploadId }
+  const sent: CompletedPart[] = []
+  let size = 0
+  const stop = new AbortController()
+
+  async function send({ number: PartNumber, bytes: Body }: Part) {
+    const { ETag, ChecksumCRC32 } = await client.send(
+      new UploadPartCommand({ ...target, PartNumber, Body, ChecksumAlgorithm: 'CRC32' }),
+      { abortSignal: stop.signal },
+    )
+    sent[PartNumber - 1] = { PartNumber, ETag, ChecksumCRC32 }
+    size += Body.length
+  }
+  async function sender(taken?: Part) {
+    const next = async (spent?: Buffer) => (await parts.next(spent)).value
+    for (let part = taken ?? (await next()); part; part = await next(part.bytes)) await send(part)
+  }
+  const abort = (signal?: AbortSignal) => abortMultipart(client, target, signal)
+
+  const senders = [sender(first), ...Array.from({ length: PARTS_AT_ONCE - 1 }, () => sender())]
+  try {
+    await Promise.all([finished(source, { writable: false }), ...senders])
+  } catch (error) {
+    // A part that arrives after the abort would stay for ever: first all must have stopped.
+    stop.abort()
+    source.destroy()
+    await Promise.allSettled(senders)
+    await abort(AbortSignal.timeout(cleanUpMs)).catch(() => {}) // else the sweep does it
+    throw error
+  }
+  return {
+    size,
+    async complete() {
+      await client.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts: sent } }))
+    },
+    abort,
+  }
+}
+
+/** Has the server drop an upload and its parts. That there is no such upload is no error. */
+export async function abortMultipart(
+  client: S3Client,
+  upload: AbortMultipartUploadCommandInput,
+  abortSignal?: AbortSignal,
+) {
+  try {
+    await client.send(new AbortMultipartUploadCommand(upload), { ...(abortSignal && { abortSignal }) })
+  } catch (error) {
+    if (!isNoSuchUpload(error)) throw error
+  }
+}
+
+export const isNoSuchUpload = (error: unknown) =>
+  error instanceof S3ServiceException && error.name === 'NoSuchUpload'

@@ -1,0 +1,93 @@
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import type { Test } from 'tap'
+
+const SCRIPT = fileURLToPath(new URL('start-s3.sh', import.meta.url))
+
+export type S3 = Awaited<ReturnType<typeof startS3>>
+
+/** Why tests with S3 can't run; false where they can. */
+export const withoutS3 = () =>
+  spawnSync('radosgw', ['--version']).status === 0 ? false : 'S3: radosgw is not installed'
+
+/** Starts an S3 of the test's own, on a free port, and ends it with the test. The SDK's environment is set to its keys. */
+export async function startS3(t: Test) {
+  const folder = await mkdtemp(join(tmpdir(), 'hasty-s3-'))
+  const key = 'hasty'
+  const secret = 'only-for-tests'
+  const [port, monitorPort] = await freePorts()
+  const script = spawn('bash', [SCRIPT, folder, `${port}`, `${monitorPort}`, key, secret], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let complaints = ''
+  script.stderr.on('data', (chunk) => {
+    complaints += chunk
+  })
+  const ended = once(script, 'exit')
+  t.teardown(async () => {
+    script.stdin.end()
+    await ended
+  })
+  await Promise.race([
+    once(createInterface(script.stdout), 'line'),
+    ended.then(() => Promise.reject(new Error(`S3 has not started:\n${complaints}`))),
+  ])
+  script.stdout.resume()
+
+  process.env.AWS_ACCESS_KEY_ID = key
+  process.env.AWS_SECRET_ACCESS_KEY = secret
+  const endpoint = `http://127.0.0.1:${port}`
+  const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true })
+  t.teardown(() => client.destroy())
+
+  return {
+    endpoint,
+    client,
+
+    /** A URL for `OBJECT_STORE_URL`. */
+    url(bucket: string, { through = endpoint, parameters = '' } = {}) {
+      return new URL(
+        `s3://${bucket}?endpoint=${through}&region=us-east-1&forcePathStyle=true${parameters && `&${parameters}`}`,
+      )
+    },
+
+    async createBucket(Bucket: string) {
+      await client.send(new CreateBucketCommand({ Bucket }))
+      return Bucket
+    },
+
+    /** The keys of the multipart uploads that are open in the bucket. */
+    async openUploads(Bucket: string) {
+      const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket }))
+      return Uploads.map(({ Key }) => Key)
+    },
+
+    /** Runs `radosgw-admin`. */
+    async admin(...args: string[]) {
+      await promisify(execFile)('radosgw-admin', args, {
+        env: { ...process.env, CEPH_CONF: join(folder, 'ceph.conf') },
+      })
+    },
+  }
+}
+
+/** Two ports that were free a moment ago. */
+async function freePorts() {
+  const servers = [createServer(), createServer()]
+  const ports = []
+  for (const server of servers) {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    ports.push((server.address() as { port: number }).port)
+  }
+  for (const server of servers) server.close()
+  return ports as [number, number]
+}
