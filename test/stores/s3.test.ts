@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import {
   CreateMultipartUploadCommand,
   GetBucketLifecycleConfigurationCommand,
@@ -17,6 +19,7 @@ import { type S3, startS3, withoutS3 } from '../helpers/s3.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
 const MIB = 2 ** 20
+const MIGRATE = fileURLToPath(new URL('../../migrate.ts', import.meta.url))
 
 t.test('S3', { skip: withoutS3() }, async (t) => {
   const s3 = await startS3(t)
@@ -255,6 +258,15 @@ async function lifecycle(t: Test, s3: S3) {
       )
       t.match(await store.setUp(), said, `${Prefix} ${Status}`)
     }
+  })
+
+  await t.test('is set up by the migration', async (t) => {
+    const bucket = await s3.createBucket('migrated')
+    const { stdout } = await promisify(execFile)(process.execPath, [MIGRATE], {
+      env: { ...process.env, DATA_DIR: t.testdir(), OBJECT_STORE_URL: s3.url(bucket).href },
+    })
+    t.match(stdout, /A lifecycle rule was added: abort multipart uploads under ."." in bucket migrated/)
+    t.equal((await rules(bucket)).length, 1)
   })
 
   await t.test('says where the server does not allow it', async (t) => {
