@@ -46,7 +46,14 @@ export default fp(
         buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`),
       },
     })
-    await app.register(swaggerUi, { routePrefix: '/docs', logLevel: 'warn' })
+    await app.register(swaggerUi, {
+      routePrefix: '/docs',
+      logLevel: 'warn',
+      theme: {
+        title: 'Hasty',
+        css: [{ filename: 'hasty.css', content: '.swagger-ui .topbar { display: none }' }],
+      },
+    })
     app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   },
   { name: 'openapi', dependencies: ['config'] },

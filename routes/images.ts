@@ -56,6 +56,7 @@ export default (async (app) => {
   app.head(
     '/images/:id',
     {
+      config: { swagger: { exposeHeadRoute: true } },
       schema: {
         tags: ['images'],
         operationId: 'headImage',
