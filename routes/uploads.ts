@@ -16,9 +16,10 @@ import {
 import { problems } from './problems.ts'
 
 export default (async (app) => {
-  // Here nothing but multipart/form-data is read.
+  // Here nothing but multipart/form-data is read. The handler refuses the rest: a parser that does closes the connection,
+  // and a client that still sends would not get the answer.
   app.removeContentTypeParser(['application/json', 'text/plain'])
-  app.addContentTypeParser('*', (_request, _body, done) => done(new NotMultipart()))
+  app.addContentTypeParser('*', (_request, _body, done) => done(null))
 
   app.post(
     '/uploads/:id',

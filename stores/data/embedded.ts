@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
@@ -64,7 +64,7 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
       // Nobody waits for this then: it ends the process, which is of no use without its database.
       if (open) throw new Error('the embedded database has ended')
     })
-    await Promise.race([once(thread, 'message'), ended])
+    await Promise.race([untilOpen(thread), ended])
     return {
       path: socket.path,
       async close() {
@@ -93,6 +93,11 @@ async function create(folder: string) {
 
 const startThread = (workerData: { folder: string; socket?: string }) =>
   new Worker(new URL('./embedded-thread.ts', import.meta.url), { workerData })
+
+/** Resolves when the thread says so; what is loaded into every thread (for tests, say) may say other things before. */
+async function untilOpen(thread: Worker) {
+  for await (const [message] of on(thread, 'message')) if (message === 'open') return
+}
 
 /** Resolves when the thread has ended well. */
 async function endOf(thread: Worker) {

@@ -1,35 +1,41 @@
 import { createHash } from 'node:crypto'
-import { admin, build, makeLink } from '../helpers/app.ts'
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
-import { multipart } from '../helpers/multipart.ts'
+import { multipart, type TestPart } from '../helpers/multipart.ts'
+import { isProblem } from '../helpers/problem.ts'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-const keysOf = async (app: Awaited<ReturnType<typeof build>>) =>
+const keysOf = async (app: App) =>
   (await Array.fromAsync(app.stores.objects.list())).map(({ key }) => key).sort()
 
 eachDatabase(async (t, env) => {
-  const app = await build(t, env)
+  const app = await build(t, { MAX_FILE_SIZE: '20000B', MAX_FILES: '5', INLINE_LIMIT: '10000B', ...env })
+  await app.listen({ port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const link = await makeLink(app)
+  const upload = (...parts: TestPart[]) => app.inject({ method: 'POST', url: link, ...multipart(parts) })
 
   await t.test('several images come in, in the order of the parts, and come out bit by bit', async (t) => {
-    const url = await makeLink(app)
     const images = await Promise.all([
       makeImage('png'),
       makeImage('jpeg', { model: 'Box 1' }),
       makeImage('webp'),
     ])
-    const answer = await app.inject({
-      method: 'POST',
-      url,
-      ...multipart(images.map((body, n) => ({ body, filename: `${n}.bin` }))),
-    })
+    const answer = await upload(...images.map((body, n) => ({ body, filename: `${n}.bin` })))
     t.equal(answer.statusCode, 200)
     const { processed, rejected } = answer.json()
     t.strictSame(rejected, [])
-    t.strictSame(
-      processed.map(({ id: _, ...rest }: { id: string }) => rest),
+    t.match(
+      processed,
       images.map((body, n) => ({
         name: `${n}.bin`,
+        id: /^[0-9A-Za-z]{48}$/,
         hash: sha256(body),
         size: body.length,
         duplicate: false,
@@ -60,10 +66,269 @@ eachDatabase(async (t, env) => {
       (await keysOf(app)).filter((key) => !before.includes(key)),
       [...ids],
     )
-    const link = (
-      await app.inject({ url: url.replace('/uploads/', '/admin/ephemeral-links/'), headers: admin })
-    ).json()
-    t.equal(link.uploads, 100)
-    t.equal(link.bytes, 100 * body.length)
+    const adminUrl = url.replace('/uploads/', '/admin/ephemeral-links/')
+    const received = (await app.inject({ url: adminUrl, headers: admin })).json()
+    t.equal(received.uploads, 100)
+    t.equal(received.bytes, 100 * body.length)
+  })
+
+  await t.test('the bytes tell what an image is, not what is said of it', async (t) => {
+    const png = await makeImage('png')
+    const type = async (part: TestPart) => {
+      const { processed } = (await upload(part)).json()
+      return (await app.inject(`/images/${processed[0].id}`)).headers['content-type']
+    }
+    t.equal(await type({ body: png, type: 'image/jpeg', filename: 'a.jpg' }), 'image/png')
+    t.equal(await type({ body: png, type: 'text/plain', filename: 'a.txt' }), 'image/png')
+    const headers = { 'Content-Disposition': 'form-data; name="plain"' }
+    t.equal(await type({ body: png, headers }), 'image/png')
+  })
+
+  await t.test('a part that is no image, and each with its reason', async (t) => {
+    const png = await makeImage()
+    const disposition = 'form-data; name="image"; filename="x"'
+    const digest = (bytes: Buffer) => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`
+    for (const [about, part, reason, status, problem] of [
+      ['text', { body: 'hello', type: 'text/plain' }, 'not_an_image', 415, 'no-image'],
+      ['text declared as PNG', { body: 'hello' }, 'not_an_image', 415, 'no-image'],
+      ['much text', { body: 'hello '.repeat(3000) }, 'not_an_image', 415, 'no-image'],
+      [
+        'HTML that begins like a GIF',
+        { body: 'GIF89a<html><script>alert(1)</script></html>', type: 'image/gif' },
+        'not_an_image',
+        415,
+        'no-image',
+      ],
+      ['PDF', { body: '%PDF-1.4\n%âãÏÓ\n' }, 'not_an_image', 415, 'no-image'],
+      ['a PNG of 8 bytes', { body: png.subarray(0, 8) }, 'not_an_image', 415, 'no-image'],
+      ['no bytes', { body: '' }, 'empty', 415, 'no-image'],
+      ['too many bytes', { body: Buffer.concat([png, Buffer.alloc(20_001)]) }, 'too_large', 413, 'too-large'],
+      [
+        'no name',
+        { body: png, headers: { 'Content-Disposition': 'form-data; filename="x.png"' } },
+        'malformed',
+        400,
+        'malformed-multipart',
+      ],
+      [
+        'no disposition',
+        { body: png, headers: { 'Content-Type': 'image/png' } },
+        'malformed',
+        400,
+        'malformed-multipart',
+      ],
+      ['no header at all', { body: png, headers: {} }, 'malformed', 400, 'malformed-multipart'],
+      [
+        'another disposition',
+        { body: png, headers: { 'Content-Disposition': 'attachment; name="a"' } },
+        'malformed',
+        400,
+        'malformed-multipart',
+      ],
+      ['__proto__', { body: png, name: '__proto__' }, 'malformed', 400, 'malformed-multipart'],
+      ['constructor', { body: png, name: 'constructor' }, 'malformed', 400, 'malformed-multipart'],
+      [
+        'another digest',
+        {
+          body: png,
+          headers: { 'Content-Disposition': disposition, 'Content-Digest': digest(Buffer.from('other')) },
+        },
+        'digest_mismatch',
+        400,
+        'digest-mismatch',
+      ],
+      [
+        'another representation digest',
+        {
+          body: png,
+          headers: { 'Content-Disposition': disposition, 'Repr-Digest': digest(Buffer.from('other')) },
+        },
+        'digest_mismatch',
+        400,
+        'digest-mismatch',
+      ],
+      [
+        'a digest that is none',
+        { body: png, headers: { 'Content-Disposition': disposition, 'Content-Digest': 'sha-256=nonsense' } },
+        'malformed',
+        400,
+        'malformed-multipart',
+      ],
+    ] as [string, TestPart, string, number, string][]) {
+      const before = await keysOf(app)
+      const alone = await upload(part)
+      isProblem(t, alone, status, problem, /./, about)
+      t.strictSame(
+        alone.json().rejected.map((rejected: { reason: string }) => rejected.reason),
+        [reason],
+        about,
+      )
+      const good = await makeImage()
+      const beside = await upload({ body: good, filename: 'good' }, part, { body: good, filename: 'again' })
+      t.equal(beside.statusCode, 200, about)
+      t.match(
+        beside.json(),
+        { processed: [{ name: 'good' }, { name: 'again' }], rejected: [{ reason }] },
+        about,
+      )
+      t.equal((await keysOf(app)).length, before.length + 1, `${about}: leaves no object`)
+    }
+    const mixed = await upload({ body: 'text' }, { body: Buffer.concat([png, Buffer.alloc(20_001)]) })
+    isProblem(t, mixed, 415, 'no-image')
+    t.match(mixed.json().rejected, [{ reason: 'not_an_image' }, { reason: 'too_large' }])
+  })
+
+  await t.test('a right digest is taken, an unknown one left alone', async (t) => {
+    const body = await makeImage()
+    const value = (algorithm: string) => createHash(algorithm).update(body).digest('base64')
+    for (const field of [
+      `sha-256=:${value('sha256')}:`,
+      `sha-512=:${value('sha512')}:`,
+      `sha-256=:${value('sha256')}:, sha-512=:${value('sha512')}:`,
+      'md5=:AAAA:',
+    ]) {
+      const headers = { 'Content-Disposition': 'form-data; name="a"; filename="b"', 'Content-Digest': field }
+      t.equal((await upload({ body, headers })).statusCode, 200, field)
+    }
+  })
+
+  await t.test('a file as large as it may be, and one of more than is analysed at once', async (t) => {
+    const png = await makeImage()
+    const full = Buffer.concat([png, Buffer.alloc(20_000 - png.length)])
+    const { processed } = (await upload({ body: full })).json()
+    t.match(processed, [{ size: 20_000, status: 'pending' }])
+    t.ok(full.equals((await app.inject(`/images/${processed[0].id}`)).rawPayload))
+  })
+
+  await t.test('names are kept clean and short', async (t) => {
+    const body = await makeImage()
+    for (const [filename, name] of [
+      ['holiday.png', 'holiday.png'],
+      ['🏖️ été.png', '🏖️ été.png'],
+      ['../../etc/passwd', 'passwd'],
+      ['C:\\\\pictures\\\\cat.png', 'cat.png'],
+      ['a\0b\u0007c.png', 'abc.png'],
+      [`${'long'.repeat(2500)}.png`, 'long'.repeat(64).slice(0, 255)],
+      ['', 'image'],
+    ] as const) {
+      t.match((await upload({ body, filename })).json().processed, [{ name }], filename.slice(0, 20))
+    }
+    const crlf = await upload({ body, filename: 'a\r\nX-Evil: 1\r\n.png' })
+    t.ok(crlf.statusCode < 500)
+  })
+
+  await t.test('more parts than may be are named and not taken in', async (t) => {
+    const parts = await Promise.all(
+      Array.from({ length: 7 }, async (_, n) => ({ body: await makeImage(), filename: `${n}` })),
+    )
+    const answer = await upload(...parts)
+    t.equal(answer.statusCode, 200)
+    t.equal(answer.json().processed.length, 5)
+    t.strictSame(answer.json().rejected, [
+      { name: '5', reason: 'too_many_files' },
+      { name: '6', reason: 'too_many_files' },
+    ])
+    const body = await makeImage()
+    const flood = await upload(...Array.from({ length: 500 }, () => ({ body })))
+    t.equal(flood.statusCode, 200)
+    t.ok(flood.json().rejected.length < 150, 'the answer to a flood is bounded')
+  })
+
+  await t.test('a request that is not multipart/form-data', async (t) => {
+    const { payload } = multipart([{ body: await makeImage() }])
+    for (const [type, body, status, problem] of [
+      ['application/json', '{}', 415, 'not-multipart'],
+      ['application/json', '{', 415, 'not-multipart'],
+      ['text/plain', 'hello', 415, 'not-multipart'],
+      ['image/png', await makeImage(), 415, 'not-multipart'],
+      ['application/x-www-form-urlencoded', 'a=b', 415, 'not-multipart'],
+      ['multipart/mixed; boundary=the-boundary', payload, 415, 'not-multipart'],
+      [undefined, undefined, 415, 'not-multipart'],
+      ['multipart/form-data', payload, 400, 'malformed-multipart'],
+      ['multipart/form-data; boundary=', payload, 400, 'malformed-multipart'],
+      ['multipart/form-data; boundary=another', payload, 400, 'malformed-multipart'],
+      ['multipart/form-data; boundary=the-boundary', undefined, 415, 'no-image'],
+      ['multipart/form-data; boundary=the-boundary', '--the-boundary--\r\n', 415, 'no-image'],
+      ['multipart/form-data; boundary=the-boundary', payload.subarray(0, -30), 400, 'malformed-multipart'],
+    ] as const) {
+      const answer = await app.inject({
+        method: 'POST',
+        url: link,
+        headers: type ? { 'content-type': type } : {},
+        ...(body !== undefined && { payload: body }),
+      })
+      isProblem(t, answer, status, problem, /./, `${type} ${String(body).slice(0, 20)}`)
+    }
+  })
+
+  await t.test('a body without its last boundary: what came whole is kept', async (t) => {
+    const [first, second] = [await makeImage(), await makeImage()]
+    const { headers, payload } = multipart([
+      { body: first, filename: 'whole' },
+      { body: second, filename: 'half' },
+    ])
+    const answer = await app.inject({ method: 'POST', url: link, headers, payload: payload.subarray(0, -60) })
+    t.equal(answer.statusCode, 200)
+    t.match(answer.json(), {
+      processed: [{ name: 'whole' }],
+      rejected: [{ name: 'half', reason: 'incomplete' }],
+    })
+  })
+
+  await t.test('a connection that is cut leaves nothing of the part that it cut', async (t) => {
+    const [first, second] = [await makeImage(), await makeImage()]
+    const { headers, payload } = multipart([{ body: first }, { body: second }])
+    const before = await keysOf(app)
+    for (const length of [payload.length - 100, payload.length - 60]) {
+      const socket = connect(port, '127.0.0.1')
+      socket.write(
+        `POST ${link} HTTP/1.1\r\nHost: h\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${payload.length}\r\n\r\n`,
+      )
+      socket.write(payload.subarray(0, length))
+      await sleep(300)
+      socket.destroy()
+    }
+    await sleep(300)
+    t.equal((await keysOf(app)).length, before.length + 1, 'the part that came whole is kept, once')
+  })
+
+  await t.test(
+    'a client reads its answer while it still sends, and goes on with the same connection',
+    async (t) => {
+      const { headers, payload } = multipart([{ body: Buffer.alloc(5_000_000) }])
+      const socket = connect(port, '127.0.0.1')
+      let received = ''
+      socket.setEncoding('utf8').on('data', (data) => {
+        received += data
+      })
+      const post = (url: string, type: string) =>
+        `POST ${url} HTTP/1.1\r\nHost: h\r\nContent-Type: ${type}\r\nContent-Length: ${payload.length}\r\n\r\n`
+      const answers = () => [...received.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status)
+      for (const [url, type] of [
+        ['/uploads/unknown', headers['content-type']],
+        [link, 'application/json'],
+        [link, headers['content-type']],
+      ] as const) {
+        socket.write(post(url, type))
+        socket.write(payload)
+      }
+      socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
+      for (let waited = 0; answers().length < 4 && waited < 100; waited++) await sleep(50)
+      t.strictSame(answers(), ['404', '415', '415', '200'])
+      socket.destroy()
+    },
+  )
+
+  await t.test('parts may come in chunks of any size', async (t) => {
+    const body = await makeImage('jpeg')
+    const { headers, payload } = multipart([{ body }])
+    for (const size of [1, 7, 1000]) {
+      const sent = request({ port, path: link, method: 'POST', headers })
+      const answering = once(sent, 'response')
+      for (let at = 0; at < payload.length; at += size) sent.write(payload.subarray(at, at + size))
+      sent.end()
+      const [answer] = await answering
+      t.match(JSON.parse(await text(answer)).processed, [{ hash: sha256(body) }], `chunks of ${size}`)
+    }
   })
 })
