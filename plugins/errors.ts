@@ -26,6 +26,7 @@ function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error
   const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
+  if (statusCode === 414) return new errors.NotFound() // an id that is longer than any
   if (statusCode === 413) return new errors.TooLarge({ detail: 'Send a smaller body.' })
   if (statusCode === 415) return new errors.UnsupportedMediaType()
   if (statusCode === 503) return new errors.Unavailable()

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fresh from 'fresh'
-import parseRange from 'range-parser'
 import { Type } from 'typebox'
 import { IdParams } from '../schemas/ids.ts'
 import { ImageBytes } from '../schemas/images.ts'
@@ -104,14 +103,16 @@ function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
 }
 
 /**
- * The range that a request asks for; undefined where it asks for all, or in a way that may be ignored: with an If-Range
- * of another image (RFC 9110 §13.1.5), several ranges apart, or a Range that can't be read (§14.2).
+ * The range that a request asks for (RFC 9110 §14.1.2); undefined where it asks for all, or in a way that may be
+ * ignored: with an If-Range of another image (§13.1.5), several ranges, or a Range that can't be read (§14.2).
  */
 function rangeOf({ headers }: FastifyRequest, image: ImageRow): ByteRange | 'unsatisfiable' | undefined {
   const condition = headers['if-range']
-  if (headers.range === undefined || (condition !== undefined && condition !== etagOf(image)))
-    return undefined
-  const ranges = parseRange(image.size, headers.range, { combine: true })
-  if (ranges === -1) return 'unsatisfiable'
-  return ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1 ? undefined : ranges[0]
+  if (condition !== undefined && condition !== etagOf(image)) return undefined
+  const [, first, last, suffix] = /^bytes= *(?:(\d+)-(\d*)|-(\d+))$/i.exec(headers.range ?? '') ?? []
+  if (first === undefined && suffix === undefined) return undefined
+  const start = suffix ? Math.max(image.size - Number(suffix), 0) : Number(first)
+  const end = last ? Math.min(Number(last), image.size - 1) : image.size - 1
+  if (last && Number(last) < start) return undefined
+  return start < image.size ? { start, end } : 'unsatisfiable'
 }

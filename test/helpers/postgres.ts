@@ -14,7 +14,7 @@ export function startPostgres(t: Test) {
   let server: ReturnType<typeof start> | undefined
   let databases = 0
 
-  t.teardown(async () => (await server)?.stop())
+  t.teardown(async () => (await server)?.remove())
 
   return {
     /** Why tests that need it are skipped; false where it is installed. */
@@ -31,6 +31,10 @@ export function startPostgres(t: Test) {
       await sql.end()
       return `${url}/${name}`
     },
+
+    /** Stops the server as a crash does; its databases stay. */
+    stop: async () => (await server)?.stop(),
+    restart: async () => (await server)?.restart(),
   }
 }
 
@@ -53,18 +57,28 @@ async function start(bin: string) {
     max_connections: 200,
     fsync: 'off',
   }
-  const process_ = spawn(
-    join(bin, 'postgres'),
-    ['-D', folder, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-    options,
-  )
   const url = `postgres://postgres@127.0.0.1:${port}`
-  await untilReady(url)
+  const run = async () => {
+    const arguments_ = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+    const server = spawn(join(bin, 'postgres'), ['-D', folder, ...arguments_], options)
+    await untilReady(url)
+    return server
+  }
+
+  let server = await run()
+  const stop = async () => {
+    if (server.exitCode !== null) return
+    server.kill('SIGQUIT')
+    await once(server, 'exit')
+  }
   return {
     url,
-    async stop() {
-      process_.kill('SIGQUIT')
-      await once(process_, 'exit')
+    stop,
+    async restart() {
+      server = await run()
+    },
+    async remove() {
+      await stop()
       rmSync(folder, { recursive: true, force: true })
     },
   }

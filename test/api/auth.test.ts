@@ -1,0 +1,53 @@
+import t from 'tap'
+import { build, TOKEN } from '../helpers/app.ts'
+import { isProblem } from '../helpers/problem.ts'
+
+t.test('what only the admin may do needs a token', async (t) => {
+  const app = await build(t, { ACCESS_TOKEN: `old-token,${TOKEN}` })
+  const ask = (headers: Record<string, string | string[]>) => app.inject({ url: '/admin/stats', headers })
+
+  for (const headers of [
+    { 'x-access-token': TOKEN },
+    { 'x-access-token': 'old-token' },
+    { authorization: `Bearer ${TOKEN}` },
+    { authorization: `bearer  ${TOKEN}` },
+  ]) {
+    t.equal((await ask(headers)).statusCode, 200, JSON.stringify(headers))
+  }
+  for (const headers of [
+    {},
+    { 'x-access-token': '' },
+    { 'x-access-token': 'wrong' },
+    { 'x-access-token': `${TOKEN}x` },
+    { 'x-access-token': TOKEN.slice(0, -1) },
+    { authorization: TOKEN },
+    { authorization: `Basic ${TOKEN}` },
+    { authorization: 'Bearer ' },
+    { authorization: `Bearer ${TOKEN.toUpperCase()}` },
+  ]) {
+    const answer = await ask(headers)
+    isProblem(t, answer, 401, 'unauthorized', /X-Access-Token/, JSON.stringify(headers))
+    t.match(answer.headers['www-authenticate'], /^Bearer/)
+  }
+  for (const headers of [
+    { 'x-access-token': TOKEN, authorization: `Bearer ${TOKEN}` },
+    { 'x-access-token': 'wrong', authorization: `Bearer ${TOKEN}` },
+    { 'x-access-token': [TOKEN, 'old-token'] },
+  ]) {
+    isProblem(t, await ask(headers), 400, 'too-many-tokens', /one access token/)
+  }
+
+  const routes = Object.entries(app.swagger().paths as Record<string, object>).filter(([path]) =>
+    path.startsWith('/admin/'),
+  )
+  t.ok(routes.length >= 5)
+  for (const [path, operations] of routes) {
+    for (const method of Object.keys(operations)) {
+      const answer = await app.inject({
+        method: method.toUpperCase() as 'GET',
+        url: path.replace('{id}', 'x'),
+      })
+      t.equal(answer.statusCode, 401, `${method} ${path}`)
+    }
+  }
+})
