@@ -58,7 +58,7 @@ export default (async (app) => {
       config: { swagger: { exposeHeadRoute: true } },
       schema: {
         tags: ['images'],
-        operationId: 'headImage',
+        operationId: 'getImage', // @fastify/swagger adds -head
         summary: 'Get the header fields of an image',
         params: IdParams,
         response: answers,

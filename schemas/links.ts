@@ -42,13 +42,16 @@ export const NewLink = Type.Object(
 )
 export type NewLink = Static<typeof NewLink>
 
-export const CreatedLink = Type.Object({
-  relativePath: Type.String({
-    description: 'where to post images',
-    examples: ['/uploads/Vd0GtqSUWC3UzXiRwcbKgJ9bQdvHqLkEYoV1WnTFpzA5xmNs'],
-  }),
-  expiresOn: Type.String({ format: 'date-time', examples: ['2026-12-01T00:00:00.000Z'] }),
-})
+export const CreatedLink = Type.Object(
+  {
+    relativePath: Type.String({
+      description: 'where to post images',
+      examples: ['/uploads/Vd0GtqSUWC3UzXiRwcbKgJ9bQdvHqLkEYoV1WnTFpzA5xmNs'],
+    }),
+    expiresOn: Type.String({ format: 'date-time', examples: ['2026-12-01T00:00:00.000Z'] }),
+  },
+  { description: 'the link was made; `Location` is where it is read and revoked' },
+)
 
 const link = {
   id: Id,
@@ -78,4 +81,7 @@ export const Upload = Type.Object({
 })
 export type Upload = Static<typeof Upload>
 
-export const LinkWithUploads = Type.Object({ ...link, received: page(Upload) })
+export const LinkWithUploads = Type.Object(
+  { ...link, received: page(Upload) },
+  { description: 'the link, and what came in by it' },
+)

@@ -20,9 +20,12 @@ export const PageQuery = Type.Object(pageQuery, { additionalProperties: false })
 export type PageQuery = Static<typeof PageQuery>
 
 export const page = <Item extends TSchema>(item: Item) =>
-  Type.Object({
-    items: Type.Array(item),
-    nextCursor: Type.Optional(
-      Type.String({ description: 'where the next page begins; absent on the last page' }),
-    ),
-  })
+  Type.Object(
+    {
+      items: Type.Array(item),
+      nextCursor: Type.Optional(
+        Type.String({ description: 'where the next page begins; absent on the last page' }),
+      ),
+    },
+    { description: 'a page, newest first' },
+  )
