@@ -26,7 +26,8 @@ export async function connect(
     onnotice: () => {},
     transform: postgres.camel,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
-    connection: { application_name: 'hasty' },
+    // Times are read, and days are named, in ISO's style, whatever the server is set to.
+    connection: { application_name: 'hasty', DateStyle: 'ISO' },
   }
   let embedded: Embedded | undefined
   let sql: Database
