@@ -2,7 +2,6 @@ import type { ImageFilter, ImageStatus, Metadata } from '../../schemas/images.ts
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { Database, Sql } from './sql.ts'
-import { retried, transaction } from './transaction.ts'
 
 /** A row of `images`, without what only the queue needs. */
 export interface ImageRow extends Record<keyof Metadata, unknown> {
@@ -101,7 +100,7 @@ export function createImages(sql: Database) {
 
     /** Marks the image as removed; false where there is none that is still there. Its object is the caller's to delete. */
     async remove(id: string): Promise<boolean> {
-      return transaction(sql, async (sql) => {
+      return sql.begin(async (sql) => {
         const [image] = await sql<(Analysed & { was: ImageStatus })[]>`
           update images set status = 'removed', removed_at = now(), lease = null, due_at = null
           from (select id, status from images where id = ${id} for update) as before
@@ -117,8 +116,7 @@ export function createImages(sql: Database) {
      * extended or given back by then may lose it to the next one who asks.
      */
     async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
-      const rows = await retried(
-        () => sql<LeasedRow[]>`
+      const rows = await sql<LeasedRow[]>`
           update images set
             lease = ${request.token}, attempts = attempts + 1,
             due_at = now() + ${request.milliseconds} * interval '1 millisecond'
@@ -128,8 +126,7 @@ export function createImages(sql: Database) {
             order by due_at limit ${request.limit}
             for update skip locked
           )
-          returning id, format, media_type, attempts`,
-      )
+          returning id, format, media_type, attempts`
       return rows.map((row) => toLease(row, request.token))
     },
 
@@ -139,24 +136,20 @@ export function createImages(sql: Database) {
       token: string
       milliseconds: number
     }): Promise<Lease | undefined> {
-      const [row] = await retried(
-        () => sql<LeasedRow[]>`
+      const [row] = await sql<LeasedRow[]>`
           update images set
             lease = ${request.token}, attempts = attempts + 1,
             due_at = now() + ${request.milliseconds} * interval '1 millisecond'
           where id = ${request.imageId} and status = 'pending' and due_at <= now()
-          returning id, format, media_type, attempts`,
-      )
+          returning id, format, media_type, attempts`
       return row && toLease(row, request.token)
     },
 
     /** In how many milliseconds a pending image may be leased, at most 0 where it may be now; undefined where it is not pending. */
     async dueIn(imageId: string): Promise<number | undefined> {
-      const [row] = await retried(
-        () => sql<{ milliseconds: number }[]>`
+      const [row] = await sql<{ milliseconds: number }[]>`
           select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
-          from images where id = ${imageId} and status = 'pending'`,
-      )
+          from images where id = ${imageId} and status = 'pending'`
       return row?.milliseconds
     },
 
@@ -177,11 +170,9 @@ export function createImages(sql: Database) {
       { imageId, token }: Pick<Lease, 'imageId' | 'token'>,
       { milliseconds }: { milliseconds: number },
     ): Promise<boolean> {
-      const rows = await retried(
-        () => sql`
+      const rows = await sql`
           update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
-          where id = ${imageId} and lease = ${token} and status = 'pending' returning id`,
-      )
+          where id = ${imageId} and lease = ${token} and status = 'pending' returning id`
       return rows.length > 0
     },
 
@@ -194,13 +185,11 @@ export function createImages(sql: Database) {
         uncounted = false,
       }: { milliseconds: number; failure?: string; uncounted?: boolean },
     ): Promise<void> {
-      await retried(
-        () => sql`
+      await sql`
           update images set
             lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
             attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
-          where id = ${imageId} and lease = ${token} and status = 'pending'`,
-      )
+          where id = ${imageId} and lease = ${token} and status = 'pending'`
     },
 
     /**
@@ -209,7 +198,7 @@ export function createImages(sql: Database) {
      */
     async settle({ imageId, token }: Pick<Lease, 'imageId' | 'token'>, verdict: Verdict): Promise<boolean> {
       const ready = verdict.status === 'ready'
-      return transaction(sql, async (sql) => {
+      return sql.begin(async (sql) => {
         const settled = {
           status: verdict.status,
           failure: ready ? null : verdict.failure,

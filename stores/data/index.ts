@@ -3,6 +3,7 @@ import { connect } from './connect.ts'
 import { createImages } from './images.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
+import { retrying } from './retry.ts'
 import { createStats } from './stats.ts'
 import { createUploads } from './uploads.ts'
 
@@ -24,10 +25,10 @@ export async function openDataStore(
       sql,
       /** The names of the migrations that opening the store applied. */
       migrated,
-      links: createLinks(sql),
-      images: createImages(sql),
-      uploads: createUploads(sql),
-      stats: createStats(sql),
+      links: retrying(createLinks(sql)),
+      images: retrying(createImages(sql)),
+      uploads: retrying(createUploads(sql)),
+      stats: retrying(createStats(sql)),
       /** Resolves when the database answers. */
       async ping() {
         await sql`select 1`

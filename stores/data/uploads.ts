@@ -4,7 +4,6 @@ import { analysedKeys, type ImageRow, metadataColumns } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
-import { transaction } from './transaction.ts'
 
 /** A part that was received whole. */
 export interface Received {
@@ -47,7 +46,7 @@ export function createUploads(sql: Database) {
      * is one. The unique index on the hash decides between two that race.
      */
     record(received: Received, image: NewImage): Promise<Recorded> {
-      return transaction(sql, async (sql) => {
+      return sql.begin(async (sql) => {
         if (!(await takeRoom(sql, received))) return 'link_used_up'
         const inserted = await insertImage(sql, received, image)
         const known = inserted ?? (await lockImage(sql, received.hash))
@@ -59,7 +58,7 @@ export function createUploads(sql: Database) {
 
     /** Records a part as an upload of the image with the same hash; undefined where there is none. */
     recordKnown(received: Received): Promise<Recorded | undefined> {
-      return transaction(sql, async (sql) => {
+      return sql.begin(async (sql) => {
         const image = await lockImage(sql, received.hash)
         if (!image) return undefined
         if (!(await takeRoom(sql, received))) return 'link_used_up'
