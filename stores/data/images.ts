@@ -116,17 +116,19 @@ export function createImages(sql: Database) {
      * extended or given back by then may lose it to the next one who asks.
      */
     async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
+      // Materialized, because a plan may run a subquery once for each row of the table, and each time lock other rows.
       const rows = await sql<LeasedRow[]>`
-          update images set
-            lease = ${request.token}, attempts = attempts + 1,
-            due_at = now() + ${request.milliseconds} * interval '1 millisecond'
-          where id in (
-            select id from images
-            where status = 'pending' and due_at <= now()
-            order by due_at limit ${request.limit}
-            for update skip locked
-          )
-          returning id, format, media_type, attempts`
+        with due as materialized (
+          select id from images
+          where status = 'pending' and due_at <= now()
+          order by due_at limit ${request.limit}
+          for update skip locked
+        )
+        update images set
+          lease = ${request.token}, attempts = attempts + 1,
+          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+        from due where images.id = due.id
+        returning images.id, format, media_type, attempts`
       return rows.map((row) => toLease(row, request.token))
     },
 
@@ -137,19 +139,19 @@ export function createImages(sql: Database) {
       milliseconds: number
     }): Promise<Lease | undefined> {
       const [row] = await sql<LeasedRow[]>`
-          update images set
-            lease = ${request.token}, attempts = attempts + 1,
-            due_at = now() + ${request.milliseconds} * interval '1 millisecond'
-          where id = ${request.imageId} and status = 'pending' and due_at <= now()
-          returning id, format, media_type, attempts`
+        update images set
+          lease = ${request.token}, attempts = attempts + 1,
+          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+        where id = ${request.imageId} and status = 'pending' and due_at <= now()
+        returning id, format, media_type, attempts`
       return row && toLease(row, request.token)
     },
 
     /** In how many milliseconds a pending image may be leased, at most 0 where it may be now; undefined where it is not pending. */
     async dueIn(imageId: string): Promise<number | undefined> {
       const [row] = await sql<{ milliseconds: number }[]>`
-          select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
-          from images where id = ${imageId} and status = 'pending'`
+        select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
+        from images where id = ${imageId} and status = 'pending'`
       return row?.milliseconds
     },
 
@@ -171,8 +173,8 @@ export function createImages(sql: Database) {
       { milliseconds }: { milliseconds: number },
     ): Promise<boolean> {
       const rows = await sql`
-          update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
-          where id = ${imageId} and lease = ${token} and status = 'pending' returning id`
+        update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
+        where id = ${imageId} and lease = ${token} and status = 'pending' returning id`
       return rows.length > 0
     },
 
@@ -186,10 +188,10 @@ export function createImages(sql: Database) {
       }: { milliseconds: number; failure?: string; uncounted?: boolean },
     ): Promise<void> {
       await sql`
-          update images set
-            lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
-            attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
-          where id = ${imageId} and lease = ${token} and status = 'pending'`
+        update images set
+          lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
+          attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
+        where id = ${imageId} and lease = ${token} and status = 'pending'`
     },
 
     /**
