@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { connect } from '../../stores/data/connect.ts'
+import { retry, retrying } from '../../stores/data/retry.ts'
+import { eachDatabase } from '../helpers/databases.ts'
+import { startPostgres } from '../helpers/postgres.ts'
+
+const failingWith = (code: string) => Object.assign(new Error(`SQLSTATE ${code}`), { code })
+
+eachDatabase(async (t, env) => {
+  const { sql, close } = await connect(
+    { dataDir: t.testdir(), databaseUrl: env.DATABASE_URL },
+    { attach: false },
+  )
+  t.teardown(close)
+  await sql`create table tries (code text, number integer)`
+  await sql`create table counters (id integer primary key, value integer not null)`
+
+  for (const code of ['40001', '40P01']) {
+    t.test(`a transaction that is refused with ${code} runs again, and nothing of it stays`, async (t) => {
+      let tried = 0
+      const result = await retry(() =>
+        sql.begin(async (sql) => {
+          await sql`insert into tries values (${code}, ${++tried})`
+          if (tried < 4) {
+            await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
+          }
+          return 'done'
+        }),
+      )
+      t.equal(result, 'done')
+      t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
+    })
+  }
+
+  t.test('any other error is thrown on at once, and nothing stays', async (t) => {
+    let tried = 0
+    const work = () =>
+      sql.begin(async (sql) => {
+        await sql`insert into tries values ('other', ${++tried})`
+        await sql`select 1 / ${0}::integer`
+      })
+    await t.rejects(retry(work), { code: '22012' })
+    t.equal(tried, 1)
+    t.strictSame([...(await sql`select * from tries where code = 'other'`)], [])
+  })
+
+  t.test('transactions that read before they write lose nothing', async (t) => {
+    await sql`insert into counters values (1, 0)`
+    const add = () =>
+      retry(() =>
+        sql.begin('isolation level serializable', async (sql) => {
+          const [counter] = await sql<{ value: number }[]>`select value from counters where id = 1`
+          await sql`update counters set value = ${counter!.value + 1} where id = 1`
+        }),
+      )
+    await Promise.all(Array.from({ length: 20 }, add))
+    t.strictSame([...(await sql`select value from counters where id = 1`)], [{ value: 20 }])
+  })
+})
+
+const server = startPostgres(t)
+t.test('two transactions that wait for each other both end well', { skip: server.missing }, async (t) => {
+  const databaseUrl = await server.createDatabase()
+  const { sql, close } = await connect({ databaseUrl, dataDir: '' }, { attach: false })
+  t.teardown(close)
+  await sql`create table counters (id integer primary key, value integer not null)`
+  await sql`insert into counters values (1, 0), (2, 0)`
+  await sql`alter system set deadlock_timeout = '50ms'`
+  await sql`select pg_reload_conf()`
+
+  let tried = 0
+  const add = (...ids: number[]) =>
+    retry(() =>
+      sql.begin(async (sql) => {
+        tried++
+        for (const id of ids) {
+          await sql`update counters set value = value + 1 where id = ${id}`
+          await sleep(100)
+        }
+      }),
+    )
+  await Promise.all([add(1, 2), add(2, 1)])
+  t.ok(tried > 2, 'there was a deadlock')
+  t.strictSame([...(await sql`select value from counters order by id`)], [{ value: 2 }, { value: 2 }])
+})
+
+t.test('it gives up after 20 tries', async (t) => {
+  const { random } = Math
+  t.teardown(() => Object.assign(Math, { random }))
+  Math.random = () => 0 // no pauses
+  let tried = 0
+  const work = async () => {
+    tried++
+    throw failingWith('40001')
+  }
+  await t.rejects(retry(work), { code: '40001' })
+  t.equal(tried, 20)
+})
+
+t.test('it pauses between the tries', async (t) => {
+  let tried = 0
+  const start = performance.now()
+  await retry(async () => {
+    if (++tried < 9) throw failingWith('40P01')
+  })
+  // Eight pauses of up to 8, 16, …, 500 ms: that all of them are short has a chance of less than one in a million.
+  t.ok(performance.now() - start > 20)
+})
+
+t.test('each function of a store is tried again, with what it was given', async (t) => {
+  const tries: unknown[] = []
+  const store = retrying({
+    async add(first: number, second: number) {
+      tries.push([first, second])
+      if (tries.length < 3) throw failingWith('40001')
+      return first + second
+    },
+    async fail() {
+      throw new TypeError('not this one')
+    },
+  })
+  t.equal(await store.add(1, 2), 3)
+  t.strictSame(tries, Array(3).fill([1, 2]))
+  await t.rejects(store.fail(), { name: 'TypeError' })
+})
