@@ -3,10 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Postgrator from 'postgrator'
 import postgres from 'postgres'
+import { retry } from './retry.ts'
 import type { Sql } from './sql.ts'
 
 const LEASE_SECONDS = 120
 const POLL_MS = 100
+// unique_violation (in the catalog), duplicate_object (the row type of the table), duplicate_table
+const CREATED_BY_ANOTHER = new Set(['23505', '42710', '42P07'])
 
 /**
  * Brings the schema up to date and returns the names of the migrations that it applied.
@@ -19,7 +22,10 @@ export async function migrate(sql: Sql): Promise<string[]> {
   const postgrator = new Postgrator({
     driver: 'pg',
     migrationPattern: fileURLToPath(new URL('../../migrations/*.sql', import.meta.url)),
-    execQuery: async (query) => ({ rows: (await sql.unsafe(query)).map(asNamedInTheDatabase) }),
+    execQuery: async (query) => {
+      const rows = await retry(() => sql.unsafe(query))
+      return { rows: rows.map(asNamedInTheDatabase) }
+    },
     newline: 'LF',
   })
   if ((await postgrator.getDatabaseVersion()) >= (await postgrator.getMaxVersion())) return []
@@ -31,7 +37,7 @@ export async function migrate(sql: Sql): Promise<string[]> {
     const applied = await postgrator.migrate()
     return applied.map(({ version, name }) => `${version} ${name}`)
   } finally {
-    await sql`delete from leases where name = 'migrate' and holder = ${holder}`
+    await retry(() => sql`delete from leases where name = 'migrate' and holder = ${holder}`)
   }
 }
 
@@ -41,22 +47,25 @@ const asNamedInTheDatabase = (row: postgres.Row) =>
 
 async function createLeases(sql: Sql) {
   try {
-    await sql`create table if not exists leases (
-      name text primary key, holder text not null, expires_at timestamptz not null
-    )`
+    await retry(
+      () => sql`create table if not exists leases (
+        name text primary key, holder text not null, expires_at timestamptz not null
+      )`,
+    )
   } catch (error) {
     // PostgreSQL's "if not exists" does not cover two processes that create the table at the same moment.
-    const { code } = error as { code?: string }
-    if (code !== '23505' && code !== '42P07') throw error
+    if (!CREATED_BY_ANOTHER.has((error as { code?: string }).code!)) throw error
   }
 }
 
 async function takeLease(sql: Sql, holder: string) {
-  const taken = await sql`
-    insert into leases (name, holder, expires_at)
-    values ('migrate', ${holder}, now() + ${LEASE_SECONDS} * interval '1 second')
-    on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at
-      where leases.expires_at < now()
-    returning name`
+  const taken = await retry(
+    () => sql`
+      insert into leases (name, holder, expires_at)
+      values ('migrate', ${holder}, now() + ${LEASE_SECONDS} * interval '1 second')
+      on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at
+        where leases.expires_at < now()
+      returning name`,
+  )
   return taken.length > 0
 }
