@@ -9,9 +9,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 /** The folder of the embedded database is open in another process. */
@@ -29,25 +31,40 @@ export interface Embedded {
 // sockaddr_un has room for 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL among them.
 const SOCKET_PATH_BYTES = 103
 
+// To make a database takes seconds.
+const PATIENCE_MS = 60_000
+const POLL_MS = 50
+const LOCK_TIMEOUT_MS = 100
+
 /**
  * Opens the embedded database in `dataDir` and serves it on a Unix socket in that folder.
  *
  * PGlite does not lock its folder, so this does. With `attach`, a folder that another process has open is no error:
- * the socket of that process is used.
+ * the socket of that process is used, as soon as it answers.
  *
- * @throws {DataDirInUse}
+ * @throws {DataDirInUse} also with `attach`, where the socket does not answer
  */
 export async function openEmbedded(dataDir: string, { attach }: { attach: boolean }): Promise<Embedded> {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const socket = shortPath(dataDir, 'db.sock')
-  const lock = takeLock(dataDir)
-  if (!lock) {
-    if (attach) return { path: socket.path, close: async () => socket.remove() }
-    socket.remove()
-    throw new DataDirInUse(
-      `DATA_DIR ${dataDir} is in use by another Hasty (process ${holderOf(dataDir)}). ` +
-        'Stop that one, or give this one another DATA_DIR.',
-    )
+  const patientUntil = Date.now() + (attach ? PATIENCE_MS : 0)
+  let lock: ReturnType<typeof takeLock>
+  for (;;) {
+    if (attach && (await answers(socket.path))) {
+      return { path: socket.path, close: async () => socket.remove() }
+    }
+    lock = takeLock(dataDir)
+    if (lock) break
+    if (Date.now() >= patientUntil) {
+      socket.remove()
+      const advice = attach
+        ? 'It does not answer: stop it.'
+        : 'Stop that one, or give this one another DATA_DIR.'
+      throw new DataDirInUse(
+        `DATA_DIR ${dataDir} is in use by another Hasty (process ${holderOf(dataDir)}). ${advice}`,
+      )
+    }
+    await sleep(POLL_MS)
   }
 
   const release = () => {
@@ -111,7 +128,8 @@ async function endOf(thread: Worker) {
  * The lock is SQLite's exclusive lock on a file, which the kernel releases when the process ends, however it ends.
  */
 function takeLock(dataDir: string) {
-  const database = new DatabaseSync(join(dataDir, 'db.lock'), { timeout: 0 })
+  // Of two processes that try at the same moment one is let wait for the other, which gives up.
+  const database = new DatabaseSync(join(dataDir, 'db.lock'), { timeout: LOCK_TIMEOUT_MS })
   try {
     database.exec('begin exclusive')
   } catch (error) {
@@ -121,6 +139,19 @@ function takeLock(dataDir: string) {
   }
   writeFileSync(join(dataDir, 'db.pid'), `${process.pid}\n`)
   return { release: () => database.close() }
+}
+
+/** Whether something listens on a socket; what was left by a process that was killed does not. */
+async function answers(path: string) {
+  const connection = createConnection(path)
+  try {
+    await once(connection, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    connection.destroy()
+  }
 }
 
 function holderOf(dataDir: string) {

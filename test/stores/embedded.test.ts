@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -207,6 +207,28 @@ t.test('a second process attaches, and sees and writes rows', async (t) => {
   t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
   await worker.kill()
   t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
+})
+
+t.test('a process attaches to one that is just starting', async (t) => {
+  const dataDir = folder(t)
+  rmSync(join(dataDir, 'db.pid'))
+  const starting = startProcess(t, dataDir, { attach: false }, '')
+  while (!existsSync(join(dataDir, 'db.pid'))) await sleep(1)
+  const attached = await open(dataDir, { attach: true })
+  t.strictSame(await linksOf(attached), ['kept'])
+  await attached.close()
+  await starting
+})
+
+t.test('of several processes that start at once, one opens the folder and the others attach', async (t) => {
+  const dataDir = folder(t)
+  const insert = `await sql\`insert into links (id, expires_at) values (\${String(process.pid)}, now())\``
+  const processes = await Promise.all(
+    Array.from({ length: 4 }, () => startProcess(t, dataDir, { attach: true }, insert)),
+  )
+  const attached = await open(dataDir, { attach: true })
+  t.strictSame(await linksOf(attached), [...processes.map(({ pid }) => `${pid}`).sort(), 'kept'])
+  await attached.close()
 })
 
 t.test('a process that is killed in the middle of a transaction does not hold up the others', async (t) => {
