@@ -27,7 +27,7 @@ export const NewLink = Type.Object(
         maxLength: 100,
         description:
           'an ISO 8601 duration from now, on the calendar in UTC. With both, it wins where it parses; ' +
-          'a fraction is allowed on the smallest unit of time, and not on years, months, weeks or days',
+          'only the last of its hours, minutes and seconds may have a fraction',
         examples: ['PT1H'],
       }),
     ),

@@ -34,7 +34,7 @@ function invalid(sinceNow?: string, timeExact?: string) {
   if (sinceNow !== undefined) {
     wrong.push(
       'sinceNow is no ISO 8601 duration that can be used: it looks like "PT1H" or "P1M2DT12H", is not negative, ' +
-        'and has a fraction on its last unit of time at most.',
+        'and has a fraction only on the last of its hours, minutes and seconds.',
     )
   }
   if (timeExact !== undefined) {
@@ -71,6 +71,8 @@ function add(
 
 function parseInstant(text: string | undefined) {
   if (text === undefined || !Format.IsDateTime(text)) return undefined
-  const instant = Date.parse(text) // not a number for a leap second, which no Date can tell
+  // A Date can't tell a leap second (RFC 3339 §5.7). It is read as the second before, as `Temporal` does.
+  const instant = Date.parse(text.replace(':60', ':59'))
+  // What is left is no RFC 3339, such as the suffixes of RFC 9557, which the check lets pass.
   return Number.isNaN(instant) ? undefined : instant
 }
