@@ -4,7 +4,10 @@ import { parseDictionary } from 'structured-headers'
 export type Digests = ReadonlyMap<string, Buffer>
 
 // The active algorithms of the registry that RFC 9530 §7.2 sets up. Others are ignored, as §2 allows.
-const ALGORITHMS: Record<string, string> = { 'sha-256': 'sha256', 'sha-512': 'sha512' }
+const ALGORITHMS = new Map([
+  ['sha-256', 'sha256'],
+  ['sha-512', 'sha512'],
+])
 
 /**
  * Reads the values of the header fields Content-Digest and Repr-Digest (RFC 9530 §2 and §3), which mean the same where
@@ -15,7 +18,7 @@ export function parseDigests(fields: readonly string[]): Digests | undefined {
   try {
     for (const field of fields) {
       for (const [name, [value]] of parseDictionary(field)) {
-        const algorithm = ALGORITHMS[name]
+        const algorithm = ALGORITHMS.get(name)
         if (!algorithm) continue
         if (!(value instanceof ArrayBuffer)) return undefined
         const digest = Buffer.from(value)
