@@ -1,6 +1,7 @@
 import { PAGE_LIMIT } from '../schemas/pages.ts'
 import type { PageOf, PageRequest } from '../stores/data/keyset.ts'
 import { InvalidCursor } from './errors.ts'
+import { isId } from './ids.ts'
 
 /** What a client asks of a list. */
 export interface PageQuery {
@@ -11,13 +12,14 @@ export interface PageQuery {
 /**
  * Reads the cursor that a client got with the page before.
  *
+ * @param canBeId whether a text can be the id of an item of the list: what can't is no cursor of this list
  * @throws {InvalidCursor}
  */
-export function toPageRequest({ limit = PAGE_LIMIT, cursor }: PageQuery): PageRequest {
+export function toPageRequest({ limit = PAGE_LIMIT, cursor }: PageQuery, canBeId = isId): PageRequest {
   if (cursor === undefined) return { limit }
-  const [, time, id] =
-    /^(\d{1,15})\.([0-9A-Za-z-]{1,64})$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
-  if (!time || !id) throw new InvalidCursor()
+  // 14 digits of milliseconds reach to the year 5138; PostgreSQL reads no year of five digits as a Date writes it.
+  const [, time, id] = /^(\d{1,14})\.(.+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
+  if (!time || !id || !canBeId(id)) throw new InvalidCursor()
   return { limit, after: { at: new Date(Number(time)), id } }
 }
 

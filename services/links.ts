@@ -1,3 +1,4 @@
+import { Format } from 'typebox/format'
 import type { Link, NewLink, Upload } from '../schemas/links.ts'
 import type { DataStore } from '../stores/data/index.ts'
 import type { LinkCounts, LinkRow } from '../stores/data/links.ts'
@@ -39,7 +40,7 @@ export function createLinks({ data, cache }: { data: DataStore; cache: Cache<Lin
 
     /** A link and a page of what came in by it. @throws {LinkNotFound | InvalidCursor} */
     async read(id: string, query: PageQuery) {
-      const request = toPageRequest(query)
+      const request = toPageRequest(query, Format.IsUuid)
       const row = isId(id) ? await data.links.findWithCounts(id) : undefined
       if (!row) throw new LinkNotFound()
       return { ...showLink(row), received: fromPage(await data.uploads.pageOfLink(id, request), showUpload) }
