@@ -25,15 +25,16 @@ export type Sniffed =
 
 /** @param inlineLimit how many bytes are kept at most; of a larger file only the head is looked at */
 export function createSniffer(inlineLimit: number): Sniffer {
-  const kept: Buffer[] = []
   const limit = Math.max(inlineLimit, HEAD_BYTES)
+  // One buffer and not the chunks: a sender decides how small these are, and each takes far more room than its bytes.
+  let kept = Buffer.alloc(0)
   let keptBytes = 0
   let passedBytes = 0
   let format: Format | undefined
 
   async function learnFormat() {
     // Always of the same bytes, however they were cut into chunks.
-    format = await sniff(Buffer.concat(kept, Math.min(keptBytes, HEAD_BYTES)))
+    format = await sniff(kept.subarray(0, Math.min(keptBytes, HEAD_BYTES)))
     if (!format) throw new Rejection('not_an_image')
   }
 
@@ -42,7 +43,7 @@ export function createSniffer(inlineLimit: number): Sniffer {
       passedBytes += chunk.length
       if (format) {
         // Once it is known, nothing of a file over the limit is needed any more.
-        if (passedBytes > inlineLimit) kept.length = keptBytes = 0
+        if (passedBytes > inlineLimit) kept = Buffer.alloc(0)
         else keep(chunk)
         return undefined
       }
@@ -54,7 +55,7 @@ export function createSniffer(inlineLimit: number): Sniffer {
       if (!format) await learnFormat()
       if (passedBytes > inlineLimit) return { status: 'pending', metadata: format! }
       try {
-        return { status: 'ready', metadata: await readMetadata(Buffer.concat(kept, keptBytes), format!) }
+        return { status: 'ready', metadata: await readMetadata(kept.subarray(0, keptBytes), format!) }
       } catch (error) {
         throw error instanceof NotAnImage ? new Rejection('not_an_image') : error
       }
@@ -62,8 +63,13 @@ export function createSniffer(inlineLimit: number): Sniffer {
   }
 
   function keep(chunk: Buffer) {
-    const taken = chunk.subarray(0, limit - keptBytes)
-    kept.push(taken)
-    keptBytes += taken.length
+    const total = Math.min(keptBytes + chunk.length, limit)
+    if (total > kept.length) {
+      const larger = Buffer.allocUnsafe(Math.min(Math.max(total, 2 * kept.length), limit))
+      kept.copy(larger)
+      kept = larger
+    }
+    chunk.copy(kept, keptBytes)
+    keptBytes = total
   }
 }
