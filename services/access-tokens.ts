@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { newId } from './ids.ts'
@@ -21,8 +21,9 @@ export async function openAccessTokens({
   const path = join(dataDir, 'access-token')
   const made = newId()
   // A link appears at once and with its content, so another process that starts now does not read half a token.
-  const draft = `${path}.${process.pid}`
-  await writeFile(draft, `${made}\n`, { mode: 0o600 })
+  // Its name is of this call alone: processes in two containers may have the same id.
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, `${made}\n`, { mode: 0o600, flag: 'wx' })
   try {
     await link(draft, path)
     return { tokens: [made], made }
