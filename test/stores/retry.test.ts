@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect } from '../../stores/data/connect.ts'
 import { retry, retrying } from '../../stores/data/retry.ts'
@@ -63,14 +62,14 @@ eachDatabase(async (t, env) => {
     await sql`select pg_reload_conf()`
     await sql`insert into counters values (2, 0), (3, 0)`
     let tried = 0
-    const add = (...ids: number[]) =>
+    const bothHaveOne = Promise.withResolvers<void>()
+    const add = (first: number, second: number) =>
       retry(() =>
         sql.begin(async (sql) => {
-          tried++
-          for (const id of ids) {
-            await sql`update counters set value = value + 1 where id = ${id}`
-            await sleep(100)
-          }
+          await sql`update counters set value = value + 1 where id = ${first}`
+          if (++tried === 2) bothHaveOne.resolve()
+          await bothHaveOne.promise
+          await sql`update counters set value = value + 1 where id = ${second}`
         }),
       )
     await Promise.all([add(2, 3), add(3, 2)])
