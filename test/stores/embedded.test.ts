@@ -28,6 +28,10 @@ const linksOf = async ({ sql }: Awaited<ReturnType<typeof open>>) => {
 function folder(t: Test, name = 'data') {
   const dataDir = join(t.testdir(), name)
   cpSync(template, dataDir, { recursive: true })
+  t.teardown(() => {
+    // Those of killed processes.
+    for (const name of linksTo(dataDir)) rmSync(join(tmpdir(), name), { recursive: true })
+  })
   return dataDir
 }
 
