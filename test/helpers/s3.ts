@@ -1,14 +1,19 @@
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  ListMultipartUploadsCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
+import { freePort } from './ports.ts'
 
 const SCRIPT = fileURLToPath(new URL('start-s3.sh', import.meta.url))
 
@@ -23,7 +28,7 @@ export async function startS3(t: Test) {
   const folder = await mkdtemp(join(tmpdir(), 'hasty-s3-'))
   const key = 'hasty'
   const secret = 'only-for-tests'
-  const [port, monitorPort] = await freePorts()
+  const [port, monitorPort] = await Promise.all([freePort(), freePort()])
   const script = spawn('bash', [SCRIPT, folder, `${port}`, `${monitorPort}`, key, secret], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -64,6 +69,15 @@ export async function startS3(t: Test) {
       return Bucket
     },
 
+    /** The keys of all objects in the bucket. */
+    async keys(Bucket: string) {
+      const keys: string[] = []
+      for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket })) {
+        keys.push(...Contents.map(({ Key }) => Key!))
+      }
+      return keys
+    },
+
     /** The keys of the multipart uploads that are open in the bucket. */
     async openUploads(Bucket: string) {
       const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket }))
@@ -77,17 +91,4 @@ export async function startS3(t: Test) {
       })
     },
   }
-}
-
-/** Two ports that were free a moment ago. */
-async function freePorts() {
-  const servers = [createServer(), createServer()]
-  const ports = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    ports.push((server.address() as { port: number }).port)
-  }
-  for (const server of servers) server.close()
-  return ports as [number, number]
 }
