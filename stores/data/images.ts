@@ -126,7 +126,7 @@ export function createImages(sql: Database) {
         )
         update images set
           lease = ${request.token}, attempts = attempts + 1,
-          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+          due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         from due where images.id = due.id
         returning images.id, format, media_type, attempts`
       return rows.map((row) => toLease(row, request.token))
@@ -141,7 +141,7 @@ export function createImages(sql: Database) {
       const [row] = await sql<LeasedRow[]>`
         update images set
           lease = ${request.token}, attempts = attempts + 1,
-          due_at = now() + ${request.milliseconds} * interval '1 millisecond'
+          due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         where id = ${request.imageId} and status = 'pending' and due_at <= now()
         returning id, format, media_type, attempts`
       return row && toLease(row, request.token)
@@ -162,7 +162,7 @@ export function createImages(sql: Database) {
     async unclaimed({ olderThan, limit }: { olderThan: number; limit: number }): Promise<string[]> {
       const rows = await sql<{ id: string }[]>`
         select id from images
-        where status = 'pending' and due_at <= now() - ${olderThan} * interval '1 millisecond'
+        where status = 'pending' and due_at <= now() - ${olderThan}::float8 * interval '1 millisecond'
         order by due_at limit ${limit}`
       return rows.map(({ id }) => id)
     },
@@ -173,7 +173,7 @@ export function createImages(sql: Database) {
       { milliseconds }: { milliseconds: number },
     ): Promise<boolean> {
       const rows = await sql`
-        update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
+        update images set due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
         where id = ${imageId} and lease = ${token} and status = 'pending' returning id`
       return rows.length > 0
     },
@@ -189,7 +189,7 @@ export function createImages(sql: Database) {
     ): Promise<void> {
       await sql`
         update images set
-          lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
+          lease = null, due_at = now() + ${milliseconds}::float8 * interval '1 millisecond',
           attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
         where id = ${imageId} and lease = ${token} and status = 'pending'`
     },

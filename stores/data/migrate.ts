@@ -62,7 +62,7 @@ async function takeLease(sql: Sql, holder: string) {
   const taken = await retry(
     () => sql`
       insert into leases (name, holder, expires_at)
-      values ('migrate', ${holder}, now() + ${LEASE_SECONDS} * interval '1 second')
+      values ('migrate', ${holder}, now() + ${LEASE_SECONDS}::float8 * interval '1 second')
       on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at
         where leases.expires_at < now()
       returning name`,
