@@ -4,7 +4,7 @@ import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
 import cache from './plugins/cache.ts'
 import configuration from './plugins/config.ts'
-import errors, { answerProblem } from './plugins/errors.ts'
+import errors, { answerClientError, answerProblem } from './plugins/errors.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -28,6 +28,7 @@ export function buildApp(config: Config, log: Logger) {
     trustProxy: config.trustProxy,
     bodyLimit: BODY_LIMIT, // of JSON; parts have MAX_FILE_SIZE
     frameworkErrors: answerProblem,
+    clientErrorHandler: answerClientError,
     pluginTimeout: START_TIMEOUT_MS,
   })
 

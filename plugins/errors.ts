@@ -1,4 +1,6 @@
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problemDetails } from '../schemas/problem.ts'
 import * as errors from '../services/errors.ts'
@@ -20,6 +22,33 @@ export function answerProblem(error: unknown, request: FastifyRequest, reply: Fa
   const problem = toProblem(error)
   if (problem.status >= 500) request.log.error({ err: error }, problem.title)
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
+}
+
+/** Answers what is no HTTP request (https://nodejs.org/api/http.html#event-clienterror): there is no reply to send. */
+export function answerClientError(error: ConnectionError, socket: Socket) {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  if (socket.writable) {
+    const problem = problemDetails(toClientProblem(error))
+    const body = JSON.stringify(problem)
+    socket.write(
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\n` +
+        `Content-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    )
+  }
+  socket.destroy(error)
+}
+
+function toClientProblem({ code }: ConnectionError): Problem {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new errors.RequestTimeout()
+    case 'HPE_HEADER_OVERFLOW':
+      return new errors.HeadersTooLarge()
+    default:
+      return new errors.InvalidRequest({
+        detail: 'It is no HTTP/1.1 request, or it ends before it is complete.',
+      })
+  }
 }
 
 function toProblem(error: unknown): Problem {

@@ -61,6 +61,18 @@ export const InvalidRequest = problem(
   'The request is not as it should be',
   '/docs tells what this call takes.',
 )
+export const RequestTimeout = problem(
+  'RequestTimeout',
+  408,
+  'The request took too long to come',
+  'Send it again, on a new connection.',
+)
+export const HeadersTooLarge = problem(
+  'HeadersTooLarge',
+  431,
+  'The header fields are too large',
+  'Send fewer or shorter ones; the URL counts too.',
+)
 export const UnsupportedMediaType = problem(
   'UnsupportedMediaType',
   415,
