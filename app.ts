@@ -1,3 +1,4 @@
+import { maxHeaderSize } from 'node:http'
 import Fastify, { LogController } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
@@ -29,6 +30,8 @@ export function buildApp(config: Config, log: Logger) {
     bodyLimit: BODY_LIMIT, // of JSON; parts have MAX_FILE_SIZE
     frameworkErrors: answerProblem,
     clientErrorHandler: answerClientError,
+    // As much as Node lets a URL have: what is too long for an id is an unknown one, to a route as any other.
+    routerOptions: { maxParamLength: maxHeaderSize },
     pluginTimeout: START_TIMEOUT_MS,
   })
 

@@ -59,6 +59,12 @@ function toProblem(error: unknown): Problem {
   if (statusCode === 413) return new errors.TooLarge({ detail: 'Send a smaller body.' })
   if (statusCode === 415) return new errors.UnsupportedMediaType()
   if (statusCode === 503) return new errors.Unavailable()
+  if (code === 'FST_ERR_BAD_URL') {
+    // Fastify's message repeats the URL, and an id with it.
+    return new errors.InvalidRequest({
+      detail: 'The URL has a % that does not begin an encoded UTF-8 letter.',
+    })
+  }
   // What Fastify says of a request is safe to show; what else fails is ours, and stays inside.
   if (statusCode < 500 && code?.startsWith('FST_')) return new errors.InvalidRequest({ detail: message })
   return new errors.InternalError()
