@@ -21,6 +21,9 @@ export default fp(
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error)
   if (problem.status >= 500) request.log.error({ err: error }, problem.title)
+  // Fastify closes the connection where a body could not be parsed, and who still sends would get a reset before the
+  // answer. Node reads and drops the rest.
+  if (reply.hasHeader('Connection')) reply.removeHeader('Connection')
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
 }
 
