@@ -24,6 +24,8 @@ export function answerProblem(error: unknown, request: FastifyRequest, reply: Fa
   // Fastify closes the connection where a body could not be parsed, and who still sends would get a reset before the
   // answer. Node reads and drops the rest.
   if (reply.hasHeader('Connection')) reply.removeHeader('Connection')
+  // A route may have begun to describe what it could not give: an error is not to be kept for a year.
+  reply.removeHeader('Cache-Control')
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
 }
 

@@ -38,7 +38,7 @@ export default (async (app) => {
       if (isFresh(request, describe(image, reply))) return reply.code(304).send()
       const range = rangeOf(request, image)
       if (range === 'unsatisfiable') {
-        reply.removeHeader('Cache-Control').header('Content-Range', `bytes */${image.size}`)
+        reply.header('Content-Range', `bytes */${image.size}`)
         throw new RangeNotSatisfiable()
       }
       const bytes = await images.read(image, range)
