@@ -76,7 +76,9 @@ function toProblem(error: unknown): Problem {
 }
 
 function describe(validation: NonNullable<FastifyError['validation']>, context = 'request') {
-  const faults = validation.map(({ instancePath, message, params }) => {
+  // Of an unknown field TypeBox tells twice; that its "schema is false" helps nobody.
+  const faults = validation.flatMap(({ keyword, instancePath, message, params }) => {
+    if (keyword === 'boolean') return []
     const unknown = params.additionalProperties as string[] | undefined
     if (unknown) return `${context} has the unknown field ${unknown.join(', ')}`
     return `${context}${instancePath.replaceAll('/', '.')} ${message}`
