@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { page, pageQuery } from './pages.ts'
+import { LINE } from './text.ts'
 
 export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'rejected', 'removed'], {
   description:
@@ -87,8 +88,8 @@ export const ImagePage = page(Type.Ref('Image'))
 
 export const ImageFilter = Type.Object({
   status: Type.Optional(ImageStatus),
-  format: Type.Optional(Type.String({ maxLength: 20, examples: ['JPEG'] })),
-  cameraModel: Type.Optional(Type.String({ maxLength: 200, examples: ['iPhone 8 Plus'] })),
+  format: Type.Optional(Type.String({ maxLength: 20, pattern: LINE, examples: ['JPEG'] })),
+  cameraModel: Type.Optional(Type.String({ maxLength: 200, pattern: LINE, examples: ['iPhone 8 Plus'] })),
 })
 export type ImageFilter = Static<typeof ImageFilter>
 

@@ -2,11 +2,13 @@ import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { ImageStatus } from './images.ts'
 import { page } from './pages.ts'
+import { LINE } from './text.ts'
 
 const label = Type.String({
   minLength: 1,
   maxLength: 200,
-  description: 'a name for the admin',
+  pattern: LINE,
+  description: 'a name for the admin, without control characters',
   examples: ['Wedding of Ada and Charles'],
 })
 const maxImages = Type.Integer({
