@@ -31,9 +31,19 @@ export default fp(
   { name: 'auth', dependencies: ['config'] },
 )
 
-function tokensOf({ headers }: FastifyRequest) {
-  // Node joins a field that is sent twice by a comma, which no token has.
-  const own = [headers['x-access-token'] ?? []].flat().flatMap((field) => field.split(','))
-  const bearer = /^Bearer +(.+)$/i.exec(headers.authorization ?? '')?.[1]
-  return [...own.map((token) => token.trim()), ...(bearer ? [bearer.trim()] : [])]
+/** All tokens that a request has; of a field that comes twice Node's `headers` would drop or join the second. */
+function tokensOf({ raw: { rawHeaders } }: FastifyRequest) {
+  const tokens = rawHeaders.flatMap((name, n) => {
+    const value = rawHeaders[n + 1] ?? ''
+    if (n % 2 === 1) return []
+    switch (name.toLowerCase()) {
+      case 'x-access-token':
+        return value.split(',')
+      case 'authorization':
+        return /^Bearer +(.+)$/i.exec(value)?.[1] ?? []
+      default:
+        return []
+    }
+  })
+  return tokens.map((token) => token.trim()).filter((token) => token !== '')
 }
