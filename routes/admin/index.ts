@@ -5,6 +5,8 @@ import stats from './stats.ts'
 
 /** What only the admin may do. */
 export default (async (app) => {
+  // An admin sends JSON.
+  app.removeContentTypeParser(['text/plain', 'multipart/form-data'])
   app.addHook('onRequest', app.auth([app.verifyAdmin]))
   app.addHook('onRoute', ({ schema }) => {
     Object.assign(schema ?? {}, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })
