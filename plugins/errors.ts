@@ -19,7 +19,7 @@ export default fp(
 
 /** Answers with the problem that an error is, or with a general one that tells nothing of the inside. */
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const problem = toProblem(error)
+  const problem = toProblem(error, request)
   if (problem.status >= 500) request.log.error({ err: error }, problem.title)
   // Fastify closes the connection where a body could not be parsed, and who still sends would get a reset before the
   // answer. Node reads and drops the rest.
@@ -56,12 +56,12 @@ function toClientProblem({ code }: ConnectionError): Problem {
   }
 }
 
-function toProblem(error: unknown): Problem {
+function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
   if (error instanceof Problem) return error
   const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
-  if (statusCode === 414) return new errors.NotFound() // an id that is longer than any
-  if (statusCode === 413) return new errors.TooLarge({ detail: 'Send a smaller body.' })
+  if (statusCode === 413)
+    return new errors.TooLarge({ detail: `Send a body of ${routeOptions.bodyLimit} bytes at most.` })
   if (statusCode === 415) return new errors.UnsupportedMediaType()
   if (statusCode === 503) return new errors.Unavailable()
   if (code === 'FST_ERR_BAD_URL') {

@@ -8,6 +8,7 @@ import {
   InvalidExpiry,
   InvalidRequest,
   LinkNotFound,
+  TooLarge,
   TooManyTokens,
   Unauthorized,
   UnsupportedMediaType,
@@ -26,7 +27,14 @@ export default (async (app) => {
         body: NewLink,
         response: {
           201: CreatedLink,
-          ...problems(InvalidExpiry, InvalidRequest, TooManyTokens, Unauthorized, UnsupportedMediaType),
+          ...problems(
+            InvalidExpiry,
+            InvalidRequest,
+            TooLarge,
+            TooManyTokens,
+            Unauthorized,
+            UnsupportedMediaType,
+          ),
         },
       },
     },
