@@ -31,12 +31,14 @@ export default fp(
 
 type MultipartErrors = FastifyRequest['server']['multipartErrors']
 
-/** A part whose headers have passed. */
+/** A part that has begun to pass. */
 interface SeenPart {
   headers: Record<string, string[] | undefined>
   name: string
   /** Whether the parser hands it on; it is silent about one that it can't use. */
   handedOn: boolean
+  /** Whether it has passed to its end, which may not have been read yet. */
+  whole: boolean
 }
 
 async function* readParts(
@@ -44,7 +46,7 @@ async function* readParts(
   { maxFiles, errors }: { maxFiles: number; errors: MultipartErrors },
 ): AsyncGenerator<Part, void, void> {
   const seen: SeenPart[] = []
-  watchHeaders(request.raw, (headers) => seen.push({ headers, name: '', handedOn: false }))
+  watchParts(request.raw, seen)
   const parts = request.parts({
     // Every part is read as a file: its bytes tell what it is, not its headers.
     isPartAFile(fieldName, _contentType, fileName) {
@@ -77,8 +79,11 @@ async function* readParts(
     for (const { name } of seen) yield { name, fault: 'malformed' }
   } catch (error) {
     const fault = faultOf(error, errors)
-    // A part that was cut off has told so itself.
-    if (fault !== 'incomplete' || !last?.errored) yield { name: '', fault }
+    // Which part was cut off; where it had been handed on, it has told so itself.
+    const cut =
+      fault === 'incomplete' && !last?.errored && seen.at(-1)?.whole === false ? seen.pop() : undefined
+    if (fault !== 'too_many_files') for (const { name } of seen) yield { name, fault: 'malformed' }
+    if (fault && !last?.errored) yield { name: cut?.name ?? '', fault }
   } finally {
     // Who stops in the middle still lets the client finish sending; else it would not read the answer.
     request.raw.unpipe()
@@ -86,7 +91,12 @@ async function* readParts(
   }
 }
 
-function faultOf(error: unknown, { PartsLimitError, PrematureCloseError }: MultipartErrors) {
+/** What an error of the parser means for the request; undefined where it is of parts that are reported by themselves. */
+function faultOf(
+  error: unknown,
+  { PartsLimitError, PrematureCloseError, PrototypeViolationError }: MultipartErrors,
+) {
+  if (error instanceof PrototypeViolationError) return undefined
   if (error instanceof PartsLimitError) return 'too_many_files'
   const { message } = error as Error
   if (error instanceof PrematureCloseError || /Unexpected end|terminated early/.test(message))
@@ -95,15 +105,30 @@ function faultOf(error: unknown, { PartsLimitError, PrematureCloseError }: Multi
 }
 
 /**
- * Listens to the headers of the parts, which the parser keeps to itself. It is reached where the request is piped into
- * it, and busboy's inner Dicer is what tells of headers. Its own listener comes after this one.
+ * Listens to the parts and their headers, which the parser keeps to itself. It is reached where the request is piped
+ * into it, and busboy's inner Dicer is what tells of them. Its own listeners come after these.
  */
-function watchHeaders(request: IncomingMessage, onHeaders: (headers: SeenPart['headers']) => void) {
+function watchParts(request: IncomingMessage, seen: SeenPart[]) {
   const { pipe } = request
   request.pipe = (busboy, ...options) => {
     request.pipe = pipe
     const { _parser: parser } = busboy as { _parser?: { parser: NodeJS.EventEmitter } }
-    parser?.parser.prependListener('part', (part: NodeJS.EventEmitter) => part.on('header', onHeaders))
+    const emitter = busboy as unknown as NodeJS.EventEmitter
+    const onPart = (stream: NodeJS.EventEmitter) => {
+      const part: SeenPart = { headers: {}, name: '', handedOn: false, whole: false }
+      seen.push(part)
+      stream.on('header', (headers) => Object.assign(part, { headers }))
+      stream.once('end', () => Object.assign(part, { whole: true }))
+    }
+    parser?.parser.prependListener('part', onPart)
+    emitter.once('partsLimit', () => parser?.parser.removeListener('part', onPart))
+    emitter.prependListener('file', (_name, file: PartFile) => keepWhole(file, seen.at(-1)!))
     return pipe.call(request, busboy, ...options) as typeof busboy
   }
+}
+
+/** Where a request ends early, the plugin fails the last part that it knows of. One that has passed whole is let be. */
+function keepWhole(file: PartFile, part: SeenPart) {
+  const { destroy } = file
+  file.destroy = (error) => (error && part.whole ? file : destroy.call(file, error))
 }
