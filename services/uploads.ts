@@ -162,8 +162,13 @@ function verifiedHash(hashing: Hashing, expected: Digests) {
 
 const NAME_LENGTH = 255
 
-/** A name that can be kept and shown: no control characters (a NUL is no text for PostgreSQL), and not endless. */
-const cleanName = (name: string) => name.replace(/\p{C}/gu, '').trim().slice(0, NAME_LENGTH).toWellFormed()
+/**
+ * A name that can be kept and shown: of `NAME_LENGTH` characters at most, none of them a control character (a NUL is no
+ * text for PostgreSQL) or one that turns the direction of the text (UAX #9), by which exe.gnp could pass for a png. The
+ * invisible joiners of emoji and of some scripts stay.
+ */
+const cleanName = (name: string) =>
+  [...name.replace(/[\p{Cc}\p{Bidi_Control}]/gu, '').trim()].slice(0, NAME_LENGTH).join('').toWellFormed()
 
 function asRejection(error: unknown): Rejection {
   if (error instanceof Rejection) return error
