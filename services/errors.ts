@@ -124,7 +124,7 @@ export const MalformedMultipart = problem(
   'MalformedMultipart',
   400,
   'The multipart/form-data is malformed',
-  'The body must have the boundary that Content-Type names, before each part and after the last (RFC 7578).',
+  'Content-Type must name the boundary, and the body have it before each part and after the last. Each part needs a name in its Content-Disposition (RFC 7578); a digest is not needed, but must be readable (RFC 9530).',
 )
 export const NoImage = problem(
   'NoImage',
