@@ -19,7 +19,7 @@ export default fp(
   { name: 'services', dependencies: ['config', 'stores', 'cache'] },
 )
 
-function createServices({ config, stores, cache }: FastifyInstance) {
+function createServices({ config: { inlineLimit, maxFileSize, maxFiles }, stores, cache }: FastifyInstance) {
   const links = createLinks({ data: stores.data, cache: cache.links })
   return {
     links,
@@ -27,7 +27,9 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       stores,
       links,
       knownHashes: cache.knownHashes,
-      inlineLimit: config.inlineLimit,
+      inlineLimit,
+      maxFileSize,
+      maxFiles,
     }),
     images: createImages({ stores, cache: cache.images }),
     stats: createStats(stores.data),

@@ -44,6 +44,8 @@ export function createUploads({
   links,
   knownHashes,
   inlineLimit,
+  maxFileSize,
+  maxFiles,
 }: {
   stores: Stores
   links: Links
@@ -51,7 +53,11 @@ export function createUploads({
   knownHashes: Cache<string>
   /** Bytes. */
   inlineLimit: number
+  /** Bytes; for the answer to a file that has more. Whoever reads the parts keeps to it. */
+  maxFileSize: number
+  maxFiles: number
 }) {
+  const limits = `Send ${maxFiles} files at most, each of ${maxFileSize} bytes at most.`
   const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
 
   return {
@@ -78,7 +84,7 @@ export function createUploads({
           rejected.push({ name, reason })
         }
       }
-      if (processed.length === 0) throw problemOf(rejected)
+      if (processed.length === 0) throw problemOf(rejected, limits)
       return { processed, rejected }
     },
   }
@@ -176,21 +182,23 @@ function asRejection(error: unknown): Rejection {
   throw error
 }
 
-const problems: Record<RejectionReason, new (options: { rejected: Rejected[] }) => Problem> = {
-  not_an_image: errors.NoImage,
-  empty: errors.NoImage,
-  too_large: errors.TooLarge,
-  too_many_files: errors.TooLarge,
-  digest_mismatch: errors.DigestMismatch,
-  malformed: errors.MalformedMultipart,
-  incomplete: errors.MalformedMultipart,
-  insufficient_storage: errors.InsufficientStorage,
-  link_used_up: errors.LinkUsedUp,
-}
+const problems: Record<RejectionReason, new (options: { rejected: Rejected[]; detail?: string }) => Problem> =
+  {
+    not_an_image: errors.NoImage,
+    empty: errors.NoImage,
+    too_large: errors.TooLarge,
+    too_many_files: errors.TooLarge,
+    digest_mismatch: errors.DigestMismatch,
+    malformed: errors.MalformedMultipart,
+    incomplete: errors.MalformedMultipart,
+    insufficient_storage: errors.InsufficientStorage,
+    link_used_up: errors.LinkUsedUp,
+  }
 
 /** The answer where no part was taken in: that of the one reason, or that there was no image among them. */
-function problemOf(rejected: Rejected[]) {
+function problemOf(rejected: Rejected[], limits: string) {
   const kinds = new Set(rejected.map(({ reason }) => problems[reason]))
-  const [only] = kinds
-  return new (only && kinds.size === 1 ? only : errors.NoImage)({ rejected })
+  const [only = errors.NoImage] = kinds
+  const Kind = kinds.size === 1 ? only : errors.NoImage
+  return new Kind(Kind === errors.TooLarge ? { rejected, detail: limits } : { rejected })
 }
