@@ -1,11 +1,14 @@
 import { Type } from 'typebox'
 import { problemDetails } from '../schemas/problem.ts'
-import type { Problem } from '../services/errors.ts'
+import { InternalError, type Problem } from '../services/errors.ts'
 
-/** The part of a response schema that tells which errors an operation may answer with, each with an example. */
+/**
+ * The part of a response schema that tells which errors an operation may answer with, each with an example. Any may
+ * meet a fault of the service's own.
+ */
 export function problems(...kinds: (new () => Problem)[]): Record<never, never> {
   const byStatus = Map.groupBy(
-    kinds.map((Kind) => new Kind()),
+    [...kinds, InternalError].map((Kind) => new Kind()),
     ({ status }) => status,
   )
   return Object.fromEntries(

@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { createLog } from '../../log.ts'
+import { watchContract } from './contract.ts'
 
 export const TOKEN = 'the-token-of-the-tests'
 /** What an admin's request has. */
@@ -9,11 +10,18 @@ export const admin = { 'x-access-token': TOKEN }
 
 export type App = Awaited<ReturnType<typeof build>>
 
-/** Builds the whole service on stores of its own, to be spoken to with `inject` or to listen. */
+/**
+ * Builds the whole service on stores of its own, to be spoken to with `inject` or to listen. The test fails where an
+ * answer is not as the contract says.
+ */
 export async function build(t: Test, env: Record<string, string> = {}) {
   const config = readConfig({ ACCESS_TOKEN: TOKEN, DATA_DIR: t.testdir(), LOG_LEVEL: 'silent', ...env })
   const app = buildApp(config, createLog(config, 'test'))
-  t.teardown(() => app.close())
+  const faults = watchContract(app)
+  t.teardown(async () => {
+    await app.close()
+    if (faults.length > 0) throw new Error(`not as in the contract: ${faults.join('\n')}`)
+  })
   await app.ready()
   return app
 }

@@ -1,0 +1,50 @@
+import { Value } from 'typebox/value'
+import type { buildApp } from '../../app.ts'
+import { Image } from '../../schemas/images.ts'
+import { Link } from '../../schemas/links.ts'
+import { Problem } from '../../schemas/problem.ts'
+import { Rejected } from '../../schemas/uploads.ts'
+
+const shared = { Rejected, Problem, Image, Link }
+
+type Contract = Record<string, Record<string, { responses: Record<string, object> }>>
+
+/**
+ * Compares every answer of an app with its contract: the status is one that /openapi.json has for the operation, JSON
+ * is as its schema says, and an error is problem details. Call it before the app is ready.
+ *
+ * @returns what does not fit, as it is found
+ */
+export function watchContract(app: ReturnType<typeof buildApp>): string[] {
+  const faults: string[] = []
+  app.addHook('onSend', async (request, reply, payload) => {
+    const { method, url = '', schema } = request.routeOptions
+    const { statusCode } = reply
+    const fault = (what: string) => faults.push(`${method} ${url || 'no route'} ${statusCode}: ${what}`)
+    const type = String(reply.getHeader('content-type') ?? '')
+
+    if (statusCode >= 400) {
+      if (!type.startsWith('application/problem+json')) fault(`an error of type ${type}`)
+      else if (!isProblem(String(payload), statusCode)) fault(`no problem details: ${payload}`)
+    }
+    const hidden = !url || (schema as { hide?: boolean } | undefined)?.hide
+    const { paths } = app.swagger() as unknown as { paths: Contract }
+    const operation = paths[url.replace(/:(\w+)/g, '{$1}')]?.[String(method).toLowerCase()]
+    // Of a HEAD that Fastify adds to a GET the contract does not tell.
+    if (hidden || (method === 'HEAD' && !operation)) return payload
+    if (!operation?.responses[statusCode]) fault('not in the contract')
+
+    const expected = (schema?.response as Record<number, object> | undefined)?.[statusCode]
+    if (type.startsWith('application/json') && expected && 'type' in expected) {
+      const value: unknown = JSON.parse(String(payload))
+      if (!Value.Check(shared, expected, value)) fault(`not as its schema says: ${payload}`)
+    }
+    return payload
+  })
+  return faults
+}
+
+function isProblem(body: string, statusCode: number) {
+  const problem: unknown = JSON.parse(body)
+  return Value.Check(shared, Problem, problem) && problem.status === statusCode
+}
