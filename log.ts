@@ -11,6 +11,8 @@ export function createLog({ logLevel }: Pick<Config, 'logLevel'>, name: string):
   return pino({
     name,
     level: logLevel,
+    // At the level trace @fastify/multipart tells all its options, the header fields of the request among them.
+    redact: { paths: ['busboyOptions.headers'], remove: true },
     hooks: { streamWrite: (line) => line.replace(ID, mark) },
   })
 }
