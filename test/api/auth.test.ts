@@ -11,6 +11,8 @@ t.test('what only the admin may do needs a token', async (t) => {
     { 'x-access-token': 'old-token' },
     { authorization: `Bearer ${TOKEN}` },
     { authorization: `bearer  ${TOKEN}` },
+    { 'x-access-token': '', authorization: `Bearer ${TOKEN}` }, // an empty field is no token
+    { 'x-access-token': TOKEN, authorization: 'Basic for-a-proxy' },
   ]) {
     t.equal((await ask(headers)).statusCode, 200, JSON.stringify(headers))
   }
@@ -33,6 +35,9 @@ t.test('what only the admin may do needs a token', async (t) => {
     { 'x-access-token': TOKEN, authorization: `Bearer ${TOKEN}` },
     { 'x-access-token': 'wrong', authorization: `Bearer ${TOKEN}` },
     { 'x-access-token': [TOKEN, 'old-token'] },
+    { 'x-access-token': `${TOKEN}, ${TOKEN}` },
+    { authorization: [`Bearer ${TOKEN}`, 'Bearer wrong'] },
+    { authorization: ['Bearer wrong', `Bearer ${TOKEN}`] },
   ]) {
     isProblem(t, await ask(headers), 400, 'too-many-tokens', /one access token/)
   }
@@ -45,7 +50,9 @@ t.test('what only the admin may do needs a token', async (t) => {
     for (const method of Object.keys(operations)) {
       const answer = await app.inject({
         method: method.toUpperCase() as 'GET',
-        url: path.replace('{id}', 'x'),
+        url: path.replace('{id}', 'x'.repeat(10_000)),
+        headers: { 'content-type': 'text/plain' },
+        body: 'not looked at',
       })
       t.equal(answer.statusCode, 401, `${method} ${path}`)
     }

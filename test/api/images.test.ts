@@ -52,7 +52,11 @@ eachDatabase(async (t, env) => {
       )
     }
     t.equal((await get({ 'if-none-match': '"other"' })).statusCode, 200)
-    isProblem(t, await get({ 'if-match': '"other"' }), 412, 'precondition-failed')
+    for (const tag of ['"other"', `W/"${hash}"`, '""']) {
+      const answer = await get({ 'if-match': tag })
+      isProblem(t, answer, 412, 'precondition-failed', /ETag/, tag)
+      t.notOk(answer.headers['cache-control'], 'an error is not kept for a year')
+    }
     for (const tag of [`"${hash}"`, '*', `"other", "${hash}"`])
       t.equal((await get({ 'if-match': tag })).statusCode, 200)
   })
@@ -107,12 +111,14 @@ eachDatabase(async (t, env) => {
       '..%2f..%2fetc%2fpasswd',
       '%00',
       'x'.repeat(10_000),
+      'a%2Fb',
     ]) {
       const answer = await app.inject(`/images/${path}`)
       t.equal(answer.statusCode, 404, path.slice(0, 30))
       t.match(answer.json().type, /^urn:hasty:problem:(image-)?not-found$/)
     }
-    isProblem(t, await app.inject('/images/%zz'), 400, 'invalid-request')
+    isProblem(t, await app.inject('/images/%zz'), 400, 'invalid-request', /^(?!.*%zz)/)
+    isProblem(t, await app.inject(`/images/${'x'.repeat(10_000)}`), 404, 'image-not-found')
     isProblem(t, await app.inject({ url: '/admin/images/x', headers: admin }), 404, 'image-not-found')
     isProblem(
       t,
@@ -190,5 +196,14 @@ eachDatabase(async (t, env) => {
     t.equal((await list('format=WebP')).items.length, 0)
     const answer = await app.inject({ url: '/admin/images?status=lost', headers: admin })
     isProblem(t, answer, 400, 'invalid-request', /querystring\.status/)
+    for (const query of [
+      'format=%00',
+      'cameraModel=a%00b',
+      `format=${'x'.repeat(21)}`,
+      'format=a&format=b',
+    ]) {
+      const answer = await app.inject({ url: `/admin/images?${query}`, headers: admin })
+      isProblem(t, answer, 400, 'invalid-request', /querystring\.(format|cameraModel)/, query)
+    }
   })
 })

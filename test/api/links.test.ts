@@ -55,7 +55,12 @@ eachDatabase(async (t, env) => {
       ['"PT1H"', 'invalid-request', /body must be object/],
       ['null', 'invalid-request', /body must be object/],
       ['{}', 'invalid-expiry', /sinceNow.*timeExact/],
-      ['{"sinceNow":"PT1H","colour":"red"}', 'invalid-request', /unknown field colour/],
+      ['{"sinceNow":"PT1H","colour":"red"}', 'invalid-request', /^body has the unknown field colour\. /],
+      ['{"sinceNow":"PT1H","__proto__":{}}', 'invalid-request', /JSON/],
+      ['{"sinceNow":"PT1H","label":"a\\u0000b"}', 'invalid-request', /body\.label/],
+      ['{"sinceNow":"PT1H","label":"a\\nb"}', 'invalid-request', /body\.label/],
+      [JSON.stringify({ sinceNow: 'PT1H', label: 'x'.repeat(201) }), 'invalid-request', /body\.label/],
+      ['{"sinceNow":"PT1H","maxBytes":1e300}', 'invalid-request', /body\.maxBytes/],
       ['{"sinceNow":60}', 'invalid-request', /body\.sinceNow must be string/],
       ['{"sinceNow":"PT1H","label":""}', 'invalid-request', /body\.label/],
       ['{"sinceNow":"PT1H","maxImages":0}', 'invalid-request', /body\.maxImages/],
@@ -78,13 +83,15 @@ eachDatabase(async (t, env) => {
     ] as const) {
       isProblem(t, await create(app, body), 400, problem, detail, body)
     }
-    isProblem(
-      t,
-      await create(app, 'sinceNow=PT1H', { 'content-type': 'text/css' }),
-      415,
-      'unsupported-media-type',
-    )
-    isProblem(t, await create(app, `{"label":"${'x'.repeat(70_000)}"}`), 413, 'too-large')
+    for (const type of ['text/css', 'text/plain', 'application/x-www-form-urlencoded']) {
+      const answer = await create(app, 'sinceNow=PT1H', { 'content-type': type })
+      isProblem(t, answer, 415, 'unsupported-media-type', /application\/json/, type)
+    }
+    const form = multipart([
+      { body: 'PT1H', headers: { 'Content-Disposition': 'form-data; name="sinceNow"' } },
+    ])
+    isProblem(t, await create(app, form.payload, form.headers), 415, 'unsupported-media-type')
+    isProblem(t, await create(app, `{"label":"${'x'.repeat(70_000)}"}`), 413, 'too-large', /65536 bytes/)
   })
 
   await t.test('links are listed newest first, page by page', async (t) => {
@@ -111,13 +118,18 @@ eachDatabase(async (t, env) => {
         /querystring/,
       )
     }
-    isProblem(
-      t,
-      await app.inject({ url: '/admin/ephemeral-links?cursor=nonsense', headers: admin }),
-      400,
-      'invalid-cursor',
-      /nextCursor/,
-    )
+    const cursor = (text: string) => Buffer.from(text).toString('base64url')
+    const own = `/admin/ephemeral-links/${made[0]}`
+    for (const [list, value] of [
+      ['/admin/ephemeral-links', 'nonsense'],
+      ['/admin/ephemeral-links', '%00'],
+      ['/admin/ephemeral-links', cursor(`999999999999999.${'x'.repeat(48)}`)], // in the year 33658
+      ['/admin/images', cursor(`999999999999999.${'x'.repeat(48)}`)],
+      [own, cursor(`1.${'x'.repeat(48)}`)], // what came in by a link has other ids
+    ] as const) {
+      const answer = await app.inject({ url: `${list}?cursor=${value}`, headers: admin })
+      isProblem(t, answer, 400, 'invalid-cursor', /nextCursor/, `${list} ${value}`)
+    }
   })
 
   await t.test('a link that is unknown, revoked, expired or used up takes in nothing', async (t) => {
