@@ -35,4 +35,39 @@ eachDatabase(async (t, env) => {
     const today = `${new Date().toISOString().slice(0, 10)}T00:00:00Z`
     t.strictSame(found.uploadFrequency30Days, [{ date: today, uploads: 98 }])
   })
+
+  await t.test('what has the same count stays in the same order', async (t) => {
+    const url = await makeLink(app)
+    for (const model of ['Model C', 'Model A', 'Model B']) {
+      const body = await makeImage('jpeg', { model })
+      await app.inject({ method: 'POST', url, ...multipart(Array.from({ length: 30 }, () => ({ body }))) })
+    }
+    for (let n = 0; n < 3; n++) {
+      t.strictSame(
+        (await stats()).top10CameraModels.slice(0, 3),
+        ['Model A', 'Model B', 'Model C'].map((model) => ({ model, uploads: 30 })),
+      )
+    }
+  })
+
+  await t.test('thirty days count, today among them, and a day without uploads is left out', async (t) => {
+    const { sql } = app.stores.data
+    const dayBefore = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10)
+    const [{ uploads: today }] = (await stats()).uploadFrequency30Days
+    // As if these had come in then.
+    for (const [days, uploads] of [
+      [1, 4],
+      [29, 3],
+      [30, 2],
+      [400, 1],
+    ] as const) {
+      const line = { kind: 'day', key: dayBefore(days), shard: 0, uploads, bytes: uploads }
+      await sql`insert into upload_counts ${sql(line)}`
+    }
+    t.strictSame((await stats()).uploadFrequency30Days, [
+      { date: `${dayBefore(0)}T00:00:00Z`, uploads: today },
+      { date: `${dayBefore(1)}T00:00:00Z`, uploads: 4 },
+      { date: `${dayBefore(29)}T00:00:00Z`, uploads: 3 },
+    ])
+  })
 })

@@ -87,6 +87,12 @@ eachDatabase(async (t, env) => {
   await t.test('a part that is no image, and each with its reason', async (t) => {
     const png = await makeImage()
     const disposition = 'form-data; name="image"; filename="x"'
+    const details: Record<string, RegExp> = {
+      'no-image': /at least one part/,
+      'too-large': /5 files at most, each of 20000 bytes/,
+      'malformed-multipart': /boundary.*name.*digest/,
+      'digest-mismatch': /Send it again/,
+    }
     const digest = (bytes: Buffer) => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`
     for (const [about, part, reason, status, problem] of [
       ['text', { body: 'hello', type: 'text/plain' }, 'not_an_image', 415, 'no-image'],
@@ -157,7 +163,7 @@ eachDatabase(async (t, env) => {
     ] as [string, TestPart, string, number, string][]) {
       const before = await keysOf(app)
       const alone = await upload(part)
-      isProblem(t, alone, status, problem, /./, about)
+      isProblem(t, alone, status, problem, details[problem], about)
       t.strictSame(
         alone.json().rejected.map((rejected: { reason: string }) => rejected.reason),
         [reason],
@@ -176,6 +182,40 @@ eachDatabase(async (t, env) => {
     const mixed = await upload({ body: 'text' }, { body: Buffer.concat([png, Buffer.alloc(20_001)]) })
     isProblem(t, mixed, 415, 'no-image')
     t.match(mixed.json().rejected, [{ reason: 'not_an_image' }, { reason: 'too_large' }])
+  })
+
+  await t.test('no part is passed over, whatever is wrong with it, and each is told once', async (t) => {
+    const body = await makeImage()
+    const disposition = (value: string) => ({ 'Content-Disposition': value })
+    const bad: TestPart[] = [
+      { body, name: '__proto__', filename: 'one' },
+      { body, headers: disposition('form-data; filename="two"') },
+      { body, name: 'constructor', filename: 'three' },
+      { body: '', filename: 'four' },
+    ]
+    const rejected = [
+      { name: 'one', reason: 'malformed' },
+      { name: 'two', reason: 'malformed' },
+      { name: 'three', reason: 'malformed' },
+      { name: 'four', reason: 'empty' },
+    ]
+    for (const [at, parts] of [
+      [0, [{ body, filename: 'good' }, ...bad]],
+      [4, [...bad, { body, filename: 'good' }]],
+      [2, [...bad.slice(0, 2), { body, filename: 'good' }, ...bad.slice(2)]],
+    ] as const) {
+      const answer = (await upload(...parts)).json()
+      t.match(answer.processed, [{ name: 'good' }], `a good one at ${at}`)
+      t.strictSame(answer.rejected, rejected, `a good one at ${at}`)
+    }
+    // Header fields that never end.
+    const endless = '--the-boundary\r\nContent-Disposition: form-data; name="a"\r\n--the-boundary--\r\n'
+    const answer = await app.inject({
+      method: 'POST',
+      url: link,
+      ...multipart([{ body, filename: 'good' }], { end: endless }),
+    })
+    t.match(answer.json(), { processed: [{ name: 'good' }], rejected: [{ name: '', reason: 'malformed' }] })
   })
 
   await t.test('a right digest is taken, an unknown one left alone', async (t) => {
@@ -210,9 +250,18 @@ eachDatabase(async (t, env) => {
       ['a\0b\u0007c.png', 'abc.png'],
       [`${'long'.repeat(2500)}.png`, 'long'.repeat(64).slice(0, 255)],
       ['', 'image'],
+      ['..', 'image'],
+      ['  blanks  ', 'blanks'],
+      ['family 👨‍👩‍👧.png', 'family 👨‍👩‍👧.png'],
+      ['\u202egnp.exe', 'gnp.exe'], // would be shown as exe.png
+      ['🎉'.repeat(300), '🎉'.repeat(255)],
     ] as const) {
       t.match((await upload({ body, filename })).json().processed, [{ name }], filename.slice(0, 20))
     }
+    const field = { 'Content-Disposition': 'form-data; name="field"' }
+    t.match((await upload({ body, headers: field })).json().processed, [{ name: 'field' }])
+    const other = { 'Content-Disposition': `form-data; name="a"; filename*=utf-16le''%00%d8` }
+    t.ok((await upload({ body, headers: other })).json().processed[0].name.isWellFormed())
     const crlf = await upload({ body, filename: 'a\r\nX-Evil: 1\r\n.png' })
     t.ok(crlf.statusCode < 500)
   })
