@@ -1,13 +1,21 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
+import { Value } from 'typebox/value'
+import { Problem } from '../../schemas/problem.ts'
+import { Rejected } from '../../schemas/uploads.ts'
 import { build } from '../helpers/app.ts'
+
+interface Content {
+  schema?: object
+  examples?: Record<string, { value: { status: number } }>
+}
 
 interface Operation {
   operationId?: string
   summary?: string
   tags?: string[]
   security?: object[]
-  responses: Record<string, { description: string; content?: Record<string, { examples?: object }> }>
+  responses: Record<string, { description: string; content?: Record<string, Content> }>
 }
 
 t.test('the contract is OpenAPI 3.1, and tells all of each operation', async (t) => {
@@ -45,8 +53,18 @@ t.test('the contract is OpenAPI 3.1, and tells all of each operation', async (t)
     t.equal(Boolean(security), path.startsWith('/admin'), `${operationId}: security`)
     for (const [status, { description, content }] of Object.entries(responses)) {
       t.not(description, 'Default Response', `${operationId} ${status}: description`)
-      if (Number(status) < 400) continue
-      t.ok(content?.['application/problem+json']?.examples, `${operationId} ${status}: examples`)
+      if (Number(status) < 400) {
+        const hasBody = !['204', '304'].includes(status)
+        const described = Object.values(content ?? {}).every(({ schema }) => schema)
+        t.equal(content !== undefined && described, hasBody, `${operationId} ${status}: schema`)
+        continue
+      }
+      const examples = Object.values(content?.['application/problem+json']?.examples ?? {})
+      t.ok(examples.length > 0, `${operationId} ${status}: examples`)
+      for (const { value } of examples) {
+        t.ok(Value.Check({ Rejected }, Problem, value), `${operationId} ${status}: is a problem`)
+        t.equal(value.status, Number(status), `${operationId} ${status}: status`)
+      }
     }
   }
 
