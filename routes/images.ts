@@ -4,7 +4,13 @@ import fresh from 'fresh'
 import { Type } from 'typebox'
 import { IdParams } from '../schemas/ids.ts'
 import { ImageBytes } from '../schemas/images.ts'
-import { ImageGone, ImageNotFound, PreconditionFailed, RangeNotSatisfiable } from '../services/errors.ts'
+import {
+  ImageDamaged,
+  ImageGone,
+  ImageNotFound,
+  PreconditionFailed,
+  RangeNotSatisfiable,
+} from '../services/errors.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { ByteRange } from '../stores/objects/object-store.ts'
 import { problems } from './problems.ts'
@@ -14,7 +20,7 @@ export default (async (app) => {
   const answers = {
     200: { description: 'the image, byte by byte as it came', content: ImageBytes },
     304: Type.Null({ description: 'the image that the client has is still right' }),
-    ...problems(ImageNotFound, ImageGone, PreconditionFailed),
+    ...problems(ImageNotFound, ImageGone, ImageDamaged, PreconditionFailed),
   }
 
   app.get(
@@ -73,6 +79,12 @@ export default (async (app) => {
 
 const etagOf = ({ hash }: ImageRow) => `"${hash}"`
 
+/** An SVG may hold scripts, and bytes may be anything to who guesses: with these a browser runs nothing of them. */
+export const inert = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+}
+
 /** Says of the answer what can be said before its bytes are opened. */
 function describe(image: ImageRow, reply: FastifyReply) {
   return reply.headers({
@@ -82,9 +94,7 @@ function describe(image: ImageRow, reply: FastifyReply) {
     // The bytes of an id never change.
     'Cache-Control': 'public, max-age=31536000, immutable',
     'Accept-Ranges': 'bytes',
-    // An SVG may hold scripts, and bytes may be anything to who guesses: a browser runs nothing of it.
-    'X-Content-Type-Options': 'nosniff',
-    'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    ...inert,
   })
 }
 

@@ -1,6 +1,9 @@
 import { type Static, Type } from 'typebox'
 
 const byteSize = '^[1-9][0-9]*( ?(B|KiB|MiB|GiB))?$'
+// ISO 8601, without a fraction on any unit but the seconds.
+const duration =
+  '^P(?=.)([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+([.][0-9]+)?S)?)?$'
 const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
 
 /**
@@ -50,6 +53,15 @@ export const Environment = Type.Object({
       examples: ['file:///var/lib/hasty/objects'],
     }),
   ),
+  COLD_STORE_URL: Type.Optional(
+    Type.String({
+      pattern: '^(file:///|s3://).+',
+      description:
+        'where the bytes of archived images are kept: a URL as OBJECT_STORE_URL has it, of a place that lies neither in ' +
+        'that one nor around it',
+      examples: ['file:///mnt/archive/hasty'],
+    }),
+  ),
   QUEUE_URL: Type.Optional(
     Type.String({
       pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@\\s]+/?$',
@@ -77,6 +89,34 @@ export const Environment = Type.Object({
     maximum: 1000,
     description: 'how many parts of a request are taken in, from 1 to 1000',
     examples: [20],
+  }),
+  ARCHIVE_AFTER: Type.Optional(
+    Type.String({
+      pattern: duration,
+      description:
+        'an ISO 8601 duration longer than nothing: what nobody asked for in that time moves to COLD_STORE_URL, which must be set',
+      examples: ['P90D'],
+    }),
+  ),
+  DELETE_AFTER: Type.Optional(
+    Type.String({
+      pattern: duration,
+      description: 'an ISO 8601 duration longer than nothing: what nobody asked for in that time is removed',
+      examples: ['P2Y'],
+    }),
+  ),
+  SWEEP_GRACE: Type.String({
+    default: 'PT1H',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration of at least a second, longer than the longest upload takes: an object without a row is left alone for that time',
+    examples: ['PT1H'],
+  }),
+  CORRUPT_GRACE: Type.String({
+    default: 'P7D',
+    pattern: duration,
+    description: 'an ISO 8601 duration: a damaged image is kept for that time',
+    examples: ['P7D'],
   }),
   WORKER_PROCESSES: Type.Integer({
     default: 1,

@@ -3,10 +3,11 @@ import { Id } from './ids.ts'
 import { page, pageQuery } from './pages.ts'
 import { LINE } from './text.ts'
 
-export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'rejected', 'removed'], {
+export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'corrupt', 'rejected', 'removed'], {
   description:
     'pending: a worker will analyse it; ready: analysed; failed: it could not be analysed in several attempts, ' +
-    'and is served as it is; rejected: it turned out to be no image; removed: an admin removed it',
+    'and is served as it is; corrupt: it is damaged, served only to the admin, and will be removed; ' +
+    'rejected: it turned out to be no image; removed: an admin removed it, or its time was up',
 })
 export type ImageStatus = Static<typeof ImageStatus>
 
@@ -77,7 +78,12 @@ export const Image = Type.Object(
     size: Type.Integer({ minimum: 1, description: 'bytes' }),
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
-    failure: Type.Optional(Type.String({ description: 'why it is failed or rejected' })),
+    failure: Type.Optional(Type.String({ description: 'why it is failed, corrupt or rejected' })),
+    tier: Type.Enum(['hot', 'cold'], { description: 'cold: it is archived' }),
+    askedAt: Type.String({
+      format: 'date-time',
+      description: 'when somebody last asked for it, to about a day',
+    }),
     ...Metadata.properties,
   },
   { $id: 'Image', description: 'an image and what is known of it' },

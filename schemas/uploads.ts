@@ -32,9 +32,10 @@ export const Processed = Type.Object({
   hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
   size: Type.Integer({ minimum: 1, description: 'bytes' }),
   duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
-  status: Type.Enum(['pending', 'ready', 'failed'], {
+  status: Type.Enum(['pending', 'ready', 'failed', 'corrupt'], {
     description:
-      'ready: its metadata is known; pending: a worker will analyse it; failed: it could not be analysed',
+      'ready: its metadata is known; pending: a worker will analyse it; failed: it could not be analysed; ' +
+      'corrupt: it was known before, and known to be damaged',
   }),
 })
 export type Processed = Static<typeof Processed>

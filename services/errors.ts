@@ -151,7 +151,13 @@ export const ImageGone = problem(
   'ImageGone',
   410,
   'The image is gone',
-  'It was removed, or it turned out to be no image. It will not come back under this id.',
+  'It was removed, its time was up, or it turned out to be no image. It will not come back under this id.',
+)
+export const ImageDamaged = problem(
+  'ImageDamaged',
+  410,
+  'The image is damaged',
+  'Its bytes can not be decoded, so it is not served. Whoever has it should send it again from the original.',
 )
 export const PreconditionFailed = problem(
   'PreconditionFailed',

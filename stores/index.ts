@@ -10,6 +10,8 @@ import type { Queue } from './queue/queue.ts'
 export interface Stores {
   data: DataStore
   objects: ObjectStore
+  /** Where archived objects are, under the same keys; undefined where nothing is archived. */
+  cold: ObjectStore | undefined
   queue: Queue
   close(): Promise<void>
 }
@@ -20,12 +22,14 @@ export interface Stores {
  * @param attach whether the embedded database may be one that another process has open
  */
 export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
-  const objects = await openObjectStore(config.objectStoreUrl)
+  const objects = await openObjectStore('OBJECT_STORE_URL', config.objectStoreUrl)
+  const cold = config.coldStoreUrl && (await openObjectStore('COLD_STORE_URL', config.coldStoreUrl))
   const data = await openDataStore(config, options)
   const queue = config.queueUrl ? await openJetStreamQueue(config.queueUrl, data) : createDatabaseQueue(data)
   return {
     data,
     objects,
+    cold,
     queue,
     async close() {
       await queue.close()
@@ -34,7 +38,7 @@ export async function openStores(config: Config, options: { attach: boolean }): 
   }
 }
 
-async function openObjectStore(url: URL): Promise<ObjectStore> {
+async function openObjectStore(name: string, url: URL): Promise<ObjectStore> {
   switch (url.protocol) {
     case 'file:':
       return createFileStore(url)
@@ -42,6 +46,6 @@ async function openObjectStore(url: URL): Promise<ObjectStore> {
       // Loaded where it is used: the AWS SDK takes 36 MB of memory.
       return (await import('./objects/s3/index.ts')).createS3Store(url)
     default:
-      throw new Error(`OBJECT_STORE_URL: there is no store for ${url.protocol}`)
+      throw new Error(`${name}: there is no store for ${url.protocol}`)
   }
 }

@@ -41,6 +41,11 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
     DATABASE_URL: 'mysql://db',
     OBJECT_STORE_URL: 'ftp://files',
     QUEUE_URL: 'amqp://queue',
+    COLD_STORE_URL: 'ftp://files',
+    ARCHIVE_AFTER: '90 days',
+    DELETE_AFTER: 'P',
+    SWEEP_GRACE: 'PT0.5S',
+    CORRUPT_GRACE: 'P1DT',
     LOG_LEVEL: 'loud',
     PUBLIC_URL: 'images.example',
   })) {
@@ -53,6 +58,68 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
       name,
     )
   }
+})
+
+t.test('durations are ISO 8601', async (t) => {
+  const { archiveAfter, deleteAfter, sweepGrace, corruptGrace } = readConfig({})
+  t.strictSame(
+    [archiveAfter, deleteAfter, sweepGrace, corruptGrace],
+    [undefined, undefined, 3_600_000, 604_800_000],
+  )
+  for (const [value, milliseconds] of Object.entries({
+    P1Y2M1W3D: (365 + 60 + 7 + 3) * 86_400_000,
+    P1DT2H3M4S: 93_784_000,
+    'PT1.5S': 1_500,
+  })) {
+    t.equal(readConfig({ DELETE_AFTER: value }).deleteAfter, milliseconds, value)
+  }
+  for (const value of ['P0D', 'PT0S', 'P101Y', '-P1D', 'P1.5D', 'PT1H30', 'P99999999999999999999D', 'p1d']) {
+    t.throws(
+      () => readConfig({ DELETE_AFTER: value }),
+      { constructor: ConfigError, message: /^DELETE_AFTER is/ },
+      value,
+    )
+  }
+})
+
+t.test('what is archived has a place of its own', async (t) => {
+  const files = { OBJECT_STORE_URL: 'file:///srv/objects', ARCHIVE_AFTER: 'P90D' }
+  t.equal(
+    readConfig({ ...files, COLD_STORE_URL: 'file:///srv/objects-cold' }).coldStoreUrl?.href,
+    'file:///srv/objects-cold',
+  )
+  for (const cold of [
+    'file:///srv/objects',
+    'file:///srv/objects/',
+    'file:///srv/objects/cold',
+    'file:///srv',
+    'file:///srv/../srv/objects?a=b',
+  ]) {
+    t.throws(
+      () => readConfig({ ...files, COLD_STORE_URL: cold }),
+      { constructor: ConfigError, message: /COLD_STORE_URL/ },
+      cold,
+    )
+  }
+  const bucket = { OBJECT_STORE_URL: 's3://images/hot?endpoint=https://a.example' }
+  for (const cold of [
+    's3://images/cold?storageClass=GLACIER_IR',
+    's3://images/hot?endpoint=https://b.example',
+  ])
+    t.equal(readConfig({ ...bucket, COLD_STORE_URL: cold }).coldStoreUrl?.href, cold)
+  for (const cold of ['s3://images', 's3://images/hot/?storageClass=GLACIER_IR', 's3://images/hot/cold']) {
+    const COLD_STORE_URL = new URL(cold)
+    COLD_STORE_URL.searchParams.set('endpoint', 'https://a.example')
+    t.throws(
+      () => readConfig({ ...bucket, COLD_STORE_URL: COLD_STORE_URL.href }),
+      { constructor: ConfigError, message: /COLD_STORE_URL/ },
+      cold,
+    )
+  }
+  t.throws(() => readConfig(files), {
+    constructor: ConfigError,
+    message: /ARCHIVE_AFTER .* COLD_STORE_URL is not/,
+  })
 })
 
 t.test('a wrong value that may hold a secret is not shown', async (t) => {

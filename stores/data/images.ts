@@ -24,7 +24,13 @@ export interface ImageRow extends Record<keyof Metadata, unknown> {
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
+  tier: Tier
+  /** When somebody last asked for it, to about a day. */
+  askedAt: Date
 }
+
+/** In which store an image's object lies. */
+export type Tier = 'hot' | 'cold'
 
 /** A pending image that one worker has for a time. */
 export interface Lease {
@@ -40,7 +46,7 @@ export interface Lease {
 /** What became of a pending image. */
 export type Verdict =
   | { status: 'ready'; metadata: Metadata }
-  | { status: 'rejected' | 'failed'; failure: string }
+  | { status: 'rejected' | 'corrupt' | 'failed'; failure: string }
 
 const columns = [
   'id',
@@ -62,6 +68,8 @@ const columns = [
   'received_at',
   'removed_at',
   'failure',
+  'tier',
+  'asked_at',
 ]
 
 /** The columns of what is known of an image, for an insert or an update. */
@@ -204,7 +212,6 @@ export function createImages(sql: Database) {
         const settled = {
           status: verdict.status,
           failure: ready ? null : verdict.failure,
-          removedAt: verdict.status === 'rejected' ? new Date() : null,
           dueAt: null,
           lease: null,
           ...(ready && {
@@ -214,12 +221,13 @@ export function createImages(sql: Database) {
           }),
         }
         const [image] = await sql<Analysed[]>`
-          update images set ${sql(settled)}
+          update images set ${sql(settled)}, settled_at = now(),
+            removed_at = ${verdict.status === 'rejected' ? sql`now()` : null}
           where id = ${imageId} and lease = ${token} and status = 'pending'
           returning id, format, camera_model, size`
         if (!image) return false
         if (verdict.status === 'rejected') await uncount(sql, image)
-        else await countAnalysed(sql, image)
+        else if (verdict.status !== 'corrupt') await countAnalysed(sql, image)
         return true
       })
     },
@@ -250,8 +258,8 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
 
 type Analysed = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
 
-// An upload counts towards its day at once, and towards a format and a camera when its image has been analysed. The
-// caller has changed the image's row, and an upload of a known image locks that row: so no upload comes in between.
+// An upload counts towards its day at once, and towards a format and a camera when its image has been analysed; never
+// where that shows that it is corrupt. The caller has changed the image's row, and an upload of a known image locks that row: so no upload comes in between.
 
 async function countAnalysed(sql: Sql, image: Analysed) {
   const days = await uploadDays(sql, image)

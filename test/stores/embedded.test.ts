@@ -74,7 +74,7 @@ const beginAndStay = `
 t.test('a folder is open once, and its rows are there when it is opened again', async (t) => {
   const first = await open(template)
   const applied = await Promise.all([migrate(first.sql), migrate(first.sql)])
-  t.strictSame(applied.flat(), ['1 images'])
+  t.strictSame(applied.flat(), ['1 images', '2 lifecycle'])
   await first.sql`insert into links (id, expires_at) values ('kept', now())`
 
   await t.rejects(open(template), { name: 'DataDirInUse', message: /is in use by another/ })
