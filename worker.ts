@@ -1,15 +1,19 @@
 import { run } from './run.ts'
 import { createAnalysis } from './services/analysis.ts'
+import { createLifecycle } from './services/lifecycle.ts'
 import { openStores } from './stores/index.ts'
 
 await run('worker', async (config, log) => {
   const stores = await openStores(config, { attach: true })
   const stop = new AbortController()
-  const running = createAnalysis({ stores, log }).run(stop.signal)
+  const running = [
+    createAnalysis({ stores, log }).run(stop.signal),
+    createLifecycle({ stores, log, config }).keepSweeping(stop.signal),
+  ]
   log.info('worker is ready')
   return async () => {
     stop.abort()
-    await running
+    await Promise.all(running)
     await stores.close()
   }
 })

@@ -74,4 +74,32 @@ function registerMetrics({
       this.set(await stores.queue.depth().catch(() => Number.NaN))
     },
   })
+  // A sweep may be a process that is gone when the metrics are asked for: what it did is in the database.
+  const lastSweep = () => stores.data.sweeps.last().catch(() => undefined)
+  new Gauge({
+    name: 'hasty_sweep_finished_timestamp_seconds',
+    help: 'When the last sweep ended',
+    async collect() {
+      const last = await lastSweep()
+      this.set(last ? last.finishedAt.getTime() / 1000 : Number.NaN)
+    },
+  })
+  new Gauge({
+    name: 'hasty_sweep_items',
+    help: 'What the last sweep found and did',
+    labelNames: ['what'],
+    async collect() {
+      this.reset()
+      const { milliseconds: _, ...counts } = (await lastSweep())?.summary ?? {}
+      for (const [what, count] of Object.entries(counts)) this.set({ what }, count)
+    },
+  })
+  new Gauge({
+    name: 'hasty_sweep_duration_seconds',
+    help: 'How long the last sweep took',
+    async collect() {
+      const last = await lastSweep()
+      this.set(last ? last.summary.milliseconds / 1000 : Number.NaN)
+    },
+  })
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createAccesses } from '../services/accesses.ts'
 import { createImages } from '../services/images.ts'
 import { createLinks } from '../services/links.ts'
 import { createReadiness } from '../services/readiness.ts'
@@ -15,14 +16,17 @@ declare module 'fastify' {
 export default fp(
   async (app) => {
     app.decorate('services', createServices(app))
+    app.addHook('onClose', () => app.services.accesses.close())
   },
   { name: 'services', dependencies: ['config', 'stores', 'cache'] },
 )
 
 function createServices({ config: { inlineLimit, maxFileSize, maxFiles }, stores, cache }: FastifyInstance) {
   const links = createLinks({ data: stores.data, cache: cache.links })
+  const accesses = createAccesses(stores.data, config)
   return {
     links,
+    accesses,
     uploads: createUploads({
       stores,
       links,
@@ -31,7 +35,7 @@ function createServices({ config: { inlineLimit, maxFileSize, maxFiles }, stores
       maxFileSize,
       maxFiles,
     }),
-    images: createImages({ stores, cache: cache.images }),
+    images: createImages({ stores, cache: cache.images, accesses }),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

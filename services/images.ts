@@ -2,21 +2,24 @@ import type { Readable } from 'node:stream'
 import type { Image, ImageFilter } from '../schemas/images.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
-import { type ByteRange, ObjectNotFound } from '../stores/objects/object-store.ts'
+import { type ByteRange, ObjectNotFound, type ObjectStore } from '../stores/objects/object-store.ts'
+import type { Accesses } from './accesses.ts'
 import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
-import { ImageGone, ImageNotFound } from './errors.ts'
+import { ImageDamaged, ImageGone, ImageNotFound } from './errors.ts'
 import { isId } from './ids.ts'
 
 export type Images = ReturnType<typeof createImages>
 
 /** The images that have come in. */
 export function createImages({
-  stores: { data, objects },
+  stores: { data, objects, cold },
   cache,
+  accesses,
 }: {
   stores: Stores
   cache: Cache<ImageRow>
+  accesses: Accesses
 }) {
   const counts = { served: 0 }
 
@@ -27,9 +30,33 @@ export function createImages({
   }
 
   async function findServed(id: string) {
+    const row = await findKept(id)
+    if (row.status === 'corrupt') throw new ImageDamaged()
+    cache.set(id, row)
+    return row
+  }
+
+  /** Opens the object where the row has it; where it was moved since, `refind` finds where to. */
+  async function readObject(row: ImageRow, range: ByteRange | undefined, refind: () => Promise<ImageRow>) {
+    try {
+      return await storeOf(row).get(row.id, range)
+    } catch (error) {
+      if (!(error instanceof ObjectNotFound)) throw error
+      const now = await refind()
+      if (now.tier === row.tier) throw error
+      return storeOf(now).get(row.id, range)
+    }
+  }
+
+  function storeOf({ tier }: ImageRow): ObjectStore {
+    if (tier === 'hot') return objects
+    if (!cold) throw new Error('the image is archived, but COLD_STORE_URL is not set')
+    return cold
+  }
+
+  async function findKept(id: string) {
     const row = await find(id)
     if (row.removedAt) throw new ImageGone()
-    cache.set(id, row)
     return row
   }
 
@@ -39,10 +66,12 @@ export function createImages({
     /**
      * Finds an image that can be served.
      *
-     * @throws {ImageNotFound | ImageGone}
+     * @throws {ImageNotFound | ImageGone | ImageDamaged}
      */
     async open(id: string): Promise<ImageRow> {
-      return cache.get(id) ?? findServed(id)
+      const row = cache.get(id) ?? (await findServed(id))
+      accesses.note(id)
+      return row
     },
 
     /**
@@ -50,16 +79,23 @@ export function createImages({
      *
      * @throws {ImageGone} another process removed it since it was found
      */
-    async read({ id }: ImageRow, range?: ByteRange): Promise<Readable> {
-      try {
-        const bytes = await objects.get(id, range)
-        counts.served++
-        return bytes
-      } catch (error) {
-        cache.delete(id)
-        if (error instanceof ObjectNotFound) await findServed(id)
-        throw error
-      }
+    async read(row: ImageRow, range?: ByteRange): Promise<Readable> {
+      const bytes = await readObject(row, range, () => {
+        cache.delete(row.id)
+        return findServed(row.id)
+      })
+      counts.served++
+      return bytes
+    },
+
+    /**
+     * Opens an image for the admin, who sees also what is damaged. It does not count as asked for.
+     *
+     * @throws {ImageNotFound | ImageGone}
+     */
+    async inspect(id: string): Promise<{ row: ImageRow; bytes: Readable }> {
+      const row = await findKept(id)
+      return { row, bytes: await readObject(row, undefined, () => findKept(id)) }
     },
 
     /** Newest first. @throws {InvalidCursor} */
@@ -78,16 +114,18 @@ export function createImages({
       const removed = await data.images.remove(id)
       cache.delete(id)
       if (!removed) throw new ImageGone()
-      await objects.delete(id)
+      // Wherever it lies: it may be on its way.
+      await Promise.all([objects.delete(id), cold?.delete(id)])
     },
   }
 }
 
-const showImage = ({ receivedAt, removedAt, ...row }: ImageRow): Image => ({
+const showImage = ({ receivedAt, removedAt, askedAt, ...row }: ImageRow): Image => ({
   ...(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as Omit<
     Image,
-    'receivedAt' | 'removedAt'
+    'receivedAt' | 'removedAt' | 'askedAt'
   >),
   receivedAt: receivedAt.toISOString(),
+  askedAt: askedAt.toISOString(),
   ...(removedAt && { removedAt: removedAt.toISOString() }),
 })

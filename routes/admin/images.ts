@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { IdParams } from '../../schemas/ids.ts'
-import { ImagePage, ImageQuery } from '../../schemas/images.ts'
+import { ImageBytes, ImagePage, ImageQuery } from '../../schemas/images.ts'
 import {
   ImageGone,
   ImageNotFound,
@@ -10,6 +10,7 @@ import {
   TooManyTokens,
   Unauthorized,
 } from '../../services/errors.ts'
+import { inert } from '../images.ts'
 import { problems } from '../problems.ts'
 
 export default (async (app) => {
@@ -42,6 +43,32 @@ export default (async (app) => {
       },
     },
     ({ params }) => images.show(params.id),
+  )
+
+  app.get(
+    '/images/:id/content',
+    {
+      schema: {
+        operationId: 'getImageContent',
+        summary:
+          'Get the bytes of an image as they came, also of one that is damaged and served to nobody else',
+        params: IdParams,
+        response: {
+          200: { description: 'the image, byte by byte as it came', content: ImageBytes },
+          ...problems(TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
+        },
+      },
+    },
+    async ({ params }, reply) => {
+      const { row, bytes } = await images.inspect(params.id)
+      reply.headers({
+        'Content-Type': row.mediaType,
+        'Content-Length': row.size,
+        'Cache-Control': 'no-store',
+        ...inert,
+      })
+      return reply.send(bytes)
+    },
   )
 
   app.delete(

@@ -1,10 +1,13 @@
 import type { Config } from '../../config.ts'
 import { connect } from './connect.ts'
 import { createImages } from './images.ts'
+import { type Held, withLease } from './leases.ts'
+import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { retrying } from './retry.ts'
 import { createStats } from './stats.ts'
+import { createSweeps } from './sweeps.ts'
 import { createUploads } from './uploads.ts'
 
 export type DataStore = Awaited<ReturnType<typeof openDataStore>>
@@ -29,6 +32,10 @@ export async function openDataStore(
       images: retrying(createImages(sql)),
       uploads: retrying(createUploads(sql)),
       stats: retrying(createStats(sql)),
+      lifecycle: retrying(createLifecycle(sql)),
+      sweeps: retrying(createSweeps(sql)),
+      /** As `withLease` does. */
+      withLease: <T>(name: string, work: (held: Held) => Promise<T>) => withLease(sql, name, work),
       /** Resolves when the database answers. */
       async ping() {
         await sql`select 1`

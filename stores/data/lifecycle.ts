@@ -1,0 +1,157 @@
+import { daysToFold, foldDay } from './counts.ts'
+import type { ImageRow, Tier } from './images.ts'
+import type { Database, Sql } from './sql.ts'
+
+/** Of an image that is not removed: where its object must be. */
+export type Kept = Pick<ImageRow, 'id' | 'hash' | 'size' | 'tier'>
+
+/** Up to `limit` rows of what has been so for `milliseconds`, longest first. */
+interface OldRows {
+  milliseconds: number
+  limit: number
+}
+
+// What an analysis has ended and found whole. Others stay where they are: a worker may be reading them, or a grace runs.
+const settled = (sql: Sql) => sql`status in ('ready', 'failed')`
+const ago = (sql: Sql, milliseconds: number) => sql`now() - ${milliseconds} * interval '1 millisecond'`
+
+/** What happens to images after they have come in. Every time is the database's. */
+export function createLifecycle(sql: Database) {
+  const unasked = ({ milliseconds }: OldRows) => sql`${settled(sql)} and asked_at < ${ago(sql, milliseconds)}`
+
+  return {
+    async now(): Promise<Date> {
+      const [row] = await sql<{ now: Date }[]>`select now()`
+      return row!.now
+    },
+
+    /** How many images are not removed. */
+    async count(): Promise<number> {
+      const [row] = await sql<{ images: number }[]>`
+        select count(*) as images from images where removed_at is null`
+      return row!.images
+    },
+
+    /** Those of the ids whose image is not removed. */
+    find: (ids: string[]): Promise<Kept[]> =>
+      sql<Kept[]>`select id, hash, size, tier from images where id = any(${ids}) and removed_at is null`,
+
+    /** The images that are not removed, in the order of their ids, from after `id` on. */
+    after: (id: string, limit: number): Promise<Kept[]> =>
+      sql<Kept[]>`
+        select id, hash, size, tier from images
+        where id > ${id} and removed_at is null order by id limit ${limit}`,
+
+    /**
+     * Says that somebody asked for the images now. Writes only where the time that is known is older than `precision`,
+     * in milliseconds.
+     */
+    async touch(ids: string[], precision: number): Promise<void> {
+      await sql`
+          update images set asked_at = now()
+          where id = any(${ids}) and asked_at < ${ago(sql, precision)}`
+    },
+
+    /** What lies hot, and nobody asked for in that time. */
+    unaskedHot: (old: OldRows): Promise<Kept[]> =>
+      sql<Kept[]>`
+        select id, hash, size, tier from images where tier = 'hot' and ${unasked(old)}
+        order by asked_at limit ${old.limit}`,
+
+    /** What lies cold; with `milliseconds`, only what somebody asked for in that time. Latest asked for first. */
+    askedCold: ({
+      milliseconds,
+      limit,
+    }: {
+      milliseconds: number | undefined
+      limit: number
+    }): Promise<Kept[]> =>
+      sql<Kept[]>`
+        select id, hash, size, tier from images where tier = 'cold' and ${settled(sql)}
+          ${milliseconds === undefined ? sql`` : sql`and asked_at >= ${ago(sql, milliseconds)}`}
+        order by asked_at desc limit ${limit}`,
+
+    /** Says that an image's object lies in the other store now; false where it does already, or the image was removed. */
+    async move(id: string, to: Tier): Promise<boolean> {
+      const rows = await sql`
+          update images set tier = ${to}
+          where id = ${id} and tier <> ${to} and removed_at is null returning id`
+      return rows.length > 0
+    },
+
+    /** What nobody asked for in that time, nor uploaded again. */
+    unaskedAnywhere: (old: OldRows): Promise<string[]> => unaskedAnywhere(sql, old),
+
+    /**
+     * Marks those as removed, and returns their ids. Their objects are the caller's to delete.
+     *
+     * An upload of a known image locks its row. So one that is going on makes this skip the row; one that has ended
+     * before is seen by the second statement.
+     */
+    removeUnasked: (old: OldRows): Promise<string[]> =>
+      sql.begin(async (sql) => {
+        const candidates = await unaskedAnywhere(sql, old)
+        const locked = await sql<{ id: string }[]>`
+          select id from images where id = any(${candidates}) for update skip locked`
+        const due = await unaskedAnywhere(
+          sql,
+          old,
+          locked.map(({ id }) => id),
+        )
+        return markRemoved(sql, due)
+      }),
+
+    /** What was found corrupt so long ago. */
+    corrupt: (old: OldRows): Promise<string[]> => corrupt(sql, old),
+
+    /** Marks those as removed, and returns their ids. Their objects are the caller's to delete. */
+    removeCorrupt: (old: OldRows): Promise<string[]> =>
+      sql.begin(async (sql) => markRemoved(sql, await corrupt(sql, old))),
+
+    /** How many pending images have a lease that ran out so long ago: those of dead workers. */
+    async deadLeases({ milliseconds }: { milliseconds: number }): Promise<number> {
+      const [row] = await sql<{ leases: number }[]>`
+        select count(*) as leases from images
+        where status = 'pending' and lease is not null and due_at < ${ago(sql, milliseconds)}`
+      return row!.leases
+    },
+
+    /** Ends those leases, so that a verdict that still comes by one does not count. */
+    async endDeadLeases({ milliseconds }: { milliseconds: number }): Promise<number> {
+      const rows = await sql`
+          update images set lease = null
+          where status = 'pending' and lease is not null and due_at < ${ago(sql, milliseconds)}
+          returning id`
+      return rows.length
+    },
+
+    daysToFold: (limit: number) => daysToFold(sql, limit),
+    foldDay: (day: string) => foldDay(sql, day),
+  }
+}
+
+async function unaskedAnywhere(sql: Sql, { milliseconds, limit }: OldRows, among?: string[]) {
+  const rows = await sql<{ id: string }[]>`
+    select id from images
+    where ${settled(sql)} and asked_at < ${ago(sql, milliseconds)}
+      ${among ? sql`and id = any(${among})` : sql``}
+      and not exists (
+        select 1 from uploads where image_id = images.id and uploads.received_at >= ${ago(sql, milliseconds)}
+      )
+    order by asked_at limit ${limit}`
+  return rows.map(({ id }) => id)
+}
+
+async function corrupt(sql: Sql, { milliseconds, limit }: OldRows) {
+  const rows = await sql<{ id: string }[]>`
+    select id from images where status = 'corrupt' and settled_at < ${ago(sql, milliseconds)}
+    order by settled_at limit ${limit}`
+  return rows.map(({ id }) => id)
+}
+
+async function markRemoved(sql: Sql, ids: string[]) {
+  const rows = await sql<{ id: string }[]>`
+    update images set status = 'removed', removed_at = now()
+    where id = any(${ids}) and removed_at is null returning id`
+  return rows.map(({ id }) => id)
+}

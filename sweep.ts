@@ -1,0 +1,27 @@
+import { parseArgs } from 'node:util'
+import { run } from './run.ts'
+import { createLifecycle } from './services/lifecycle.ts'
+import { openStores } from './stores/index.ts'
+
+await run('sweep', async (config, log) => {
+  const { values } = parseArgs({
+    options: { 'dry-run': { type: 'boolean' }, force: { type: 'boolean' } },
+  })
+  const stores = await openStores(config, { attach: true })
+  const stop = new AbortController()
+  const sweeping = createLifecycle({ stores, log, config })
+    .sweep({ dryRun: values['dry-run'] ?? false, force: values.force ?? false, signal: stop.signal })
+    .then((summary) => {
+      if (summary && summary.failures > 0) process.exitCode = 1
+    })
+    .catch((err) => {
+      if (stop.signal.aborted) return log.warn({}, 'the sweep was stopped')
+      log.fatal({ err }, 'the sweep failed')
+      process.exitCode = 1
+    })
+    .finally(() => stores.close())
+  return async () => {
+    stop.abort()
+    await sweeping
+  }
+})
