@@ -11,8 +11,6 @@ import { LIMIT, type Log, type Pass } from './pass.ts'
 import { reconcile } from './reconciliation.ts'
 
 const HOUR_MS = 3_600_000
-// Of many workers each has a timer, but a sweep so soon after another is left out.
-const LEAST_BETWEEN_MS = HOUR_MS / 2
 // Three leases of a worker: what is due for so long, nobody has been told of.
 const UNCLAIMED_MS = 180_000
 // One image that can't be moved holds no other up; but where so many can't, the store is to blame.
@@ -51,14 +49,17 @@ export function createLifecycle({
      */
     sweep,
 
-    /** Sweeps about once an hour, until `signal` is aborted and the sweep that goes on has stopped. */
-    async keepSweeping(signal: AbortSignal): Promise<void> {
+    /**
+     * Sweeps about once an hour (`every`, in milliseconds), until `signal` is aborted and the sweep that goes on has
+     * stopped. Each worker has such a timer; so a sweep is left out that would come soon after that of another.
+     */
+    async keepSweeping(signal: AbortSignal, every = HOUR_MS): Promise<void> {
       for (;;) {
-        await sleep(HOUR_MS * (0.9 + Math.random() / 5), undefined, { signal }).catch(() => {})
+        await sleep(every * (0.9 + Math.random() / 5), undefined, { signal }).catch(() => {})
         if (signal.aborted) return
         try {
           const last = await data.sweeps.last()
-          if (!last || last.age > LEAST_BETWEEN_MS) await sweep({ signal })
+          if (!last || last.age > every / 2) await sweep({ signal })
         } catch (error) {
           if (!signal.aborted) log.error({ err: error }, 'the sweep failed')
         }

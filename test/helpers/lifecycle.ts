@@ -56,6 +56,10 @@ async function withSweep(app: App) {
         config: { ...app.config, sweepGrace: GRACE, ...config },
       }).sweep({ signal: new AbortController().signal, ...options }),
 
+    /** Sweeps again and again, as a worker does. */
+    keepSweeping: (signal: AbortSignal, every: number) =>
+      createLifecycle({ stores, log, config: app.config }).keepSweeping(signal, every),
+
     /** Uploads an image and tells what the answer says of it. */
     async upload(body: Buffer): Promise<{ id: string; hash: string; status: string; duplicate: boolean }> {
       const answer = await app.inject({ method: 'POST', url: link, ...multipart([{ body }]) })

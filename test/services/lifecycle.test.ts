@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId } from '../../services/ids.ts'
 import { count } from '../../stores/data/counts.ts'
-import { transaction } from '../../stores/data/transaction.ts'
+import { retry } from '../../stores/data/retry.ts'
 import { type App, admin } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
@@ -349,11 +349,13 @@ eachDatabase(async (t, env) => {
     const adding = Promise.all(
       Array.from({ length: 8 }, async () => {
         for (let n = 0; n < 25; n++) {
-          await transaction(sql, (sql) =>
-            count(sql, [
-              { kind: 'day', key: '2020-02-02', uploads: 1, bytes: 10 },
-              { kind: 'link', key: link.id, uploads: 1, bytes: 10 },
-            ]),
+          await retry(() =>
+            sql.begin((sql) =>
+              count(sql, [
+                { kind: 'day', key: '2020-02-02', uploads: 1, bytes: 10 },
+                { kind: 'link', key: link.id, uploads: 1, bytes: 10 },
+              ]),
+            ),
           )
           added++
         }
@@ -376,6 +378,18 @@ eachDatabase(async (t, env) => {
     t.strictSame([...rows], [{ key: '2020-02-02', shard: 0, uploads: 50 + added }])
     t.equal(added, 200)
     t.match(await stats(app), { uploadFrequency30Days: [] })
+  })
+
+  await t.test('of several workers with a timer one sweeps at a time, and none too soon', async (t) => {
+    const { keepSweeping, log } = await fresh()
+    const stop = new AbortController()
+    const working = [1, 2, 3].map(() => keepSweeping(stop.signal, 1_000))
+    await sleep(3_500)
+    stop.abort()
+    await Promise.all(working)
+    const sweeps = log.lines.info.filter((line) => 'objects' in line).length
+    t.ok(sweeps >= 2 && sweeps <= 6, `${sweeps} sweeps in 3.5 s by 3 workers`)
+    t.strictSame(log.lines.error, [])
   })
 
   await t.test('no image is lost whose upload goes on while sweeps do', async (t) => {

@@ -1,0 +1,213 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import t, { type Test } from 'tap'
+import { newId } from '../services/ids.ts'
+import { openDataStore } from '../stores/data/index.ts'
+import { admin } from './helpers/app.ts'
+import { makeImage } from './helpers/images.ts'
+import { sha256 } from './helpers/lifecycle.ts'
+import { startPostgres } from './helpers/postgres.ts'
+import { post, startServer, until } from './helpers/server.ts'
+
+const SWEEP = fileURLToPath(new URL('../sweep.ts', import.meta.url))
+const DAY_S = 86_400
+
+/** Starts `sweep.ts`; `ended` resolves with its exit code and what it wrote. */
+function startSweep(t: Test, env: Record<string, string>, args: string[] = []) {
+  const child = spawn(process.execPath, [SWEEP, ...args], {
+    env: { ...process.env, NODE_OPTIONS: '', SWEEP_GRACE: 'PT1S', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  let output = ''
+  let peakMiB = 0
+  const watching = setInterval(() => {
+    try {
+      const [, kB] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? []
+      peakMiB = Math.max(peakMiB, Number(kB ?? 0) / 1024)
+    } catch {}
+  }, 20)
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data))
+  const ended = once(child, 'close').then(([code, signal]) => {
+    clearInterval(watching)
+    return { code, signal, output, peakMiB }
+  })
+  return { child, ended, output: () => output }
+}
+
+const summaryOf = (output: string) =>
+  JSON.parse(output.split('\n').find((line) => /"(would sweep|swept)"/.test(line)) ?? '{}')
+
+function putOld(folder: string, key = newId()) {
+  const shard = join(folder, key.slice(0, 2), key.slice(2, 4))
+  mkdirSync(shard, { recursive: true })
+  writeFileSync(join(shard, key), 'of no image')
+  const at = Date.now() / 1000 - DAY_S
+  utimesSync(join(shard, key), at, at)
+}
+
+t.test('a sweep beside a server: dry, for real, held by another, and stopped', async (t) => {
+  const DATA_DIR = t.testdir()
+  const objects = join(DATA_DIR, 'objects')
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  const kept = await post(await server.makeLink(), await makeImage())
+  for (let n = 0; n < 3; n++) putOld(objects)
+
+  const dry = await startSweep(t, { DATA_DIR }, ['--dry-run']).ended
+  t.equal(dry.code, 0, dry.output)
+  t.match(summaryOf(dry.output), { dryRun: true, objects: 4, orphans: 3 })
+  t.match(await startSweep(t, { DATA_DIR }).ended, { code: 0 })
+  t.match(summaryOf((await startSweep(t, { DATA_DIR }, ['--dry-run']).ended).output), {
+    objects: 1,
+    orphans: 0,
+  })
+  const metrics = await (await fetch(`${server.url}/metrics`)).text()
+  t.match(metrics, /^hasty_sweep_items\{what="orphans"\} 3$/m, 'the API tells what another process did')
+  t.equal((await fetch(`${server.url}/images/${kept.id}`)).status, 200)
+
+  t.match(await startSweep(t, { DATA_DIR }, ['--dryrun']).ended, { code: 1, output: /--dryrun/ })
+
+  putOld(objects)
+  const first = startSweep(t, { DATA_DIR, SWEEP_GRACE: 'PT1M' })
+  const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+  await until(async () => (await data.sql`select 1 from leases where name = 'sweep'`)[0])
+  const second = await startSweep(t, { DATA_DIR }).ended
+  t.match(second, { code: 0, output: /another process sweeps/ })
+  first.child.kill('SIGTERM')
+  t.match(await first.ended, { code: 0, output: /the sweep was stopped/ })
+  t.strictSame([...(await data.sql`select name from leases`)], [], 'the lease was given back')
+  await data.close()
+  t.match(summaryOf((await startSweep(t, { DATA_DIR }).ended).output), { orphans: 1 })
+})
+
+t.test('a sweep over 20,000 images takes little more memory than one over none', async (t) => {
+  const DATA_DIR = t.testdir()
+  const objects = join(DATA_DIR, 'objects')
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  const few = await startSweep(t, { DATA_DIR }).ended
+  t.equal(few.code, 0, few.output)
+
+  const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+  await data.sql`
+    insert into images (id, hash, size, status, format, media_type)
+    select substr(md5(n::text) || md5('a' || n), 1, 48), md5(n::text) || md5('b' || n), 11, 'ready', 'PNG', 'image/png'
+    from generate_series(1, 20000) as n`
+  for (const { id } of await data.sql<{ id: string }[]>`select id from images`) putOld(objects, id)
+  const lost = await data.sql<{ id: string }[]>`
+    insert into images (id, hash, size, status, format, media_type)
+    select substr(md5('c' || n), 1, 32) || '0123456789abcdef', 'c' || n, 11, 'ready', 'PNG', 'image/png'
+    from generate_series(1, 50) as n returning id`
+  for (let n = 0; n < 200; n++) putOld(objects)
+  await data.close()
+
+  const many = await startSweep(t, { DATA_DIR }).ended
+  t.equal(many.code, 0)
+  const summary = summaryOf(many.output)
+  t.match(summary, { objects: 20_200, orphans: 200 })
+  t.ok(
+    summary.missing >= lost.length * 0.9 && summary.missing <= lost.length,
+    `${summary.missing} missing of 50`,
+  )
+  t.comment(
+    `${few.peakMiB.toFixed(0)} MiB over none, ${many.peakMiB.toFixed(0)} MiB over 20,200, ${summary.milliseconds} ms`,
+  )
+  t.ok(many.peakMiB - few.peakMiB < 80, `${(many.peakMiB - few.peakMiB).toFixed(0)} MiB more`)
+  await server.end('SIGTERM')
+})
+
+t.test('sweeps that are killed at any moment lose no image and leave one copy of each', async (t) => {
+  const DATA_DIR = t.testdir()
+  const COLD_STORE_URL = pathToFileURL(join(DATA_DIR, 'cold')).href
+  const env = { DATA_DIR, COLD_STORE_URL }
+  const server = await startServer(t, { ...env, WORKER_PROCESSES: '0' })
+  const link = await server.makeLink()
+  const one = await makeImage()
+  const images = await Promise.all(
+    Array.from({ length: 150 }, () => post(link, Buffer.concat([one, randomBytes(100_000)]))),
+  )
+  const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+  t.teardown(() => data.close())
+
+  let killed = 0
+  let moved = 0
+  for (let round = 0; round < 12; round++) {
+    const away = round % 4 < 2
+    await data.sql`update images set asked_at = now() - ${away ? 9 : 0} * interval '1 day'`
+    await data.sql`delete from leases`
+    const sweep = startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' })
+    await until(async () => (await data.sql`select 1 from leases where name = 'sweep'`)[0])
+    await sleep(10 + Math.random() * 300)
+    sweep.child.kill('SIGKILL')
+    if ((await sweep.ended).signal === 'SIGKILL') killed++
+    const [row] = await data.sql<{ cold: number }[]>`select count(*) as cold from images where tier = 'cold'`
+    moved = Math.max(moved, row!.cold)
+    const wrong = []
+    for (const { id, hash } of images) {
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (sha256(new Uint8Array(await answer.arrayBuffer())) !== hash) wrong.push(id)
+    }
+    t.strictSame(wrong, [], `round ${round}: ${row!.cold} of ${images.length} are archived`)
+  }
+  t.ok(killed > 6, `${killed} were killed`)
+  t.ok(moved > 0)
+
+  await data.sql`update images set asked_at = now() - interval '9 days'`
+  await data.sql`delete from leases`
+  await sleep(1_000)
+  const last = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }).ended
+  t.equal(last.code, 0, last.output)
+  t.match(summaryOf(last.output), { missing: 0, unmovable: 0, failures: 0 })
+  const after = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }, ['--dry-run']).ended
+  t.match(summaryOf(after.output), { objects: 150, orphans: 0, leftovers: 0, copies: 0, missing: 0 })
+})
+
+const postgres = startPostgres(t)
+t.test(
+  'what the admin removes is gone from another process within 5 s, archived or not',
+  { skip: postgres.missing },
+  async (t) => {
+    const folder = t.testdir()
+    const env = {
+      DATABASE_URL: await postgres.createDatabase(),
+      OBJECT_STORE_URL: pathToFileURL(join(folder, 'objects')).href,
+      COLD_STORE_URL: pathToFileURL(join(folder, 'cold')).href,
+      ARCHIVE_AFTER: 'P30D',
+      WORKER_PROCESSES: '0',
+    }
+    const [here, there] = await Promise.all(
+      ['here', 'there'].map((name) => startServer(t, { ...env, DATA_DIR: join(folder, name) })),
+    )
+    const link = await here!.makeLink()
+    const bodies = [await makeImage(), await makeImage()]
+    const images = [await post(link, bodies[0]!), await post(link, bodies[1]!)]
+    const data = await openDataStore({ dataDir: folder, databaseUrl: env.DATABASE_URL }, { attach: false })
+    t.teardown(() => data.close())
+    await data.sql`update images set asked_at = now() - interval '40 days' where id = ${images[1]!.id}`
+    t.match(summaryOf((await startSweep(t, env).ended).output), { archived: 1 })
+
+    for (const [n, { id }] of images.entries()) {
+      const other = () => fetch(`${there!.url}/images/${id}`)
+      t.equal((await other()).status, 200)
+      // The other process knows the hash and the row now, and is asked all the time.
+      await post(link.replace(here!.url, there!.url), bodies[n]!)
+      const answer = await fetch(`${here!.url}/admin/images/${id}`, { method: 'DELETE', headers: admin })
+      t.equal(answer.status, 204)
+      const removedAt = Date.now()
+      t.equal((await fetch(`${here!.url}/images/${id}`)).status, 410, 'at once where it was removed')
+      const ended = await until(async () => {
+        const head = await fetch(`${there!.url}/images/${id}`, { method: 'HEAD' })
+        return head.status === 410 ? Date.now() : undefined
+      })
+      t.ok(ended - removedAt < 5_000, `${ended - removedAt} ms`)
+      t.equal((await other()).status, 410)
+      const again = await post(link.replace(here!.url, there!.url), bodies[n]!)
+      t.not(again.id, id, 'the same content is a new image')
+      t.equal((await fetch(`${here!.url}/images/${again.id}`)).status, 200)
+    }
+  },
+)
