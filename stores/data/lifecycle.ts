@@ -13,7 +13,8 @@ interface OldRows {
 
 // What an analysis has ended and found whole. Others stay where they are: a worker may be reading them, or a grace runs.
 const settled = (sql: Sql) => sql`status in ('ready', 'failed')`
-const ago = (sql: Sql, milliseconds: number) => sql`now() - ${milliseconds} * interval '1 millisecond'`
+const ago = (sql: Sql, milliseconds: number) =>
+  sql`now() - ${milliseconds}::float8 * interval '1 millisecond'`
 
 /** What happens to images after they have come in. Every time is the database's. */
 export function createLifecycle(sql: Database) {
