@@ -128,14 +128,14 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
   const link = await server.makeLink()
   const one = await makeImage()
   const images = await Promise.all(
-    Array.from({ length: 150 }, () => post(link, Buffer.concat([one, randomBytes(100_000)]))),
+    Array.from({ length: 100 }, () => post(link, Buffer.concat([one, randomBytes(100_000)]))),
   )
   const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
   t.teardown(() => data.close())
 
   let killed = 0
   let moved = 0
-  for (let round = 0; round < 12; round++) {
+  for (let round = 0; round < 8; round++) {
     const away = round % 4 < 2
     await data.sql`update images set asked_at = now() - ${away ? 9 : 0} * interval '1 day'`
     await data.sql`delete from leases`
@@ -153,7 +153,7 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
     }
     t.strictSame(wrong, [], `round ${round}: ${row!.cold} of ${images.length} are archived`)
   }
-  t.ok(killed > 6, `${killed} were killed`)
+  t.ok(killed > 4, `${killed} were killed`)
   t.ok(moved > 0)
 
   await data.sql`update images set asked_at = now() - interval '9 days'`
@@ -163,7 +163,7 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
   t.equal(last.code, 0, last.output)
   t.match(summaryOf(last.output), { missing: 0, unmovable: 0, failures: 0 })
   const after = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }, ['--dry-run']).ended
-  t.match(summaryOf(after.output), { objects: 150, orphans: 0, leftovers: 0, copies: 0, missing: 0 })
+  t.match(summaryOf(after.output), { objects: 100, orphans: 0, leftovers: 0, copies: 0, missing: 0 })
 })
 
 const postgres = startPostgres(t)
