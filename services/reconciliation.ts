@@ -59,7 +59,7 @@ async function lookAtObjects({ stores, tiers, summary, check }: Pass, grace: num
     errorRate: 0.01,
   })
   // What the filter takes for there by mistake is another image each time.
-  const salt = newId()
+  const salt = newId().slice(0, 8)
   const strays: Stray[] = []
   let owned = 0
 

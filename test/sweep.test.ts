@@ -85,11 +85,29 @@ t.test('a sweep beside a server: dry, for real, held by another, and stopped', a
   t.match(summaryOf((await startSweep(t, { DATA_DIR }).ended).output), { orphans: 1 })
 })
 
+t.test('what was asked for before the end of a process is known to the next', async (t) => {
+  const DATA_DIR = t.testdir()
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  const { id } = await post(await server.makeLink(), await makeImage())
+  const where = { dataDir: DATA_DIR, databaseUrl: undefined }
+  const beside = await openDataStore(where, { attach: true })
+  await beside.sql`update images set asked_at = now() - interval '9 days'`
+  await beside.close()
+  t.equal((await fetch(`${server.url}/images/${id}`)).status, 200)
+  t.equal(await server.end('SIGTERM'), 0)
+  const data = await openDataStore(where, { attach: false })
+  t.teardown(() => data.close())
+  const [row] = await data.sql`select asked_at > now() - interval '1 minute' as recent from images`
+  t.strictSame(row, { recent: true })
+})
+
 t.test('a sweep over 20,000 images takes little more memory than one over none', async (t) => {
   const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
-  const few = await startSweep(t, { DATA_DIR }).ended
+  // Without room to put off the collecting of garbage.
+  const NODE_OPTIONS = '--max-old-space-size=64 --max-semi-space-size=1'
+  const few = await startSweep(t, { DATA_DIR, NODE_OPTIONS }).ended
   t.equal(few.code, 0, few.output)
 
   const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
@@ -105,7 +123,7 @@ t.test('a sweep over 20,000 images takes little more memory than one over none',
   for (let n = 0; n < 200; n++) putOld(objects)
   await data.close()
 
-  const many = await startSweep(t, { DATA_DIR }).ended
+  const many = await startSweep(t, { DATA_DIR, NODE_OPTIONS }).ended
   t.equal(many.code, 0)
   const summary = summaryOf(many.output)
   t.match(summary, { objects: 20_200, orphans: 200 })
@@ -116,7 +134,7 @@ t.test('a sweep over 20,000 images takes little more memory than one over none',
   t.comment(
     `${few.peakMiB.toFixed(0)} MiB over none, ${many.peakMiB.toFixed(0)} MiB over 20,200, ${summary.milliseconds} ms`,
   )
-  t.ok(many.peakMiB - few.peakMiB < 80, `${(many.peakMiB - few.peakMiB).toFixed(0)} MiB more`)
+  t.ok(many.peakMiB - few.peakMiB < 60, `${(many.peakMiB - few.peakMiB).toFixed(0)} MiB more`)
   await server.end('SIGTERM')
 })
 
