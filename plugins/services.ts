@@ -21,7 +21,7 @@ export default fp(
   { name: 'services', dependencies: ['config', 'stores', 'cache'] },
 )
 
-function createServices({ config: { inlineLimit, maxFileSize, maxFiles }, stores, cache }: FastifyInstance) {
+function createServices({ config, stores, cache }: FastifyInstance) {
   const links = createLinks({ data: stores.data, cache: cache.links })
   const accesses = createAccesses(stores.data, config)
   return {
@@ -31,9 +31,9 @@ function createServices({ config: { inlineLimit, maxFileSize, maxFiles }, stores
       stores,
       links,
       knownHashes: cache.knownHashes,
-      inlineLimit,
-      maxFileSize,
-      maxFiles,
+      inlineLimit: config.inlineLimit,
+      maxFileSize: config.maxFileSize,
+      maxFiles: config.maxFiles,
     }),
     images: createImages({ stores, cache: cache.images, accesses }),
     stats: createStats(stores.data),

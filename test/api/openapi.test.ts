@@ -35,6 +35,7 @@ t.test('the contract is OpenAPI 3.1, and tells all of each operation', async (t)
     'createLink',
     'getImage',
     'getImage-head',
+    'getImageContent',
     'isLive',
     'isReady',
     'listImages',

@@ -319,11 +319,11 @@ eachDatabase(async (t, env) => {
       )
     const before = await versions()
     for (let n = 0; n < 100; n++) for (const { id } of images) await get(app, id)
-    t.strictSame(
-      Object.values(await versions()).map(({ xmin }) => xmin),
-      Object.values(before).map(({ xmin }) => xmin),
-      'nothing is written meanwhile',
-    )
+    // The accesses may have been written once by now, where the machine is slow: of the one that was due.
+    const due = ([id]: [string, unknown]) => id === old!.id
+    const rest = (rows: Awaited<ReturnType<typeof versions>>) =>
+      Object.entries(rows).flatMap((row) => (due(row) ? [] : [row[1].xmin]))
+    t.strictSame(rest(await versions()), rest(before), 'nothing is written of what was asked for of late')
     await app.services.accesses.flush()
     const after = await versions()
     const written = images.filter(({ id }) => before[id]!.xmin !== after[id]!.xmin)
