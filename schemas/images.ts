@@ -2,10 +2,10 @@ import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { page, pageQuery } from './pages.ts'
 
-export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'rejected', 'removed'], {
+export const ImageStatus = Type.Enum(['pending', 'ready', 'corrupt', 'failed', 'rejected', 'removed'], {
   description:
-    'pending: a worker will analyse it; ready: analysed; failed: it could not be analysed in several attempts, ' +
-    'and is served as it is; rejected: it turned out to be no image; removed: an admin removed it',
+    'pending: a worker will analyse it; ready: analysed; corrupt: its pixels can not be decoded; failed: it could not ' +
+    'be analysed, and is served as it is; rejected: it turned out to be no image; removed: an admin removed it',
 })
 export type ImageStatus = Static<typeof ImageStatus>
 
@@ -65,8 +65,23 @@ export const Metadata = Type.Object({
     }),
   ),
   hasAlpha: Type.Optional(Type.Boolean({ description: 'whether it has a channel for transparency' })),
+  placeholder: Type.Optional(
+    Type.String({
+      description:
+        'a ThumbHash in Base64: some 25 bytes to show in place of the picture until it is there; made when it is decoded',
+      examples: ['3OcRJYB4d3h/iIeHeEh3eIhw+j2w'],
+    }),
+  ),
 })
 export type Metadata = Static<typeof Metadata>
+
+/** The same with what follows from it. */
+export const ShownMetadata = Type.Object({
+  ...Metadata.properties,
+  shownWidth: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
+  shownHeight: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
+})
+export type ShownMetadata = Static<typeof ShownMetadata>
 
 export const Image = Type.Object(
   {
@@ -76,8 +91,8 @@ export const Image = Type.Object(
     size: Type.Integer({ minimum: 1, description: 'bytes' }),
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
-    failure: Type.Optional(Type.String({ description: 'why it is failed or rejected' })),
-    ...Metadata.properties,
+    failure: Type.Optional(Type.String({ description: 'why it is corrupt, failed or rejected' })),
+    ...ShownMetadata.properties,
   },
   { $id: 'Image', description: 'an image and what is known of it' },
 )

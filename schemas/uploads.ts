@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
+import { ShownMetadata } from './images.ts'
 
 /** Why a part is not taken in; each with what it means. */
 export const rejectionReasons = {
@@ -32,10 +33,12 @@ export const Processed = Type.Object({
   hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
   size: Type.Integer({ minimum: 1, description: 'bytes' }),
   duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
-  status: Type.Enum(['pending', 'ready', 'failed'], {
+  status: Type.Enum(['pending', 'ready', 'corrupt', 'failed'], {
     description:
-      'ready: its metadata is known; pending: a worker will analyse it; failed: it could not be analysed',
+      'ready: its metadata is known; pending: a worker will look for more of it, and verify it; of a duplicate also ' +
+      'corrupt: its pixels can not be decoded; failed: it could not be analysed',
   }),
+  metadata: ShownMetadata,
 })
 export type Processed = Static<typeof Processed>
 

@@ -7,6 +7,7 @@ import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
 import { ImageGone, ImageNotFound } from './errors.ts'
 import { isId } from './ids.ts'
+import { showMetadata } from './metadata.ts'
 
 export type Images = ReturnType<typeof createImages>
 
@@ -83,11 +84,22 @@ export function createImages({
   }
 }
 
-const showImage = ({ receivedAt, removedAt, ...row }: ImageRow): Image => ({
-  ...(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as Omit<
-    Image,
-    'receivedAt' | 'removedAt'
-  >),
+const showImage = ({
+  id,
+  hash,
+  size,
+  status,
+  receivedAt,
+  removedAt,
+  failure,
+  ...metadata
+}: ImageRow): Image => ({
+  id,
+  hash,
+  size,
+  status,
   receivedAt: receivedAt.toISOString(),
   ...(removedAt && { removedAt: removedAt.toISOString() }),
+  ...(failure !== null && { failure }),
+  ...showMetadata(metadata),
 })

@@ -11,6 +11,7 @@ import { type Problem, Rejection } from './errors.ts'
 import { createHashing, type Hashing } from './hashing.ts'
 import { newId } from './ids.ts'
 import type { Links } from './links.ts'
+import { showMetadata } from './metadata.ts'
 import { createSniffer } from './sniffer.ts'
 
 export type Uploads = ReturnType<typeof createUploads>
@@ -118,7 +119,7 @@ export function createUploads({
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
       if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id).catch(() => {})
-      else if (recorded.status === 'pending') queue.announce(id)
+      else queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
       // After the commit it is not known whether the row exists: then the object stays, and the sweep decides.
@@ -133,8 +134,8 @@ export function createUploads({
     counts.received++
     counts.bytes += size
     if (recorded.duplicate) counts.duplicates++
-    const { id, duplicate, status } = recorded
-    return { id, hash, size, duplicate, status }
+    const { id, duplicate, status, metadata } = recorded
+    return { id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
   }
 }
 

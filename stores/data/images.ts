@@ -1,33 +1,28 @@
-import type { ImageFilter, ImageStatus, Metadata } from '../../schemas/images.ts'
+import { type ImageFilter, type ImageStatus, Metadata } from '../../schemas/images.ts'
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { Database, Sql } from './sql.ts'
 import { retried, transaction } from './transaction.ts'
 
+/** What is known of an image, as its row has it. */
+export type MetadataRow = {
+  [Field in keyof Metadata]-?: undefined extends Metadata[Field]
+    ? Exclude<Metadata[Field], undefined> | null
+    : Metadata[Field]
+}
+
 /** A row of `images`, without what only the queue needs. */
-export interface ImageRow extends Record<keyof Metadata, unknown> {
+export interface ImageRow extends MetadataRow {
   id: string
   hash: string
   size: number
   status: ImageStatus
-  format: string
-  mediaType: string
-  width: number | null
-  height: number | null
-  orientation: number | null
-  cameraMake: string | null
-  cameraModel: string | null
-  takenAt: string | null
-  takenOffset: string | null
-  latitude: number | null
-  longitude: number | null
-  altitude: number | null
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
 }
 
-/** A pending image that one worker has for a time. */
+/** An image that waits for a worker, pending or still to be verified, and that one worker has for a time. */
 export interface Lease {
   imageId: string
   /** Names this lease; a verdict by a lease that ran out does not count. */
@@ -38,46 +33,22 @@ export interface Lease {
   attempt: number
 }
 
-/** What became of a pending image. */
+/** What became of an image that waited; of one that is kept, what is known of it. */
 export type Verdict =
   | { status: 'ready'; metadata: Metadata }
-  | { status: 'rejected' | 'failed'; failure: string }
+  | { status: 'corrupt' | 'failed'; failure: string; metadata?: Metadata }
+  | { status: 'rejected'; failure: string }
 
-const columns = [
-  'id',
-  'hash',
-  'size',
-  'status',
-  'format',
-  'media_type',
-  'width',
-  'height',
-  'orientation',
-  'camera_make',
-  'camera_model',
-  'taken_at',
-  'taken_offset',
-  'latitude',
-  'longitude',
-  'altitude',
-  'received_at',
-  'removed_at',
-  'failure',
-]
+/** The columns of what is known of an image: the fields of `Metadata`. */
+export const metadataFields = Object.keys(Metadata.properties) as (keyof Metadata)[]
 
-/** The columns of what is known of an image, for an insert or an update. */
-export const metadataColumns = (metadata: Partial<Metadata>) => ({
-  width: metadata.width ?? null,
-  height: metadata.height ?? null,
-  orientation: metadata.orientation ?? null,
-  cameraMake: metadata.cameraMake ?? null,
-  cameraModel: metadata.cameraModel ?? null,
-  takenAt: metadata.takenAt ?? null,
-  takenOffset: metadata.takenOffset ?? null,
-  latitude: metadata.latitude ?? null,
-  longitude: metadata.longitude ?? null,
-  altitude: metadata.altitude ?? null,
-})
+const columns = ['id', 'hash', 'size', 'status', ...metadataFields, 'received_at', 'removed_at', 'failure']
+
+/** What is known of an image, for an insert or an update. */
+export const metadataColumns = (metadata: Metadata) =>
+  Object.fromEntries(
+    metadataFields.map((field) => [field, metadata[field] ?? null]),
+  ) as unknown as MetadataRow
 
 export function createImages(sql: Database) {
   return {
@@ -107,13 +78,13 @@ export function createImages(sql: Database) {
           from (select id, status from images where id = ${id} for update) as before
           where images.id = before.id and removed_at is null
           returning before.status as was, images.id, format, camera_model, size`
-        if (image?.was === 'pending') await countAnalysed(sql, image)
+        if (image?.was === 'pending') await recount(sql, image, { from: [], to: analysedKeys(image) })
         return image !== undefined
       })
     },
 
     /**
-     * Leases up to `limit` pending images that are due, for `milliseconds`. Who holds an image that is not settled,
+     * Leases up to `limit` images that wait and are due, for `milliseconds`. Who holds an image that is not settled,
      * extended or given back by then may lose it to the next one who asks.
      */
     async lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]> {
@@ -124,7 +95,7 @@ export function createImages(sql: Database) {
             due_at = now() + ${request.milliseconds} * interval '1 millisecond'
           where id in (
             select id from images
-            where status = 'pending' and due_at <= now()
+            where due_at <= now()
             order by due_at limit ${request.limit}
             for update skip locked
           )
@@ -133,7 +104,7 @@ export function createImages(sql: Database) {
       return rows.map((row) => toLease(row, request.token))
     },
 
-    /** Leases this image as `lease` does; undefined where it is not pending, or not due yet. */
+    /** Leases this image as `lease` does; undefined where it does not wait, or is not due yet. */
     async leaseOne(request: {
       imageId: string
       token: string
@@ -144,30 +115,30 @@ export function createImages(sql: Database) {
           update images set
             lease = ${request.token}, attempts = attempts + 1,
             due_at = now() + ${request.milliseconds} * interval '1 millisecond'
-          where id = ${request.imageId} and status = 'pending' and due_at <= now()
+          where id = ${request.imageId} and due_at <= now()
           returning id, format, media_type, attempts`,
       )
       return row && toLease(row, request.token)
     },
 
-    /** In how many milliseconds a pending image may be leased, at most 0 where it may be now; undefined where it is not pending. */
+    /** In how many milliseconds an image may be leased, at most 0 where it may be now; undefined where it does not wait. */
     async dueIn(imageId: string): Promise<number | undefined> {
       const [row] = await retried(
         () => sql<{ milliseconds: number }[]>`
           select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
-          from images where id = ${imageId} and status = 'pending'`,
+          from images where id = ${imageId} and due_at is not null`,
       )
       return row?.milliseconds
     },
 
     /**
-     * The ids of up to `limit` pending images that have been due for `olderThan` milliseconds without anybody leasing
+     * The ids of up to `limit` images that have been due for `olderThan` milliseconds without anybody leasing
      * them, longest due first: what a queue may have lost, for the sweep to announce again.
      */
     async unclaimed({ olderThan, limit }: { olderThan: number; limit: number }): Promise<string[]> {
       const rows = await sql<{ id: string }[]>`
         select id from images
-        where status = 'pending' and due_at <= now() - ${olderThan} * interval '1 millisecond'
+        where due_at <= now() - ${olderThan} * interval '1 millisecond'
         order by due_at limit ${limit}`
       return rows.map(({ id }) => id)
     },
@@ -180,7 +151,7 @@ export function createImages(sql: Database) {
       const rows = await retried(
         () => sql`
           update images set due_at = now() + ${milliseconds} * interval '1 millisecond'
-          where id = ${imageId} and lease = ${token} and status = 'pending' returning id`,
+          where id = ${imageId} and lease = ${token} returning id`,
       )
       return rows.length > 0
     },
@@ -199,7 +170,7 @@ export function createImages(sql: Database) {
           update images set
             lease = null, due_at = now() + ${milliseconds} * interval '1 millisecond',
             attempts = attempts - ${uncounted ? 1 : 0}, failure = ${failure ?? null}
-          where id = ${imageId} and lease = ${token} and status = 'pending'`,
+          where id = ${imageId} and lease = ${token}`,
       )
     },
 
@@ -208,27 +179,25 @@ export function createImages(sql: Database) {
      * is no longer the holder's: then another worker settles it, or it was removed.
      */
     async settle({ imageId, token }: Pick<Lease, 'imageId' | 'token'>, verdict: Verdict): Promise<boolean> {
-      const ready = verdict.status === 'ready'
       return transaction(sql, async (sql) => {
         const settled = {
           status: verdict.status,
-          failure: ready ? null : verdict.failure,
+          failure: verdict.status === 'ready' ? null : verdict.failure,
           removedAt: verdict.status === 'rejected' ? new Date() : null,
           dueAt: null,
           lease: null,
-          ...(ready && {
-            format: verdict.metadata.format,
-            mediaType: verdict.metadata.mediaType,
-            ...metadataColumns(verdict.metadata),
-          }),
+          ...('metadata' in verdict && verdict.metadata && metadataColumns(verdict.metadata)),
         }
-        const [image] = await sql<Analysed[]>`
-          update images set ${sql(settled)}
-          where id = ${imageId} and lease = ${token} and status = 'pending'
+        const [before] = await sql<(Analysed & { status: ImageStatus })[]>`
+          select id, status, format, camera_model, size from images
+          where id = ${imageId} and lease = ${token} for update`
+        if (!before) return false
+        const [after] = await sql<Analysed[]>`
+          update images set ${sql(settled)} where id = ${imageId}
           returning id, format, camera_model, size`
-        if (!image) return false
-        if (verdict.status === 'rejected') await uncount(sql, image)
-        else await countAnalysed(sql, image)
+        const from = before.status === 'pending' ? [] : analysedKeys(before)
+        if (verdict.status === 'rejected') await uncount(sql, before, from)
+        else await recount(sql, before, { from, to: analysedKeys(after!) })
         return true
       })
     },
@@ -236,7 +205,7 @@ export function createImages(sql: Database) {
     /** How many images wait for a worker. */
     async pending(): Promise<number> {
       const [row] = await sql<{ pending: number }[]>`
-        select count(*) as pending from images where status = 'pending'`
+        select count(*) as pending from images where due_at is not null`
       return row!.pending
     },
   }
@@ -262,28 +231,30 @@ type Analysed = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
 // An upload counts towards its day at once, and towards a format and a camera when its image has been analysed. The
 // caller has changed the image's row, and an upload of a known image locks that row: so no upload comes in between.
 
-async function countAnalysed(sql: Sql, image: Analysed) {
+/** Has the uploads of an image count towards other keys than before. */
+async function recount(sql: Sql, image: Analysed, { from, to }: { from: CountKey[]; to: CountKey[] }) {
+  const left = from.filter((key) => !to.some(isSameAs(key)))
+  const entered = to.filter((key) => !from.some(isSameAs(key)))
+  if (left.length + entered.length === 0) return
   const days = await uploadDays(sql, image)
   const uploads = days.reduce((sum, day) => sum + day.uploads, 0)
-  await count(
-    sql,
-    analysedKeys(image).map((key) => ({ ...key, uploads, bytes: uploads * image.size })),
-  )
+  await count(sql, [...lines(left, -uploads, image), ...lines(entered, uploads, image)])
 }
 
-/** Takes what turned out to be no image off its days again. */
-async function uncount(sql: Sql, image: Analysed) {
+/** Takes what turned out to be no image off its days again, and off what else it counted towards. */
+async function uncount(sql: Sql, image: Analysed, from: CountKey[]) {
   const days = await uploadDays(sql, image)
-  await count(
-    sql,
-    days.map(({ day, uploads }) => ({
-      kind: 'day',
-      key: day,
-      uploads: -uploads,
-      bytes: -uploads * image.size,
-    })),
-  )
+  const uploads = days.reduce((sum, day) => sum + day.uploads, 0)
+  await count(sql, [
+    ...days.flatMap(({ day, uploads }) => lines([{ kind: 'day', key: day }], -uploads, image)),
+    ...lines(from, -uploads, image),
+  ])
 }
+
+const isSameAs = (a: CountKey) => (b: CountKey) => a.kind === b.kind && a.key === b.key
+
+const lines = (keys: CountKey[], uploads: number, { size }: Analysed) =>
+  keys.map((key) => ({ ...key, uploads, bytes: uploads * size }))
 
 const uploadDays = (sql: Sql, { id }: Analysed) => sql<{ day: string; uploads: number }[]>`
   select (received_at at time zone 'UTC')::date::text as day, count(*) as uploads
