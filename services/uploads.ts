@@ -114,7 +114,7 @@ export function createUploads({
           return finish(received, recorded)
         }
       }
-      const image = { id, ...(await sniffer.end()) }
+      const image = { id, ...(await sniffer.end(staged.content)) }
       await decide('commit')
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
