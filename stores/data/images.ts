@@ -27,6 +27,8 @@ export interface Lease {
   imageId: string
   /** Names this lease; a verdict by a lease that ran out does not count. */
   token: string
+  /** Whether it is not known yet what the image tells; else it waits to be verified. */
+  pending: boolean
   format: string
   mediaType: string
   /** How many times the image has been leased, this time included. */
@@ -99,7 +101,7 @@ export function createImages(sql: Database) {
             order by due_at limit ${request.limit}
             for update skip locked
           )
-          returning id, format, media_type, attempts`,
+          returning id, status, format, media_type, attempts`,
       )
       return rows.map((row) => toLease(row, request.token))
     },
@@ -116,7 +118,7 @@ export function createImages(sql: Database) {
             lease = ${request.token}, attempts = attempts + 1,
             due_at = now() + ${request.milliseconds} * interval '1 millisecond'
           where id = ${request.imageId} and due_at <= now()
-          returning id, format, media_type, attempts`,
+          returning id, status, format, media_type, attempts`,
       )
       return row && toLease(row, request.token)
     },
@@ -213,6 +215,7 @@ export function createImages(sql: Database) {
 
 interface LeasedRow {
   id: string
+  status: ImageStatus
   format: string
   mediaType: string
   attempts: number
@@ -221,6 +224,7 @@ interface LeasedRow {
 const toLease = (row: LeasedRow, token: string): Lease => ({
   imageId: row.id,
   token,
+  pending: row.status === 'pending',
   format: row.format,
   mediaType: row.mediaType,
   attempt: row.attempts,
