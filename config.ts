@@ -34,6 +34,10 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     /** Bytes. */
     maxFileSize: bytes(env.MAX_FILE_SIZE),
     maxFiles: env.MAX_FILES,
+    /** The media types that are taken in; undefined for all that are known. */
+    accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
+    /** What of their metadata images are served with. */
+    publicMetadata: env.PUBLIC_METADATA,
     workerProcesses: env.WORKER_PROCESSES,
     /** Without a slash at its end; empty where it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',

@@ -5,7 +5,7 @@ import { openStores } from './stores/index.ts'
 await run('worker', async (config, log) => {
   const stores = await openStores(config, { attach: true })
   const stop = new AbortController()
-  const running = createAnalysis({ stores, log }).run(stop.signal)
+  const running = createAnalysis({ stores, accept: config.accept, log }).run(stop.signal)
   log.info('worker is ready')
   return async () => {
     stop.abort()

@@ -28,8 +28,9 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       links,
       knownHashes: cache.knownHashes,
       inlineLimit: config.inlineLimit,
+      accept: config.accept,
     }),
-    images: createImages({ stores, cache: cache.images }),
+    images: createImages({ stores, cache: cache.images, plans: cache.plans }),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

@@ -1,11 +1,19 @@
+import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fresh from 'fresh'
 import parseRange from 'range-parser'
 import { Type } from 'typebox'
 import { IdParams } from '../schemas/ids.ts'
-import { ImageBytes } from '../schemas/images.ts'
-import { ImageGone, ImageNotFound, PreconditionFailed, RangeNotSatisfiable } from '../services/errors.ts'
+import { ImageBytes, ImageVariant } from '../schemas/images.ts'
+import {
+  ImageGone,
+  ImageNotFound,
+  InvalidRequest,
+  MetadataNotRemovable,
+  PreconditionFailed,
+  RangeNotSatisfiable,
+} from '../services/errors.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { ByteRange } from '../stores/objects/object-store.ts'
 import { problems } from './problems.ts'
@@ -15,7 +23,14 @@ export default (async (app) => {
   const answers = {
     200: { description: 'the image, byte by byte as it came', content: ImageBytes },
     304: Type.Null({ description: 'the image that the client has is still right' }),
-    ...problems(ImageNotFound, ImageGone, PreconditionFailed),
+    ...problems(InvalidRequest, ImageNotFound, MetadataNotRemovable, ImageGone, PreconditionFailed),
+  }
+
+  async function open(id: string, { metadata }: ImageVariant): Promise<Served> {
+    const image = await images.open(id)
+    if (metadata === 'none' || app.config.publicMetadata === 'none')
+      return { ...(await images.withoutMetadata(image)), cacheControl: STRIPPED_CACHE_CONTROL }
+    return { ...image, cacheControl: CACHE_CONTROL, read: (range) => images.read(image, range) }
   }
 
   app.get(
@@ -27,6 +42,7 @@ export default (async (app) => {
         operationId: 'getImage',
         summary: 'Get an image, or a range of it',
         params: IdParams,
+        querystring: ImageVariant,
         response: {
           ...answers,
           206: { description: 'a range of the image (RFC 9110 §14)', content: ImageBytes },
@@ -35,14 +51,14 @@ export default (async (app) => {
       },
     },
     async (request, reply) => {
-      const image = await images.open(request.params.id)
+      const image = await open(request.params.id, request.query)
       if (isFresh(request, describe(image, reply))) return reply.code(304).send()
       const range = rangeOf(request, image)
       if (range === 'unsatisfiable') {
         reply.removeHeader('Cache-Control').header('Content-Range', `bytes */${image.size}`)
         throw new RangeNotSatisfiable()
       }
-      const bytes = await images.read(image, range)
+      const bytes = await image.read(range)
       if (range) {
         reply.code(206).headers({
           'Content-Range': `bytes ${range.start}-${range.end}/${image.size}`,
@@ -62,26 +78,37 @@ export default (async (app) => {
         operationId: 'headImage',
         summary: 'Get the header fields of an image',
         params: IdParams,
+        querystring: ImageVariant,
         response: answers,
       },
     },
     async (request, reply) => {
-      const image = await images.open(request.params.id)
+      const image = await open(request.params.id, request.query)
       return reply.code(isFresh(request, describe(image, reply)) ? 304 : 200).send()
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
 
-const etagOf = ({ hash }: ImageRow) => `"${hash}"`
+/** What is served: an image as it came, or without its metadata. */
+interface Served extends Pick<ImageRow, 'mediaType' | 'size' | 'hash'> {
+  cacheControl: string
+  read(range?: ByteRange): Promise<Readable>
+}
+
+// The bytes of an id never change.
+const CACHE_CONTROL = 'public, max-age=31536000, immutable'
+// What is taken out of them may.
+const STRIPPED_CACHE_CONTROL = 'public, max-age=86400'
+
+const etagOf = ({ hash }: Served) => `"${hash}"`
 
 /** Says of the answer what can be said before its bytes are opened. */
-function describe(image: ImageRow, reply: FastifyReply) {
+function describe(image: Served, reply: FastifyReply) {
   return reply.headers({
     'Content-Type': image.mediaType,
     'Content-Length': image.size,
     ETag: etagOf(image),
-    // The bytes of an id never change.
-    'Cache-Control': 'public, max-age=31536000, immutable',
+    'Cache-Control': image.cacheControl,
     'Accept-Ranges': 'bytes',
     // An SVG may hold scripts, and bytes may be anything to who guesses: a browser runs nothing of it.
     'X-Content-Type-Options': 'nosniff',
@@ -107,7 +134,7 @@ function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
  * The range that a request asks for; undefined where it asks for all, or in a way that may be ignored: with an If-Range
  * of another image (RFC 9110 §13.1.5), several ranges apart, or a Range that can't be read (§14.2).
  */
-function rangeOf({ headers }: FastifyRequest, image: ImageRow): ByteRange | 'unsatisfiable' | undefined {
+function rangeOf({ headers }: FastifyRequest, image: Served): ByteRange | 'unsatisfiable' | undefined {
   const condition = headers['if-range']
   if (headers.range === undefined || (condition !== undefined && condition !== etagOf(image)))
     return undefined

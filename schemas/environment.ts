@@ -1,7 +1,10 @@
 import { type Static, Type } from 'typebox'
+import { formatNames } from './formats.ts'
 
 const byteSize = '^[1-9][0-9]*( ?(B|KiB|MiB|GiB))?$'
 const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
+
+const mediaType = `(${Object.keys(formatNames).join('|').replace(/[.+]/g, '\\$&')})`
 
 /**
  * The environment, as a process is given it: strings, with a default where there is one.
@@ -77,6 +80,20 @@ export const Environment = Type.Object({
     maximum: 1000,
     description: 'how many parts of a request are taken in, from 1 to 1000',
     examples: [20],
+  }),
+  ACCEPT: Type.Optional(
+    Type.String({
+      pattern: `^${mediaType}( *, *${mediaType})*$`,
+      description:
+        'a comma-separated list of media types of images that are known (docs/formats.md): only those are taken in',
+      examples: ['image/jpeg,image/png'],
+    }),
+  ),
+  PUBLIC_METADATA: Type.Enum(['all', 'none'], {
+    default: 'all',
+    description:
+      'all, or none to serve images without Exif, XMP and IPTC, and only those of which it can be taken out',
+    examples: ['none'],
   }),
   WORKER_PROCESSES: Type.Integer({
     default: 1,

@@ -112,5 +112,17 @@ export const ImageQuery = Type.Object(
   { additionalProperties: false },
 )
 
+/** How an image is to be served. */
+export const ImageVariant = Type.Object({
+  metadata: Type.Optional(
+    Type.Enum(['none'], {
+      description:
+        'none: without Exif, XMP, IPTC and whatever else is not needed to show the picture, but with its orientation ' +
+        'and colours. JPEG, PNG and WebP can be served so; others are answered with 406',
+    }),
+  ),
+})
+export type ImageVariant = Static<typeof ImageVariant>
+
 /** The content of an answer that is an image, in a response schema. */
 export const ImageBytes = { 'image/*': { schema: Type.Unsafe({ type: 'string', format: 'binary' }) } }

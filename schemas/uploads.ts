@@ -5,6 +5,7 @@ import { ShownMetadata } from './images.ts'
 /** Why a part is not taken in; each with what it means. */
 export const rejectionReasons = {
   not_an_image: 'the bytes are no image of a known format',
+  not_accepted: 'the image is of a format that is not in ACCEPT',
   empty: 'the part has no bytes',
   too_large: 'the part has more bytes than MAX_FILE_SIZE',
   too_many_files: 'the request has more parts than MAX_FILES',

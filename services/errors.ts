@@ -120,6 +120,12 @@ export const NoImage = problem(
   'No part is an image',
   'Send at least one part whose bytes are an image.',
 )
+export const NotAccepted = problem(
+  'NotAccepted',
+  415,
+  'No part is an image of a format that is taken in here',
+  'Send images of another format: ACCEPT says which ones this service takes.',
+)
 export const TooLarge = problem('TooLarge', 413, 'Too large', 'Send smaller files.')
 export const DigestMismatch = problem(
   'DigestMismatch',
@@ -140,6 +146,12 @@ export const ImageGone = problem(
   410,
   'The image is gone',
   'It was removed, or it turned out to be no image. It will not come back under this id.',
+)
+export const MetadataNotRemovable = problem(
+  'MetadataNotRemovable',
+  406,
+  'The image can not be served without its metadata',
+  'It can be taken out of JPEG, PNG and WebP that are whole; anything else would have to be encoded anew.',
 )
 export const PreconditionFailed = problem(
   'PreconditionFailed',

@@ -5,9 +5,16 @@ import type { Stores } from '../stores/index.ts'
 import { type ByteRange, ObjectNotFound } from '../stores/objects/object-store.ts'
 import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
-import { ImageGone, ImageNotFound } from './errors.ts'
+import { ImageGone, ImageNotFound, MetadataNotRemovable } from './errors.ts'
 import { isId } from './ids.ts'
 import { showMetadata } from './metadata.ts'
+import { type Open, planWithoutMetadata, readPlan } from './without-metadata/index.ts'
+import { CannotStrip, type Plan } from './without-metadata/plan.ts'
+
+/** Of what is taken out of a picture: with another number, clients and proxies ask for it anew. */
+const STRIPPING_VERSION = 1
+// A plan has some five pieces; of a film of many frames it is made each time, so that the cache stays small.
+const MOST_CACHED_PIECES = 256
 
 export type Images = ReturnType<typeof createImages>
 
@@ -15,9 +22,12 @@ export type Images = ReturnType<typeof createImages>
 export function createImages({
   stores: { data, objects },
   cache,
+  plans,
 }: {
   stores: Stores
   cache: Cache<ImageRow>
+  /** How images are served without their metadata, by their ids. */
+  plans: Cache<Promise<Plan>>
 }) {
   const counts = { served: 0 }
 
@@ -32,6 +42,28 @@ export function createImages({
     if (row.removedAt) throw new ImageGone()
     cache.set(id, row)
     return row
+  }
+
+  async function readObject(id: string, range?: ByteRange) {
+    try {
+      return await objects.get(id, range)
+    } catch (error) {
+      cache.delete(id)
+      if (error instanceof ObjectNotFound) await findServed(id)
+      throw error
+    }
+  }
+
+  async function planOf({ id, mediaType }: ImageRow, open: Open) {
+    const known = plans.get(id)
+    if (known) return known
+    const planning = planWithoutMetadata(mediaType, open)
+    plans.set(id, planning)
+    planning.then(
+      ({ pieces }) => pieces.length > MOST_CACHED_PIECES && plans.delete(id),
+      (error) => error instanceof CannotStrip || plans.delete(id),
+    )
+    return planning
   }
 
   return {
@@ -52,14 +84,31 @@ export function createImages({
      * @throws {ImageGone} another process removed it since it was found
      */
     async read({ id }: ImageRow, range?: ByteRange): Promise<Readable> {
-      try {
-        const bytes = await objects.get(id, range)
-        counts.served++
-        return bytes
-      } catch (error) {
-        cache.delete(id)
-        if (error instanceof ObjectNotFound) await findServed(id)
-        throw error
+      const bytes = await readObject(id, range)
+      counts.served++
+      return bytes
+    },
+
+    /**
+     * Makes an image ready to be served without its metadata: `size` and `hash` are those of what is then served.
+     *
+     * @throws {MetadataNotRemovable | ImageGone}
+     */
+    async withoutMetadata(image: ImageRow) {
+      const open: Open = (range) => readObject(image.id, range)
+      const plan = await planOf(image, open).catch((error) => {
+        if (!(error instanceof CannotStrip)) throw error
+        throw new MetadataNotRemovable({ detail: `Of this one it can't be taken out: ${error.message}.` })
+      })
+      return {
+        mediaType: image.mediaType,
+        size: plan.size,
+        hash: `${image.hash}-without-metadata-${STRIPPING_VERSION}`,
+        async read(range?: ByteRange): Promise<Readable> {
+          const bytes = await readPlan(plan, open, range)
+          counts.served++
+          return bytes
+        },
       }
     },
 

@@ -45,6 +45,7 @@ export function createUploads({
   links,
   knownHashes,
   inlineLimit,
+  accept,
 }: {
   stores: Stores
   links: Links
@@ -52,6 +53,8 @@ export function createUploads({
   knownHashes: Cache<string>
   /** Bytes. */
   inlineLimit: number
+  /** The media types that are taken in; without it, all that are known. */
+  accept: ReadonlySet<string> | undefined
 }) {
   const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
 
@@ -115,6 +118,10 @@ export function createUploads({
         }
       }
       const image = { id, ...(await sniffer.end(staged.content)) }
+      const { status, metadata } = image
+      // Only the header tells for sure what format it is; where it was not reached, a worker decides.
+      const isSure = status === 'ready' || metadata.width !== undefined
+      if (isSure && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
       await decide('commit')
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
@@ -174,6 +181,7 @@ function asRejection(error: unknown): Rejection {
 
 const problems: Record<RejectionReason, new (options: { rejected: Rejected[] }) => Problem> = {
   not_an_image: errors.NoImage,
+  not_accepted: errors.NotAccepted,
   empty: errors.NoImage,
   too_large: errors.TooLarge,
   too_many_files: errors.TooLarge,

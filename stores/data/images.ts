@@ -198,8 +198,9 @@ export function createImages(sql: Database) {
           update images set ${sql(settled)} where id = ${imageId}
           returning id, format, camera_model, size`
         const from = before.status === 'pending' ? [] : analysedKeys(before)
+        const to = verdict.status === 'corrupt' ? [] : analysedKeys(after!)
         if (verdict.status === 'rejected') await uncount(sql, before, from)
-        else await recount(sql, before, { from, to: analysedKeys(after!) })
+        else await recount(sql, before, { from, to })
         return true
       })
     },
@@ -232,8 +233,9 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
 
 type Analysed = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
 
-// An upload counts towards its day at once, and towards a format and a camera when its image has been analysed. The
-// caller has changed the image's row, and an upload of a known image locks that row: so no upload comes in between.
+// An upload counts towards its day at once, and towards a format and a camera when its image has been analysed; not
+// where that shows that it is corrupt. The caller has changed the image's row, and an upload of a known image locks that
+// row: so no upload comes in between.
 
 /** Has the uploads of an image count towards other keys than before. */
 async function recount(sql: Sql, image: Analysed, { from, to }: { from: CountKey[]; to: CountKey[] }) {

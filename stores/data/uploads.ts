@@ -137,7 +137,7 @@ async function insertUpload(
   const keys: CountKey[] = [
     { kind: 'day', key: upload!.day },
     { kind: 'link', key: link.id },
-    ...(image.status === 'pending' ? [] : analysedKeys(image)),
+    ...(image.status === 'pending' || image.status === 'corrupt' ? [] : analysedKeys(image)),
   ]
   await count(
     sql,
