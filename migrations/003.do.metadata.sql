@@ -17,3 +17,12 @@ alter table images add constraint images_status
 -- An image waits for a worker as long as it has a due_at, and a ready one does too, to be verified.
 create index if not exists images_waiting on images (due_at) where due_at is not null;
 drop index if exists images_due;
+
+-- What the admin's list is filtered by. Those with received_at give a page in order; the others are of what is rarer.
+create index if not exists images_status_page on images (status, received_at desc, id desc);
+create index if not exists images_format_page on images (format, received_at desc, id desc);
+create index if not exists images_camera_page on images (camera_model, received_at desc, id desc)
+  where camera_model is not null;
+create index if not exists images_taken on images (taken_at) where taken_at is not null;
+create index if not exists images_place on images (latitude, longitude) where latitude is not null;
+create index if not exists uploads_link_image on uploads (link_id, image_id);

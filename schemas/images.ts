@@ -100,10 +100,44 @@ export type Image = Static<typeof Image>
 
 export const ImagePage = page(Type.Ref('Image'))
 
+const instant = (description: string) =>
+  Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-01T00:00:00Z'] }))
+
+/** A time of the camera's own clock, to the minute or the second, or a day. */
+const clock = (description: string) =>
+  Type.Optional(
+    Type.String({
+      pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$',
+      description,
+      examples: ['2026-11-01T12:00:00', '2026-11-01'],
+    }),
+  )
+
+// A NUL is no text for PostgreSQL.
+const noNul = '^[^\\u0000]*$'
+
+/** What a list of images is narrowed to; of several, all hold. */
 export const ImageFilter = Type.Object({
   status: Type.Optional(ImageStatus),
-  format: Type.Optional(Type.String({ maxLength: 20, examples: ['JPEG'] })),
-  cameraModel: Type.Optional(Type.String({ maxLength: 200, examples: ['iPhone 8 Plus'] })),
+  format: Type.Optional(Type.String({ maxLength: 20, pattern: noNul, examples: ['JPEG'] })),
+  cameraModel: Type.Optional(Type.String({ maxLength: 200, pattern: noNul, examples: ['iPhone 8 Plus'] })),
+  receivedFrom: instant('received at this instant or later'),
+  receivedTo: instant('received before this instant'),
+  takenFrom: clock("taken at this time of the camera's own clock or later"),
+  takenTo: clock("taken before this time of the camera's own clock"),
+  link: Type.Optional(
+    Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'what came in by the link with this id' }),
+  ),
+  bbox: Type.Optional(
+    Type.String({
+      pattern: '^-?[0-9]+([.][0-9]+)?(,-?[0-9]+([.][0-9]+)?){3}$',
+      maxLength: 100,
+      description:
+        'taken within a box of places: its west, south, east and north in degrees, as in RFC 7946 §5; one whose west ' +
+        'is greater than its east goes over the antimeridian',
+      examples: ['5.9,45.8,10.5,47.8'],
+    }),
+  ),
 })
 export type ImageFilter = Static<typeof ImageFilter>
 

@@ -92,6 +92,12 @@ export const InvalidCursor = problem(
   'The cursor is not one of this list',
   'Send the nextCursor of the page before as it is, or no cursor for the first page.',
 )
+export const InvalidFilter = problem(
+  'InvalidFilter',
+  400,
+  'The images that are asked for can not be',
+  'The start of a range of time comes before its end, and bbox is west,south,east,north in degrees.',
+)
 export const LinkNotFound = problem(
   'LinkNotFound',
   404,

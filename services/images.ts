@@ -7,6 +7,7 @@ import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
 import { ImageGone, ImageNotFound, MetadataNotRemovable } from './errors.ts'
 import { isId } from './ids.ts'
+import { toImageSearch } from './image-search.ts'
 import { showMetadata } from './metadata.ts'
 import { type Open, planWithoutMetadata, readPlan } from './without-metadata/index.ts'
 import { CannotStrip, type Plan } from './without-metadata/plan.ts'
@@ -112,9 +113,10 @@ export function createImages({
       }
     },
 
-    /** Newest first. @throws {InvalidCursor} */
+    /** Newest first. @throws {InvalidCursor | InvalidFilter} */
     async list({ limit, cursor, ...filter }: PageQuery & ImageFilter) {
-      return fromPage(await data.images.page({ ...toPageRequest({ limit, cursor }), filter }), showImage)
+      const request = { ...toPageRequest({ limit, cursor }), search: toImageSearch(filter) }
+      return fromPage(await data.images.page(request), showImage)
     },
 
     /** All that is known of an image, be it served or not. @throws {ImageNotFound} */

@@ -1,4 +1,4 @@
-import { type ImageFilter, type ImageStatus, Metadata } from '../../schemas/images.ts'
+import { type ImageStatus, Metadata } from '../../schemas/images.ts'
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { Database, Sql } from './sql.ts'
@@ -20,6 +20,28 @@ export interface ImageRow extends MetadataRow {
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
+}
+
+/** What a list of images is narrowed to. Ranges begin with `From` and end before `To`. */
+export interface ImageSearch {
+  status?: ImageStatus | undefined
+  format?: string | undefined
+  cameraModel?: string | undefined
+  receivedFrom?: Date | undefined
+  receivedTo?: Date | undefined
+  /** The camera's own clock, or the beginning of it: `2026-11-01`. */
+  takenFrom?: string | undefined
+  takenTo?: string | undefined
+  link?: string | undefined
+  box?: Box | undefined
+}
+
+/** Degrees. A box whose west is greater than its east goes over the antimeridian (RFC 7946 §5.2). */
+export interface Box {
+  west: number
+  south: number
+  east: number
+  north: number
 }
 
 /** An image that waits for a worker, pending or still to be verified, and that one worker has for a time. */
@@ -60,14 +82,10 @@ export function createImages(sql: Database) {
     },
 
     /** Newest first. */
-    async page(request: PageRequest & { filter?: ImageFilter }) {
-      const { status, format, cameraModel } = request.filter ?? {}
+    async page(request: PageRequest & { search?: ImageSearch }) {
       const rows = await sql<ImageRow[]>`
         select ${sql(columns)} from images
-        where ${beyond(sql, 'received_at', request)}
-          ${status ? sql`and status = ${status}` : sql``}
-          ${format ? sql`and format = ${format}` : sql``}
-          ${cameraModel ? sql`and camera_model = ${cameraModel}` : sql``}
+        where ${beyond(sql, 'received_at', request)} ${matching(sql, request.search ?? {})}
         order by received_at desc, id desc limit ${request.limit + 1}`
       return toPage(rows, request, (row) => row.receivedAt)
     },
@@ -213,6 +231,31 @@ export function createImages(sql: Database) {
     },
   }
 }
+
+/** The conditions of a search, each led by `and`. */
+function matching(sql: Sql, search: ImageSearch) {
+  const { status, format, cameraModel, receivedFrom, receivedTo, takenFrom, takenTo, link, box } = search
+  const conditions = [
+    status && sql`and status = ${status}`,
+    format && sql`and format = ${format}`,
+    cameraModel && sql`and camera_model = ${cameraModel}`,
+    receivedFrom && sql`and received_at >= ${receivedFrom}`,
+    receivedTo && sql`and received_at < ${receivedTo}`,
+    takenFrom && sql`and taken_at >= ${takenFrom}`,
+    takenTo && sql`and taken_at < ${takenTo}`,
+    link && sql`and id in (select image_id from uploads where link_id = ${link})`,
+    box && within(sql, box),
+  ].filter((condition) => condition !== undefined && condition !== '')
+  return conditions.length > 0 ? conditions : sql``
+}
+
+const within = (sql: Sql, { west, south, east, north }: Box) => sql`
+  and latitude between ${south} and ${north}
+  and ${
+    west <= east
+      ? sql`longitude between ${west} and ${east}`
+      : sql`(longitude >= ${west} or longitude <= ${east})`
+  }`
 
 interface LeasedRow {
   id: string
