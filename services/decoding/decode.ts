@@ -28,8 +28,8 @@ const decoders: Record<string, Decode> = {
     if (metadata.duration !== undefined) throw new NotDecodable()
     return sharpen(path)
   },
-  HEIC: decodeHeif,
-  HEIF: decodeHeif,
+  HEIC: decodePrimary,
+  HEIF: decodePrimary,
   TIFF: decodePages,
   SVG: async (path) => {
     // By its bytes and not by its path, so that it can't draw in other files.
@@ -74,6 +74,11 @@ function checkLimits({ width = 0, height = 0, frames = 1 }: Metadata) {
 
 async function decodeStill(path: string, { orientation }: Metadata) {
   return orient(await sharpen(path), orientation)
+}
+
+async function decodePrimary(path: string, { mediaType }: Metadata) {
+  if (mediaType.endsWith('-sequence')) throw new NotDecodable()
+  return decodeHeif(path)
 }
 
 async function decodeAnimation(path: string, metadata: Metadata) {

@@ -142,7 +142,8 @@ t.test('what no decoder here knows is ready by its header', async (t) => {
     psd: make.psd(),
     jp2: make.jp2(),
     cr3: make.cr3(),
-    heif: make.heif('avis'),
+    'HEIC sequence': make.sequence('hevc', 50, 100, 1000),
+    'AVIF sequence': make.sequence('avis', 50, 100, 1000),
   })) {
     const verdict = await verdictOf(file)
     t.match(verdict, { status: 'ready', metadata: { placeholder: undefined } }, name)
