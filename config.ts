@@ -44,6 +44,10 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     sweepGrace: milliseconds('SWEEP_GRACE', env.SWEEP_GRACE, { least: 1_000 }),
     /** Milliseconds. */
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { least: 0 }),
+    /** The media types that are taken in; undefined for all that are known. */
+    accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
+    /** What of their metadata images are served with. */
+    publicMetadata: env.PUBLIC_METADATA,
     workerProcesses: env.WORKER_PROCESSES,
     /** Without a slash at its end; empty where it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',

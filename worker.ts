@@ -7,7 +7,7 @@ await run('worker', async (config, log) => {
   const stores = await openStores(config, { attach: true })
   const stop = new AbortController()
   const running = [
-    createAnalysis({ stores, log }).run(stop.signal),
+    createAnalysis({ stores, accept: config.accept, log }).run(stop.signal),
     createLifecycle({ stores, log, config }).keepSweeping(stop.signal),
   ]
   log.info('worker is ready')

@@ -1,5 +1,6 @@
 import fp from 'fastify-plugin'
 import { type Cache, createCache } from '../services/cache.ts'
+import type { Plan } from '../services/without-metadata/plan.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { LinkRow } from '../stores/data/links.ts'
 
@@ -15,6 +16,8 @@ export interface Caches {
   images: Cache<ImageRow>
   /** The ids of images by their hash. */
   knownHashes: Cache<string>
+  /** How images are served without their metadata, by their ids. */
+  plans: Cache<Promise<Plan>>
 }
 
 // What another process revokes or removes is seen here within this time. Promised are 5 s.
@@ -28,6 +31,8 @@ export default fp(
       images: createCache<ImageRow>({ capacity: 10_000, ttl: TTL_MS }),
       // A hint is checked before it is used, so it may be old.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
+      // The bytes of an image never change.
+      plans: createCache<Promise<Plan>>({ capacity: 1_000, ttl: HINT_TTL_MS }),
     })
   },
   { name: 'cache' },

@@ -34,8 +34,9 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       inlineLimit: config.inlineLimit,
       maxFileSize: config.maxFileSize,
       maxFiles: config.maxFiles,
+      accept: config.accept,
     }),
-    images: createImages({ stores, cache: cache.images, accesses }),
+    images: createImages({ stores, cache: cache.images, plans: cache.plans, accesses }),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

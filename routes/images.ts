@@ -1,13 +1,16 @@
+import type { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fresh from 'fresh'
 import { Type } from 'typebox'
 import { IdParams } from '../schemas/ids.ts'
-import { ImageBytes } from '../schemas/images.ts'
+import { ImageBytes, ImageVariant } from '../schemas/images.ts'
 import {
   ImageDamaged,
   ImageGone,
   ImageNotFound,
+  InvalidRequest,
+  MetadataNotRemovable,
   PreconditionFailed,
   RangeNotSatisfiable,
 } from '../services/errors.ts'
@@ -20,7 +23,21 @@ export default (async (app) => {
   const answers = {
     200: { description: 'the image, byte by byte as it came', content: ImageBytes },
     304: Type.Null({ description: 'the image that the client has is still right' }),
-    ...problems(ImageNotFound, ImageGone, ImageDamaged, PreconditionFailed),
+    ...problems(
+      InvalidRequest,
+      ImageNotFound,
+      MetadataNotRemovable,
+      ImageGone,
+      ImageDamaged,
+      PreconditionFailed,
+    ),
+  }
+
+  async function open(id: string, { metadata }: ImageVariant): Promise<Served> {
+    const image = await images.open(id)
+    if (metadata === 'none' || app.config.publicMetadata === 'none')
+      return { ...(await images.withoutMetadata(image)), cacheControl: STRIPPED_CACHE_CONTROL }
+    return { ...image, cacheControl: CACHE_CONTROL, read: (range) => images.read(image, range) }
   }
 
   app.get(
@@ -32,6 +49,7 @@ export default (async (app) => {
         operationId: 'getImage',
         summary: 'Get an image, or a range of it',
         params: IdParams,
+        querystring: ImageVariant,
         response: {
           ...answers,
           206: { description: 'a range of the image (RFC 9110 §14)', content: ImageBytes },
@@ -40,14 +58,14 @@ export default (async (app) => {
       },
     },
     async (request, reply) => {
-      const image = await images.open(request.params.id)
+      const image = await open(request.params.id, request.query)
       if (isFresh(request, describe(image, reply))) return reply.code(304).send()
       const range = rangeOf(request, image)
       if (range === 'unsatisfiable') {
         reply.header('Content-Range', `bytes */${image.size}`)
         throw new RangeNotSatisfiable()
       }
-      const bytes = await images.read(image, range)
+      const bytes = await image.read(range)
       if (range) {
         reply.code(206).headers({
           'Content-Range': `bytes ${range.start}-${range.end}/${image.size}`,
@@ -67,17 +85,29 @@ export default (async (app) => {
         operationId: 'getImage', // @fastify/swagger adds -head
         summary: 'Get the header fields of an image',
         params: IdParams,
+        querystring: ImageVariant,
         response: answers,
       },
     },
     async (request, reply) => {
-      const image = await images.open(request.params.id)
+      const image = await open(request.params.id, request.query)
       return reply.code(isFresh(request, describe(image, reply)) ? 304 : 200).send()
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
 
-const etagOf = ({ hash }: ImageRow) => `"${hash}"`
+/** What is served: an image as it came, or without its metadata. */
+interface Served extends Pick<ImageRow, 'mediaType' | 'size' | 'hash'> {
+  cacheControl: string
+  read(range?: ByteRange): Promise<Readable>
+}
+
+// The bytes of an id never change.
+const CACHE_CONTROL = 'public, max-age=31536000, immutable'
+// What is taken out of them may.
+const STRIPPED_CACHE_CONTROL = 'public, max-age=86400'
+
+const etagOf = ({ hash }: Served) => `"${hash}"`
 
 /** An SVG may hold scripts, and bytes may be anything to who guesses: with these a browser runs nothing of them. */
 export const inert = {
@@ -86,13 +116,12 @@ export const inert = {
 }
 
 /** Says of the answer what can be said before its bytes are opened. */
-function describe(image: ImageRow, reply: FastifyReply) {
+function describe(image: Served, reply: FastifyReply) {
   return reply.headers({
     'Content-Type': image.mediaType,
     'Content-Length': image.size,
     ETag: etagOf(image),
-    // The bytes of an id never change.
-    'Cache-Control': 'public, max-age=31536000, immutable',
+    'Cache-Control': image.cacheControl,
     'Accept-Ranges': 'bytes',
     ...inert,
   })
@@ -116,7 +145,7 @@ function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
  * The range that a request asks for (RFC 9110 §14.1.2); undefined where it asks for all, or in a way that may be
  * ignored: with an If-Range of another image (§13.1.5), several ranges, or a Range that can't be read (§14.2).
  */
-function rangeOf({ headers }: FastifyRequest, image: ImageRow): ByteRange | 'unsatisfiable' | undefined {
+function rangeOf({ headers }: FastifyRequest, image: Served): ByteRange | 'unsatisfiable' | undefined {
   const condition = headers['if-range']
   if (condition !== undefined && condition !== etagOf(image)) return undefined
   const [, first, last, suffix] = /^bytes= *(?:(\d+)-(\d*)|-(\d+))$/i.exec(headers.range ?? '') ?? []

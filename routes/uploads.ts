@@ -10,6 +10,7 @@ import {
   LinkUsedUp,
   MalformedMultipart,
   NoImage,
+  NotAccepted,
   NotMultipart,
   TooLarge,
 } from '../services/errors.ts'
@@ -46,6 +47,7 @@ export default (async (app) => {
             TooLarge,
             NotMultipart,
             NoImage,
+            NotAccepted,
             InsufficientStorage,
           ),
         },

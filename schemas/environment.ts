@@ -1,10 +1,13 @@
 import { type Static, Type } from 'typebox'
+import { formatNames } from './formats.ts'
 
 const byteSize = '^[1-9][0-9]*( ?(B|KiB|MiB|GiB))?$'
 // ISO 8601, without a fraction on any unit but the seconds.
 const duration =
   '^P(?=.)([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+([.][0-9]+)?S)?)?$'
 const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
+
+const mediaType = `(${Object.keys(formatNames).join('|').replace(/[.+]/g, '\\$&')})`
 
 /**
  * The environment, as a process is given it: strings, with a default where there is one.
@@ -117,6 +120,20 @@ export const Environment = Type.Object({
     pattern: duration,
     description: 'an ISO 8601 duration: a damaged image is kept for that time',
     examples: ['P7D'],
+  }),
+  ACCEPT: Type.Optional(
+    Type.String({
+      pattern: `^${mediaType}( *, *${mediaType})*$`,
+      description:
+        'a comma-separated list of media types of images that are known (docs/formats.md): only those are taken in',
+      examples: ['image/jpeg,image/png'],
+    }),
+  ),
+  PUBLIC_METADATA: Type.Enum(['all', 'none'], {
+    default: 'all',
+    description:
+      'all, or none to serve images without Exif, XMP and IPTC, and only those of which it can be taken out',
+    examples: ['none'],
   }),
   WORKER_PROCESSES: Type.Integer({
     default: 1,

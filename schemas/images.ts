@@ -67,8 +67,23 @@ export const Metadata = Type.Object({
     }),
   ),
   hasAlpha: Type.Optional(Type.Boolean({ description: 'whether it has a channel for transparency' })),
+  placeholder: Type.Optional(
+    Type.String({
+      description:
+        'a ThumbHash in Base64: some 25 bytes to show in place of the picture until it is there; made when it is decoded',
+      examples: ['3OcRJYB4d3h/iIeHeEh3eIhw+j2w'],
+    }),
+  ),
 })
 export type Metadata = Static<typeof Metadata>
+
+/** The same with what follows from it. */
+export const ShownMetadata = Type.Object({
+  ...Metadata.properties,
+  shownWidth: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
+  shownHeight: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
+})
+export type ShownMetadata = Static<typeof ShownMetadata>
 
 export const Image = Type.Object(
   {
@@ -84,7 +99,7 @@ export const Image = Type.Object(
       format: 'date-time',
       description: 'when somebody last asked for it, to about a day',
     }),
-    ...Metadata.properties,
+    ...ShownMetadata.properties,
   },
   { $id: 'Image', description: 'an image and what is known of it' },
 )
@@ -92,10 +107,41 @@ export type Image = Static<typeof Image>
 
 export const ImagePage = page(Type.Ref('Image'))
 
+const instant = (description: string) =>
+  Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-01T00:00:00Z'] }))
+
+/** A time of the camera's own clock, to the minute or the second, or a day. */
+const clock = (description: string) =>
+  Type.Optional(
+    Type.String({
+      pattern: '^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$',
+      description,
+      examples: ['2026-11-01T12:00:00', '2026-11-01'],
+    }),
+  )
+
+/** What a list of images is narrowed to; of several, all hold. */
 export const ImageFilter = Type.Object({
   status: Type.Optional(ImageStatus),
   format: Type.Optional(Type.String({ maxLength: 20, pattern: LINE, examples: ['JPEG'] })),
   cameraModel: Type.Optional(Type.String({ maxLength: 200, pattern: LINE, examples: ['iPhone 8 Plus'] })),
+  receivedFrom: instant('received at this instant or later'),
+  receivedTo: instant('received before this instant'),
+  takenFrom: clock("taken at this time of the camera's own clock or later"),
+  takenTo: clock("taken before this time of the camera's own clock"),
+  link: Type.Optional(
+    Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'what came in by the link with this id' }),
+  ),
+  bbox: Type.Optional(
+    Type.String({
+      pattern: '^-?[0-9]+([.][0-9]+)?(,-?[0-9]+([.][0-9]+)?){3}$',
+      maxLength: 100,
+      description:
+        'taken within a box of places: its west, south, east and north in degrees, as in RFC 7946 §5; one whose west ' +
+        'is greater than its east goes over the antimeridian',
+      examples: ['5.9,45.8,10.5,47.8'],
+    }),
+  ),
 })
 export type ImageFilter = Static<typeof ImageFilter>
 
@@ -103,6 +149,18 @@ export const ImageQuery = Type.Object(
   { ...pageQuery, ...ImageFilter.properties },
   { additionalProperties: false },
 )
+
+/** How an image is to be served. */
+export const ImageVariant = Type.Object({
+  metadata: Type.Optional(
+    Type.Enum(['none'], {
+      description:
+        'none: without Exif, XMP, IPTC and whatever else is not needed to show the picture, but with its orientation ' +
+        'and colours. JPEG, PNG and WebP can be served so; others are answered with 406',
+    }),
+  ),
+})
+export type ImageVariant = Static<typeof ImageVariant>
 
 /** The content of an answer that is an image, in a response schema. */
 export const ImageBytes = { 'image/*': { schema: Type.Unsafe({ type: 'string', format: 'binary' }) } }

@@ -1,9 +1,11 @@
 import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
+import { ShownMetadata } from './images.ts'
 
 /** Why a part is not taken in; each with what it means. */
 export const rejectionReasons = {
   not_an_image: 'the bytes are no image of a known format',
+  not_accepted: 'the image is of a format that is not in ACCEPT',
   empty: 'the part has no bytes',
   too_large: 'the part has more bytes than MAX_FILE_SIZE',
   too_many_files: 'the request has more parts than MAX_FILES',
@@ -32,11 +34,12 @@ export const Processed = Type.Object({
   hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
   size: Type.Integer({ minimum: 1, description: 'bytes' }),
   duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
-  status: Type.Enum(['pending', 'ready', 'failed', 'corrupt'], {
+  status: Type.Enum(['pending', 'ready', 'corrupt', 'failed'], {
     description:
-      'ready: its metadata is known; pending: a worker will analyse it; failed: it could not be analysed; ' +
-      'corrupt: it was known before, and known to be damaged',
+      'ready: its metadata is known; pending: a worker will look for more of it, and verify it; of a duplicate also ' +
+      'corrupt: its pixels can not be decoded; failed: it could not be analysed',
   }),
+  metadata: ShownMetadata,
 })
 export type Processed = Static<typeof Processed>
 

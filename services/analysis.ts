@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,7 +8,7 @@ import type { Verdict } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
 import { hasPaths, ObjectNotFound, type ObjectStore } from '../stores/objects/object-store.ts'
 import { LEASE_MS, type Lease } from '../stores/queue/queue.ts'
-import { NotAnImage, readMetadata } from './metadata.ts'
+import { createDecoder, type Decoder } from './decoding/decoder.ts'
 
 const MAX_ATTEMPTS = 3
 const PAUSE_MS = 1_000
@@ -18,22 +18,43 @@ interface Log {
   error(context: object, message: string): void
 }
 
-/** What a worker does: it takes pending images from the queue and finds out what they are. */
-export function createAnalysis({ stores: { data, objects, queue }, log }: { stores: Stores; log: Log }) {
+/**
+ * What a worker does: it takes images from the queue, finds out what they are and whether they can be decoded.
+ *
+ * @param concurrency how many at a time, each in a process of its own
+ */
+export function createAnalysis({
+  stores: { data, objects, queue },
+  accept,
+  log,
+  concurrency = availableParallelism(),
+}: {
+  stores: Stores
+  /** The media types that are taken in; without it, all that are known. */
+  accept?: ReadonlySet<string> | undefined
+  log: Log
+  concurrency?: number
+}) {
   return {
-    /** Analyses one image after the other, until `signal` is aborted and the image in hand is done. */
+    /** Analyses images until `signal` is aborted and those in hand are done. */
     async run(signal: AbortSignal): Promise<void> {
-      while (!signal.aborted) {
-        try {
-          const lease = await queue.take(signal)
-          if (lease) await keeping(lease, () => analyse(lease))
-        } catch (error) {
-          // The database is away. The lease runs out, and the image comes again.
-          log.error({ err: error }, 'analysis is held up')
-          await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
-        }
-      }
+      await Promise.all(Array.from({ length: concurrency }, () => analyseAll(signal)))
     },
+  }
+
+  async function analyseAll(signal: AbortSignal) {
+    const decoder = createDecoder()
+    while (!signal.aborted) {
+      try {
+        const lease = await queue.take(signal)
+        if (lease) await keeping(lease, () => analyse(lease, decoder))
+      } catch (error) {
+        // The database is away. The lease runs out, and the image comes again.
+        log.error({ err: error }, 'analysis is held up')
+        await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
+      }
+    }
+    await decoder.close()
   }
 
   /** Extends the lease while `work` goes on. */
@@ -42,24 +63,31 @@ export function createAnalysis({ stores: { data, objects, queue }, log }: { stor
     await work().finally(() => clearInterval(extending))
   }
 
-  async function analyse(lease: Lease) {
-    const { imageId, attempt } = lease
+  async function analyse(lease: Lease, decoder: Decoder) {
+    const { imageId, attempt, format, mediaType } = lease
     // It was leased before and never settled: each time, the process that had it died.
     if (attempt > MAX_ATTEMPTS) {
       await settle(lease, { status: 'failed', failure: `${MAX_ATTEMPTS} workers died of it` })
       return
     }
+    let verdict: Verdict
     try {
-      const metadata = await withFile(objects, imageId, (path) => readMetadata({ path }, lease))
-      await settle(lease, { status: 'ready', metadata })
+      verdict = await withFile(objects, imageId, (path) => decoder.examine({ path, format, mediaType }))
     } catch (error) {
       const { message } = error as Error
-      if (error instanceof NotAnImage) await settle(lease, { status: 'rejected', failure: message })
-      else if (error instanceof ObjectNotFound || attempt === MAX_ATTEMPTS) {
-        log.error({ err: error, imageId }, 'an image can not be analysed')
-        await settle(lease, { status: 'failed', failure: message })
-      } else await queue.retry(lease, message)
+      if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS) return queue.retry(lease, message)
+      log.error({ err: error, imageId }, 'an image can not be analysed')
+      verdict = { status: 'failed', failure: message }
     }
+    await settle(lease, unlessNotAccepted(lease, verdict))
+  }
+
+  /** What a file is may only be found here; what is ready was taken in when other media types were. */
+  function unlessNotAccepted({ pending }: Lease, verdict: Verdict): Verdict {
+    const mediaType = 'metadata' in verdict ? verdict.metadata?.mediaType : undefined
+    return pending && mediaType && accept?.has(mediaType) === false
+      ? { status: 'rejected', failure: `${mediaType} is not taken in here` }
+      : verdict
   }
 
   async function settle(lease: Lease, verdict: Verdict) {

@@ -104,6 +104,12 @@ export const InvalidCursor = problem(
   'The cursor is not one of this list',
   'Send the nextCursor of the page before as it is, or no cursor for the first page.',
 )
+export const InvalidFilter = problem(
+  'InvalidFilter',
+  400,
+  'The images that are asked for can not be',
+  'The start of a range of time comes before its end, and bbox is west,south,east,north in degrees.',
+)
 export const LinkNotFound = problem(
   'LinkNotFound',
   404,
@@ -132,6 +138,12 @@ export const NoImage = problem(
   'No part is an image',
   'Send at least one part whose bytes are an image.',
 )
+export const NotAccepted = problem(
+  'NotAccepted',
+  415,
+  'No part is an image of a format that is taken in here',
+  'Send images of another format: ACCEPT says which ones this service takes.',
+)
 export const TooLarge = problem('TooLarge', 413, 'Too large', 'Send smaller files.')
 export const DigestMismatch = problem(
   'DigestMismatch',
@@ -158,6 +170,12 @@ export const ImageDamaged = problem(
   410,
   'The image is damaged',
   'Its bytes can not be decoded, so it is not served. Whoever has it should send it again from the original.',
+)
+export const MetadataNotRemovable = problem(
+  'MetadataNotRemovable',
+  406,
+  'The image can not be served without its metadata',
+  'It can be taken out of JPEG, PNG and WebP that are whole; anything else would have to be encoded anew.',
 )
 export const PreconditionFailed = problem(
   'PreconditionFailed',

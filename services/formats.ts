@@ -1,4 +1,5 @@
 import { fileTypeFromBuffer } from 'file-type'
+import { formatNames } from '../schemas/formats.ts'
 import { bytesOf } from './headers/bytes.ts'
 import { beginsLikeSvg } from './headers/svg.ts'
 import { tiffMediaType } from './headers/tiff-files.ts'
@@ -13,41 +14,9 @@ export interface Format {
 /** How many bytes from the front are needed to know a format: what file-type asks for. */
 export const HEAD_BYTES = 4100
 
-const names: Record<string, string> = {
-  'image/jpeg': 'JPEG',
-  'image/png': 'PNG',
-  'image/apng': 'APNG',
-  'image/gif': 'GIF',
-  'image/webp': 'WebP',
-  'image/avif': 'AVIF',
-  'image/heic': 'HEIC',
-  'image/heic-sequence': 'HEIC',
-  'image/heif': 'HEIF',
-  'image/heif-sequence': 'HEIF',
-  'image/tiff': 'TIFF',
-  'image/bmp': 'BMP',
-  'image/x-icon': 'ICO',
-  'image/svg+xml': 'SVG',
-  'image/jxl': 'JPEG XL',
-  'image/jp2': 'JPEG 2000',
-  'image/jpx': 'JPEG 2000',
-  'image/jpm': 'JPEG 2000',
-  'image/jph': 'JPEG 2000',
-  'image/j2c': 'JPEG 2000',
-  'image/vnd.adobe.photoshop': 'PSD',
-  'image/x-adobe-dng': 'DNG',
-  'image/x-canon-cr2': 'CR2',
-  'image/x-canon-cr3': 'CR3',
-  'image/x-nikon-nef': 'NEF',
-  'image/x-sony-arw': 'ARW',
-  'image/x-olympus-orf': 'ORF',
-  'image/x-panasonic-rw2': 'RW2',
-  'image/x-fujifilm-raf': 'RAF',
-}
-
 /** The format with a media type; undefined where that is none of an image that is known here. */
 export function formatOf(mediaType: string): Format | undefined {
-  const format = names[mediaType]
+  const format = formatNames[mediaType]
   return format ? { format, mediaType } : undefined
 }
 

@@ -16,7 +16,7 @@ export interface Hashing {
  */
 export function createHashing(
   algorithms: Iterable<string>,
-  inspect: (chunk: Buffer) => Promise<void> | undefined,
+  inspect: (chunk: Buffer) => Promise<unknown> | undefined,
 ): Hashing {
   const hashes = new Map<string, Hash>()
   for (const algorithm of algorithms) hashes.set(algorithm, createHash(algorithm))

@@ -6,8 +6,17 @@ import { type ByteRange, ObjectNotFound, type ObjectStore } from '../stores/obje
 import type { Accesses } from './accesses.ts'
 import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
-import { ImageDamaged, ImageGone, ImageNotFound } from './errors.ts'
+import { ImageDamaged, ImageGone, ImageNotFound, MetadataNotRemovable } from './errors.ts'
 import { isId } from './ids.ts'
+import { toImageSearch } from './image-search.ts'
+import { showMetadata } from './metadata.ts'
+import { type Open, planWithoutMetadata, readPlan } from './without-metadata/index.ts'
+import { CannotStrip, type Plan } from './without-metadata/plan.ts'
+
+/** Of what is taken out of a picture: with another number, clients and proxies ask for it anew. */
+const STRIPPING_VERSION = 1
+// A plan has some five pieces; of a film of many frames it is made each time, so that the cache stays small.
+const MOST_CACHED_PIECES = 256
 
 export type Images = ReturnType<typeof createImages>
 
@@ -15,10 +24,13 @@ export type Images = ReturnType<typeof createImages>
 export function createImages({
   stores: { data, objects, cold },
   cache,
+  plans,
   accesses,
 }: {
   stores: Stores
   cache: Cache<ImageRow>
+  /** How images are served without their metadata, by their ids. */
+  plans: Cache<Promise<Plan>>
   accesses: Accesses
 }) {
   const counts = { served: 0 }
@@ -60,6 +72,25 @@ export function createImages({
     return row
   }
 
+  /** Opens what is served; what is gone or moved is forgotten, and found again. */
+  const readServed = (row: ImageRow, range?: ByteRange) =>
+    readObject(row, range, () => {
+      cache.delete(row.id)
+      return findServed(row.id)
+    })
+
+  async function planOf({ id, mediaType }: ImageRow, open: Open) {
+    const known = plans.get(id)
+    if (known) return known
+    const planning = planWithoutMetadata(mediaType, open)
+    plans.set(id, planning)
+    planning.then(
+      ({ pieces }) => pieces.length > MOST_CACHED_PIECES && plans.delete(id),
+      (error) => error instanceof CannotStrip || plans.delete(id),
+    )
+    return planning
+  }
+
   return {
     counts,
 
@@ -80,10 +111,7 @@ export function createImages({
      * @throws {ImageGone} another process removed it since it was found
      */
     async read(row: ImageRow, range?: ByteRange): Promise<Readable> {
-      const bytes = await readObject(row, range, () => {
-        cache.delete(row.id)
-        return findServed(row.id)
-      })
+      const bytes = await readServed(row, range)
       counts.served++
       return bytes
     },
@@ -98,9 +126,33 @@ export function createImages({
       return { row, bytes: await readObject(row, undefined, () => findKept(id)) }
     },
 
-    /** Newest first. @throws {InvalidCursor} */
+    /**
+     * Makes an image ready to be served without its metadata: `size` and `hash` are those of what is then served.
+     *
+     * @throws {MetadataNotRemovable | ImageGone}
+     */
+    async withoutMetadata(image: ImageRow) {
+      const open: Open = (range) => readServed(image, range)
+      const plan = await planOf(image, open).catch((error) => {
+        if (!(error instanceof CannotStrip)) throw error
+        throw new MetadataNotRemovable({ detail: `Of this one it can't be taken out: ${error.message}.` })
+      })
+      return {
+        mediaType: image.mediaType,
+        size: plan.size,
+        hash: `${image.hash}-without-metadata-${STRIPPING_VERSION}`,
+        async read(range?: ByteRange): Promise<Readable> {
+          const bytes = await readPlan(plan, open, range)
+          counts.served++
+          return bytes
+        },
+      }
+    },
+
+    /** Newest first. @throws {InvalidCursor | InvalidFilter} */
     async list({ limit, cursor, ...filter }: PageQuery & ImageFilter) {
-      return fromPage(await data.images.page({ ...toPageRequest({ limit, cursor }), filter }), showImage)
+      const request = { ...toPageRequest({ limit, cursor }), search: toImageSearch(filter) }
+      return fromPage(await data.images.page(request), showImage)
     },
 
     /** All that is known of an image, be it served or not. @throws {ImageNotFound} */
@@ -120,12 +172,26 @@ export function createImages({
   }
 }
 
-const showImage = ({ receivedAt, removedAt, askedAt, ...row }: ImageRow): Image => ({
-  ...(Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as Omit<
-    Image,
-    'receivedAt' | 'removedAt' | 'askedAt'
-  >),
+const showImage = ({
+  id,
+  hash,
+  size,
+  status,
+  tier,
+  receivedAt,
+  askedAt,
+  removedAt,
+  failure,
+  ...metadata
+}: ImageRow): Image => ({
+  id,
+  hash,
+  size,
+  status,
+  tier,
   receivedAt: receivedAt.toISOString(),
   askedAt: askedAt.toISOString(),
   ...(removedAt && { removedAt: removedAt.toISOString() }),
+  ...(failure !== null && { failure }),
+  ...showMetadata(metadata),
 })

@@ -1,4 +1,5 @@
-import type { Metadata } from '../schemas/images.ts'
+import type { Metadata, ShownMetadata } from '../schemas/images.ts'
+import type { MetadataRow } from '../stores/data/images.ts'
 import { type Format, formatOf } from './formats.ts'
 import { readBmp, readIco, sizeOf } from './headers/bitmap.ts'
 import { type Source, withBytes } from './headers/bytes.ts'
@@ -119,6 +120,15 @@ const MOST_MILLISECONDS = 2 ** 31 - 1
 const whole = (value: number | undefined, most: number) => {
   const rounded = Math.round(value ?? 0)
   return rounded >= 1 && rounded <= most ? rounded : undefined
+}
+
+/** What is known of an image as a client sees it: without what is not, and with its size as shown. */
+export function showMetadata(row: MetadataRow): ShownMetadata {
+  const metadata = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as Metadata
+  const { width, height, orientation = 1 } = metadata
+  if (width === undefined || height === undefined) return metadata
+  const [shownWidth, shownHeight] = orientation < 5 ? [width, height] : [height, width]
+  return { ...metadata, shownWidth, shownHeight }
 }
 
 type Known<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> }

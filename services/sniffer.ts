@@ -1,75 +1,97 @@
+import type { Metadata } from '../schemas/images.ts'
 import { Rejection } from './errors.ts'
 import { type Format, HEAD_BYTES, sniff } from './formats.ts'
-import { NotAnImage, readMetadata } from './metadata.ts'
+import { NotAnImage, readMetadata, type Source } from './metadata.ts'
 
-/** What stands beside a stream and learns what passes by. */
+/** How much of a part is held, from its front: most photographs have their metadata there. */
+export const FRONT_BYTES = 2 ** 18
+
+/** What stands beside a stream and learns what passes by. It holds `FRONT_BYTES` at most, however they are cut. */
 export interface Sniffer {
   /**
    * Takes the next bytes. As soon as there are enough to tell, it tells whether they are those of an image.
    *
    * @throws {Rejection} not_an_image
    */
-  take(chunk: Buffer): Promise<void> | undefined
+  take(chunk: Buffer): Promise<unknown> | undefined
 
   /**
-   * After the last byte: all that the image tells of itself, or only its format where it has more bytes than are kept.
+   * After the last byte: what the image tells of itself.
    *
+   * @param content all that has passed, where it is at hand; it is looked at where the front is not enough
    * @throws {Rejection} not_an_image
    */
-  end(): Promise<Sniffed>
+  end(content?: Source): Promise<Sniffed>
 }
 
-export type Sniffed =
-  | { status: 'ready'; metadata: Awaited<ReturnType<typeof readMetadata>> }
-  | { status: 'pending'; metadata: Format }
+/** `ready`: it is all that the image tells; `pending`: it may tell more, and a worker has to look. */
+export interface Sniffed {
+  status: 'ready' | 'pending'
+  metadata: Metadata
+}
 
-/** @param inlineLimit how many bytes are kept at most; of a larger file only the head is looked at */
+/** @param inlineLimit bytes: of a larger file no more than the front is looked at */
 export function createSniffer(inlineLimit: number): Sniffer {
-  const limit = Math.max(inlineLimit, HEAD_BYTES)
-  // One buffer and not the chunks: a sender decides how small these are, and each takes far more room than its bytes.
-  let kept = Buffer.alloc(0)
-  let keptBytes = 0
+  let front = Buffer.allocUnsafe(HEAD_BYTES)
+  let frontBytes = 0
   let passedBytes = 0
   let format: Format | undefined
 
   async function learnFormat() {
     // Always of the same bytes, however they were cut into chunks.
-    format = await sniff(kept.subarray(0, Math.min(keptBytes, HEAD_BYTES)))
+    format = await sniff(front.subarray(0, Math.min(frontBytes, HEAD_BYTES)))
     if (!format) throw new Rejection('not_an_image')
+    return format
   }
 
   return {
     take(chunk) {
       passedBytes += chunk.length
-      if (format) {
-        // Once it is known, nothing of a file over the limit is needed any more.
-        if (passedBytes > inlineLimit) kept = Buffer.alloc(0)
-        else keep(chunk)
-        return undefined
-      }
       keep(chunk)
-      return keptBytes >= HEAD_BYTES ? learnFormat() : undefined
+      return format || frontBytes < HEAD_BYTES ? undefined : learnFormat()
     },
 
-    async end() {
-      if (!format) await learnFormat()
-      if (passedBytes > inlineLimit) return { status: 'pending', metadata: format! }
-      try {
-        return { status: 'ready', metadata: await readMetadata(kept.subarray(0, keptBytes), format!) }
-      } catch (error) {
-        throw error instanceof NotAnImage ? new Rejection('not_an_image') : error
+    async end(content) {
+      const sniffed = format ?? (await learnFormat())
+      const kept = front.subarray(0, frontBytes)
+      const inline = passedBytes <= inlineLimit
+      const whole = passedBytes === frontBytes ? kept : inline ? content : undefined
+      return {
+        status: whole && inline ? 'ready' : 'pending',
+        metadata: whole ? await readWhole(whole, sniffed) : await readFront(kept, sniffed),
       }
     },
   }
 
+  // A copy: a chunk would keep alive the larger buffer that it is a view of.
   function keep(chunk: Buffer) {
-    const total = Math.min(keptBytes + chunk.length, limit)
-    if (total > kept.length) {
-      const larger = Buffer.allocUnsafe(Math.min(Math.max(total, 2 * kept.length), limit))
-      kept.copy(larger)
-      kept = larger
+    const taken = chunk.subarray(0, FRONT_BYTES - frontBytes)
+    const needed = frontBytes + taken.length
+    if (needed > front.length) {
+      const larger = Buffer.allocUnsafe(Math.min(Math.max(needed, front.length * 4), FRONT_BYTES))
+      front.copy(larger, 0, 0, frontBytes)
+      front = larger
     }
-    chunk.copy(kept, keptBytes)
-    keptBytes = total
+    taken.copy(front, frontBytes)
+    frontBytes = needed
+  }
+}
+
+async function readWhole(source: Source, format: Format) {
+  try {
+    return await readMetadata(source, format)
+  } catch (error) {
+    throw error instanceof NotAnImage ? new Rejection('not_an_image') : error
+  }
+}
+
+/** What the front tells; its header may stand further behind. How many frames there are, only the whole file tells. */
+async function readFront(front: Buffer, format: Format): Promise<Metadata> {
+  try {
+    const { frames: _, duration: __, ...metadata } = await readMetadata(front, format)
+    return metadata
+  } catch (error) {
+    if (error instanceof NotAnImage) return format
+    throw error
   }
 }

@@ -11,6 +11,7 @@ import { type Problem, Rejection } from './errors.ts'
 import { createHashing, type Hashing } from './hashing.ts'
 import { newId } from './ids.ts'
 import type { Links } from './links.ts'
+import { showMetadata } from './metadata.ts'
 import { createSniffer } from './sniffer.ts'
 
 export type Uploads = ReturnType<typeof createUploads>
@@ -46,6 +47,7 @@ export function createUploads({
   inlineLimit,
   maxFileSize,
   maxFiles,
+  accept,
 }: {
   stores: Stores
   links: Links
@@ -56,6 +58,8 @@ export function createUploads({
   /** Bytes; for the answer to a file that has more. Whoever reads the parts keeps to it. */
   maxFileSize: number
   maxFiles: number
+  /** The media types that are taken in; without it, all that are known. */
+  accept: ReadonlySet<string> | undefined
 }) {
   const limits = `Send ${maxFiles} files at most, each of ${maxFileSize} bytes at most.`
   const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
@@ -119,12 +123,16 @@ export function createUploads({
           return finish(received, recorded)
         }
       }
-      const image = { id, ...(await sniffer.end()) }
+      const image = { id, ...(await sniffer.end(staged.content)) }
+      const { status, metadata } = image
+      // Only the header tells for sure what format it is; where it was not reached, a worker decides.
+      const isSure = status === 'ready' || metadata.width !== undefined
+      if (isSure && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
       await decide('commit')
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
       if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id).catch(() => {})
-      else if (recorded.status === 'pending') queue.announce(id)
+      else queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
       // After the commit it is not known whether the row exists: then the object stays, and the sweep decides.
@@ -139,8 +147,8 @@ export function createUploads({
     counts.received++
     counts.bytes += size
     if (recorded.duplicate) counts.duplicates++
-    const { id, duplicate, status } = recorded
-    return { id, hash, size, duplicate, status }
+    const { id, duplicate, status, metadata } = recorded
+    return { id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
   }
 }
 
@@ -185,6 +193,7 @@ function asRejection(error: unknown): Rejection {
 const problems: Record<RejectionReason, new (options: { rejected: Rejected[]; detail?: string }) => Problem> =
   {
     not_an_image: errors.NoImage,
+    not_accepted: errors.NotAccepted,
     empty: errors.NoImage,
     too_large: errors.TooLarge,
     too_many_files: errors.TooLarge,

@@ -6,6 +6,7 @@ import {
   ImageGone,
   ImageNotFound,
   InvalidCursor,
+  InvalidFilter,
   InvalidRequest,
   TooManyTokens,
   Unauthorized,
@@ -25,7 +26,7 @@ export default (async (app) => {
         querystring: ImageQuery,
         response: {
           200: ImagePage,
-          ...problems(InvalidCursor, InvalidRequest, TooManyTokens, Unauthorized),
+          ...problems(InvalidCursor, InvalidFilter, InvalidRequest, TooManyTokens, Unauthorized),
         },
       },
     },

@@ -1,6 +1,6 @@
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { type CountKey, count } from './counts.ts'
-import { analysedKeys, type ImageRow, metadataColumns } from './images.ts'
+import { analysedKeys, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
@@ -18,13 +18,20 @@ export interface Received {
 /** The image that a part becomes where its content is new; its object is in the object store under `id`. */
 export interface NewImage {
   id: string
-  /** What is known of it: all (ready), or only its format and media type (pending). */
+  /** Whether `metadata` is all that is known of it, but for its verification, or a worker has to look (pending). */
   status: 'ready' | 'pending'
   metadata: Metadata
 }
 
 /** What became of it: the image that it is now an upload of, or that the link had no room for it. */
-export type Recorded = { id: string; status: ServedStatus; duplicate: boolean } | 'link_used_up'
+export type Recorded = RecordedUpload | 'link_used_up'
+
+export interface RecordedUpload {
+  id: string
+  status: ServedStatus
+  duplicate: boolean
+  metadata: MetadataRow
+}
 
 /** The status of an image that has not been removed. */
 type ServedStatus = Exclude<ImageStatus, 'rejected' | 'removed'>
@@ -92,29 +99,26 @@ async function takeRoom(sql: Sql, { link, size }: Received) {
   return rows.length > 0
 }
 
-type KnownImage = Pick<ImageRow, 'id' | 'format' | 'cameraModel'> & { status: ServedStatus }
+interface KnownImage extends MetadataRow {
+  id: string
+  status: ServedStatus
+}
+
+const knownColumns = ['id', 'status', ...metadataFields]
 
 async function insertImage(sql: Sql, { hash, size }: Received, { id, status, metadata }: NewImage) {
-  const row = {
-    id,
-    hash,
-    size,
-    status,
-    format: metadata.format,
-    mediaType: metadata.mediaType,
-    ...metadataColumns(metadata),
-  }
+  const row = { id, hash, size, status, ...metadataColumns(metadata) }
   const [image] = await sql<KnownImage[]>`
     insert into images ${sql(row)}
     on conflict (hash) where removed_at is null do nothing
-    returning id, status, format, camera_model`
+    returning ${sql(knownColumns)}`
   return image
 }
 
 /** The image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
 async function lockImage(sql: Sql, hash: string) {
   const [image] = await sql<KnownImage[]>`
-    select id, status, format, camera_model from images
+    select ${sql(knownColumns)} from images
     where hash = ${hash} and removed_at is null for share`
   return image
 }
@@ -138,5 +142,6 @@ async function insertUpload(
     sql,
     keys.map((key) => ({ ...key, uploads: 1, bytes: size })),
   )
-  return { id: image.id, status: image.status, duplicate }
+  const { id, status, ...metadata } = image
+  return { id, status, duplicate, metadata }
 }

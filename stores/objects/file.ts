@@ -49,6 +49,7 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
       await file.writeFile(source).catch(orDiscard)
 
       return {
+        content: { path: temporary },
         discard,
         async commit() {
           try {

@@ -59,6 +59,9 @@ export interface ObjectStore {
 
 /** An object that was taken in whole. Whoever staged it calls one of the two, once. */
 export interface StagedObject {
+  /** All of it, where it is at hand without a request: in memory or in a file. It may be read until one of the two is called. */
+  readonly content?: Buffer | { path: string }
+
   /**
    * Makes it durable and puts it under its key: what this has resolved for survives a power cut. Where it rejects,
    * nothing is left behind.

@@ -40,6 +40,18 @@ eachDatabase(async (t, env) => {
         size: body.length,
         duplicate: false,
         status: 'ready',
+        metadata: {
+          format: ['PNG', 'JPEG', 'WebP'][n],
+          mediaType: ['image/png', 'image/jpeg', 'image/webp'][n],
+          width: 8,
+          height: 6,
+          shownWidth: 8,
+          shownHeight: 6,
+          ...(n === 1 && { cameraMake: 'Acme', cameraModel: 'Box 1', orientation: 1 }),
+          bitDepth: 8,
+          colourSpace: 'sRGB',
+          hasAlpha: false,
+        },
       })),
     )
     for (const [n, { id }] of processed.entries()) {

@@ -2,10 +2,9 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { readConfig } from '../../config.ts'
-import type { ImageFilter } from '../../schemas/images.ts'
 import { newId } from '../../services/ids.ts'
 import { createStats } from '../../services/stats.ts'
-import type { Verdict } from '../../stores/data/images.ts'
+import type { ImageSearch, Verdict } from '../../stores/data/images.ts'
 import { type DataStore, openDataStore } from '../../stores/data/index.ts'
 import type { PageOf, PageRequest } from '../../stores/data/keyset.ts'
 import type { LinkRow } from '../../stores/data/links.ts'
@@ -59,8 +58,11 @@ eachDatabase(async (t, env) => {
     if (recorded === 'link_used_up') throw new Error(recorded)
     return recorded.id
   }
-  const leaseOne = async (milliseconds = 60_000) =>
-    (await images.lease({ token: newId(), limit: 1, milliseconds }))[0]!
+  const leaseOne = async (milliseconds = 60_000) => {
+    // A ready image waits too, to be verified. Here each has been.
+    await retry(() => sql`update images set due_at = null where status = 'ready'`)
+    return (await images.lease({ token: newId(), limit: 1, milliseconds }))[0]!
+  }
 
   t.test('links', async (t) => {
     t.test('what is inserted is found', async (t) => {
@@ -128,7 +130,7 @@ eachDatabase(async (t, env) => {
       const image = newImage('ready', { cameraModel: 'Box 1' })
       t.equal(await uploads.recordKnown(part(link, 'a')), undefined, 'not known yet')
       const recorded = await uploads.record(part(link, 'a', { name: 'a.jpg' }), image)
-      t.strictSame(recorded, { id: image.id, status: 'ready', duplicate: false })
+      t.match(recorded, { id: image.id, status: 'ready', duplicate: false })
       t.match(await images.find(image.id), {
         id: image.id,
         hash: hashOf('a'),
@@ -140,8 +142,8 @@ eachDatabase(async (t, env) => {
       })
       const known = { id: image.id, status: 'ready', duplicate: true }
       await sleep(5) // the times of the two uploads are to differ
-      t.strictSame(await uploads.record(part(link, 'a', { name: 'b.png' }), newImage('pending')), known)
-      t.strictSame(await uploads.recordKnown(part(await insertLink(), 'a')), known, 'by another link too')
+      t.match(await uploads.record(part(link, 'a', { name: 'b.png' }), newImage('pending')), known)
+      t.match(await uploads.recordKnown(part(await insertLink(), 'a')), known, 'by another link too')
       t.equal((await images.page({ limit: 10 })).items.length, 1)
 
       const { items } = await uploads.pageOfLink(link.id, { limit: 10 })
@@ -256,7 +258,7 @@ eachDatabase(async (t, env) => {
       for (const [content, id] of Object.entries({ removed, rejected })) {
         t.equal(await uploads.recordKnown(part(link, content)), undefined)
         const image = newImage()
-        t.strictSame(await uploads.record(part(link, content), image), {
+        t.match(await uploads.record(part(link, content), image), {
           id: image.id,
           status: 'ready',
           duplicate: false,
@@ -264,8 +266,8 @@ eachDatabase(async (t, env) => {
         t.ok((await images.find(id))!.removedAt, 'the old row stays as it is')
       }
       const known = { id: failed, status: 'failed', duplicate: true }
-      t.strictSame(await uploads.recordKnown(part(link, 'failed')), known)
-      t.strictSame(await uploads.record(part(link, 'failed'), newImage()), known)
+      t.match(await uploads.recordKnown(part(link, 'failed')), known)
+      t.match(await uploads.record(part(link, 'failed'), newImage()), known)
       t.strictSame(await countDrift(store), [])
     })
 
@@ -305,7 +307,7 @@ eachDatabase(async (t, env) => {
         { id: string; status: string; format: string; cameraModel: string | null }[]
       >`
         select id, status, format, camera_model from images order by received_at desc, id desc`
-      const filters: ImageFilter[] = [
+      const filters: ImageSearch[] = [
         {},
         { format: 'PNG' },
         { status: 'pending' },
@@ -318,7 +320,7 @@ eachDatabase(async (t, env) => {
         const matching = expected.filter((row) =>
           Object.entries(filter).every(([field, value]) => row[field as keyof typeof row] === value),
         )
-        const pages = await allPages((request) => images.page({ ...request, filter }), 7)
+        const pages = await allPages((request) => images.page({ ...request, search: filter }), 7)
         t.strictSame(ids(pages.flat()), ids(matching), JSON.stringify(filter))
         t.equal(pages.length, Math.max(1, Math.ceil(matching.length / 7)))
       }
@@ -515,8 +517,8 @@ eachDatabase(async (t, env) => {
             const { items } = await images.page({ limit: 5 })
             if (items[0]) await images.find(items[0].id)
             const page = await links.page({ limit: 5 })
-            await links.findWithCounts(page.items[0]!.id)
-            await uploads.pageOfLink(page.items[0]!.id, { limit: 5 })
+            if (page.items[0]) await links.findWithCounts(page.items[0].id)
+            if (page.items[0]) await uploads.pageOfLink(page.items[0].id, { limit: 5 })
             await images.pending()
             await createStats(store).read()
             const negative = await retry(

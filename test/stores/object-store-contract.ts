@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
@@ -30,6 +31,8 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
   await t.test('what was put is got, whole and in ranges', async (t) => {
     const staged = await store.stage('abcdefgh', uneven())
     await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' }, 'not there before the commit')
+    const { content } = staged
+    if (content) t.ok(bytes.equals(Buffer.isBuffer(content) ? content : readFileSync(content.path)))
     await staged.commit()
     t.equal(await store.size('abcdefgh'), size)
     t.ok(bytes.equals(await buffer(await store.get('abcdefgh'))))

@@ -54,6 +54,7 @@ export async function createS3Store(url: URL, timeouts = TIMEOUTS): Promise<Obje
     client.send(new DeleteObjectCommand(at(key)), { ...(abortSignal && { abortSignal }) })
 
   const held = (key: string, Body: Buffer): StagedObject => ({
+    content: Body,
     async commit() {
       try {
         await client.send(

@@ -1,0 +1,131 @@
+import { readFile } from 'node:fs/promises'
+import sharp, { type SharpOptions } from 'sharp'
+import { rgbaToThumbHash } from 'thumbhash'
+import type { Metadata } from '../../schemas/images.ts'
+import { decodeHeif } from './heif.ts'
+import { orient, type Pixels, shrink } from './thumbnail.ts'
+import { damage, excess, NotDecodable } from './undecodable.ts'
+
+// What is more is not begun: it would take minutes, or all memory.
+const MOST_PIXELS = 2 ** 28
+const MOST_PIXELS_IN_ALL = 2 ** 29
+const MOST_FRAMES = 10_000
+const MOST_SVG_BYTES = 2 ** 24
+
+// Frames that nobody looks at are made this small, so that thousands of them fit in memory.
+const SMALL_SIDE = 16
+
+type Decode = (path: string, metadata: Metadata) => Promise<Pixels>
+
+const decoders: Record<string, Decode> = {
+  JPEG: decodeStill,
+  PNG: decodeStill,
+  // Of an animation in PNG libvips decodes the first frame.
+  APNG: decodeStill,
+  GIF: decodeAnimation,
+  WebP: decodeAnimation,
+  AVIF: async (path, metadata) => {
+    if (metadata.duration !== undefined) throw new NotDecodable()
+    return sharpen(path)
+  },
+  HEIC: decodePrimary,
+  HEIF: decodePrimary,
+  TIFF: decodePages,
+  SVG: async (path) => {
+    // By its bytes and not by its path, so that it can't draw in other files.
+    const svg = await readFile(path)
+    if (svg.length > MOST_SVG_BYTES) throw excess(`it is an SVG of more than ${MOST_SVG_BYTES / 2 ** 20} MiB`)
+    return sharpen(svg)
+  },
+}
+
+/**
+ * Decodes all of a picture, within limits that are checked before it begins, and makes its placeholder, a ThumbHash in
+ * Base64 of the picture as shown; undefined where no decoder here knows the format, or this kind of it.
+ *
+ * @param metadata what `readMetadata` says of the file
+ * @throws {Undecodable}
+ */
+export async function decode(path: string, metadata: Metadata): Promise<string | undefined> {
+  const decoder = decoders[metadata.format]
+  if (!decoder) return undefined
+  checkLimits(metadata)
+  try {
+    const { width, height, data } = await decoder(path, metadata)
+    return Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
+  } catch (error) {
+    if (error instanceof NotDecodable) return undefined
+    throw error
+  }
+}
+
+function checkLimits({ width = 0, height = 0, frames = 1 }: Metadata) {
+  const pixels = width * height
+  const million = (count: number) => `${Math.floor(count / 1e6)} million`
+  if (frames > MOST_FRAMES)
+    throw excess(`it has ${frames} frames, and no more than ${MOST_FRAMES} are decoded`)
+  if (pixels > MOST_PIXELS)
+    throw excess(`it has ${width} x ${height} pixels, and no more than ${million(MOST_PIXELS)} are decoded`)
+  if (pixels * frames > MOST_PIXELS_IN_ALL)
+    throw excess(
+      `its ${frames} frames have ${million(pixels * frames)} pixels, and no more than ${million(MOST_PIXELS_IN_ALL)} are decoded`,
+    )
+}
+
+async function decodeStill(path: string, { orientation }: Metadata) {
+  return orient(await sharpen(path), orientation)
+}
+
+async function decodePrimary(path: string, { mediaType }: Metadata) {
+  if (mediaType.endsWith('-sequence')) throw new NotDecodable()
+  return decodeHeif(path)
+}
+
+async function decodeAnimation(path: string, metadata: Metadata) {
+  const first = await decodeStill(path, metadata)
+  if (metadata.frames !== undefined)
+    await sharpen(path, { pages: -1, limitInputPixels: MOST_PIXELS_IN_ALL }, SMALL_SIDE)
+  return first
+}
+
+async function decodePages(path: string, metadata: Metadata) {
+  const first = await decodeStill(path, metadata)
+  if (metadata.frames === undefined) return first
+  // With smaller renderings of a page among them, which are no frames.
+  const { pages = 1 } = await sharp(path, { failOn: 'none', limitInputPixels: false }).metadata()
+  if (pages > MOST_FRAMES) throw excess(`it has ${pages} pages, and no more than ${MOST_FRAMES} are decoded`)
+  for (let page = 1; page < pages; page++) await sharpen(path, { page }, SMALL_SIDE)
+  return first
+}
+
+/**
+ * Decodes with libvips, and keeps no more of it than a small picture. Rows are read one after the other, so a large one
+ * takes little memory.
+ */
+async function sharpen(input: string | Buffer, options: SharpOptions = {}, side?: number): Promise<Pixels> {
+  // libvips remembers what it read of a path, even when another file has taken its place.
+  sharp.cache(false)
+  const picture = sharp(input, {
+    failOn: 'error',
+    limitInputPixels: MOST_PIXELS,
+    sequentialRead: true,
+    ...options,
+  })
+  return shrink(picture, side).catch((error) => {
+    throw explain(error)
+  })
+}
+
+// The words of libvips and of the libraries below it.
+const EXCESS = /exceeds pixel limit|out of memory|unable to allocate|malloc/i
+const UNKNOWN =
+  /unsupported|not (been )?(supported|built in|configured|implemented|available)|unimplemented|unknown (compression|format)|no (codec|decoder)|bad (photometric|number of)/i
+
+function explain({ message }: Error) {
+  if (EXCESS.test(message)) return excess('it takes more than is decoded here')
+  return UNKNOWN.test(message) ? new NotDecodable() : damage(lastLine(message))
+}
+
+/** What the decoder says last is what it stopped at; it may name the file before it. */
+const lastLine = (message: string) =>
+  (message.trim().split('\n').at(-1) ?? '').replace(/^\S*[/\\]\S*:? |:?\s*$/g, '').slice(0, 200)

@@ -1,0 +1,50 @@
+import sharp, { type Sharp } from 'sharp'
+
+/** RGBA, not multiplied by A, a byte each. */
+export interface Pixels {
+  width: number
+  height: number
+  data: Buffer
+}
+
+/** The most that ThumbHash takes. */
+export const SIDE = 100
+
+/** Makes a picture small in one pass over it, and runs the pipeline. */
+export async function shrink(picture: Sharp, side = SIDE): Promise<Pixels> {
+  return run(
+    picture
+      .resize(side, side, { fit: 'inside', withoutEnlargement: true })
+      .toColourspace('srgb')
+      .ensureAlpha(),
+  )
+}
+
+// Mirrored left to right or not, then turned clockwise (CIPA DC-008, Orientation).
+const TURNS: Record<number, [mirrored: boolean, degrees: number]> = {
+  2: [true, 0],
+  3: [false, 180],
+  4: [true, 180],
+  5: [true, 270],
+  6: [false, 90],
+  7: [true, 90],
+  8: [false, 270],
+}
+
+/** Turns a small picture as it is shown: to turn a large one takes memory for all of it. */
+export async function orient(pixels: Pixels, orientation = 1): Promise<Pixels> {
+  const turn = TURNS[orientation]
+  if (!turn) return pixels
+  const { data, width, height } = pixels
+  const [mirrored, degrees] = turn
+  return run(
+    sharp(data, { raw: { width, height, channels: 4 } })
+      .flop(mirrored)
+      .rotate(degrees),
+  )
+}
+
+async function run(pipeline: Sharp): Promise<Pixels> {
+  const { data, info } = await pipeline.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+  return { data, width: info.width, height: info.height }
+}
