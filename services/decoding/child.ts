@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { constants, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
 import type { Answer } from './decoder.ts'
@@ -10,8 +9,6 @@ import { examine, type Job } from './examine.ts'
 // WebAssembly never gives memory back. A process that has come to hold so much makes way for a new one.
 const PLENTY = 2 ** 29
 
-// Who uploads or asks for an image goes first.
-setPriority(constants.priority.PRIORITY_LOW)
 // There are as many of these processes as cores.
 sharp.concurrency(1)
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Verdict } from '../../stores/data/images.ts'
 import type { Job } from './examine.ts'
@@ -51,6 +52,8 @@ export function createDecoder(limits = LIMITS): Decoder {
       serialization: 'advanced',
     })
     started.on('error', () => {})
+    // Who uploads or asks for an image goes first, from the moment that it starts.
+    if (started.pid) setPriority(started.pid, constants.priority.PRIORITY_LOW)
     started.once('exit', () => {
       if (child === started) child = undefined
     })
