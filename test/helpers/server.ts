@@ -58,32 +58,6 @@ export async function startServer(t: Test, env: Record<string, string>): Promise
   }
 }
 
-/** Starts `worker.ts` alone. */
-export function startWorker(t: Test, env: Record<string, string>): Pick<Server, 'end'> {
-  const worker = spawnEntry('worker.ts', env)
-  const exited = once(worker, 'exit')
-  t.teardown(() => worker.kill('SIGKILL'))
-  return {
-    async end(signal) {
-      worker.kill(signal)
-      await exited
-      return worker.exitCode
-    },
-  }
-}
-
-/** Runs an entry that ends by itself, and resolves with its exit code. */
-export async function runToEnd(entry: string, env: Record<string, string>): Promise<number> {
-  const [code] = await once(spawnEntry(entry, env), 'exit')
-  return code
-}
-
-const spawnEntry = (entry: string, env: Record<string, string>) =>
-  spawn(process.execPath, [fileURLToPath(new URL(`../../${entry}`, import.meta.url))], {
-    env: { ...process.env, NODE_OPTIONS: '', ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-
 /** Posts one image and resolves with what the answer says of it. */
 export async function post(link: string, body: Uint8Array) {
   const form = new FormData()
