@@ -2,6 +2,8 @@ import { buildApp } from './app.ts'
 import worker from './plugins/worker.ts'
 import { run } from './run.ts'
 
+const IDLE_CHECK_MS = 250
+
 await run('server', async (config, log) => {
   const app = buildApp(config, log)
   if (config.workerProcesses > 0) app.register(worker)
@@ -12,5 +14,9 @@ await run('server', async (config, log) => {
       `\n  The access token is ${app.madeAccessToken}\n  It is kept in ${config.dataDir}/access-token.\n\n`,
     )
   }
-  return () => app.close()
+  return async () => {
+    // Fastify closes the connections that are idle when it begins. One that becomes so later would be waited for.
+    const closing = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
+    await app.close().finally(() => clearInterval(closing))
+  }
 })
