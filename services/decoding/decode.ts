@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import sharp, { type SharpOptions } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Metadata } from '../../schemas/images.ts'
@@ -18,8 +18,8 @@ const SMALL_SIDE = 16
 type Decode = (path: string, metadata: Metadata) => Promise<Pixels>
 
 const decoders: Record<string, Decode> = {
-  JPEG: decodeStill,
-  PNG: decodeStill,
+  JPEG: decodeJpeg,
+  PNG: decodePng,
   // Of an animation in PNG libvips decodes the first frame.
   APNG: decodeStill,
   GIF: decodeAnimation,
@@ -76,6 +76,41 @@ async function decodeStill(path: string, { orientation }: Metadata) {
   return orient(await sharpen(path), orientation)
 }
 
+// What an entropy decoder reads ahead at most.
+const READ_AHEAD = Buffer.alloc(8)
+
+async function decodeJpeg(path: string, metadata: Metadata) {
+  try {
+    return await decodeStill(path, metadata)
+  } catch (error) {
+    // Some writers leave out the mark of the end, and nothing of the picture: then there is only no more to read ahead.
+    const picture = await sharpen(Buffer.concat([await readFile(path), READ_AHEAD])).catch(() => {
+      throw error
+    })
+    return orient(picture, metadata.orientation)
+  }
+}
+
+async function decodePng(path: string, metadata: Metadata) {
+  try {
+    return await decodeStill(path, metadata)
+  } catch (error) {
+    // Apple's own kind of PNG has this chunk among its first, and no other decoder knows it.
+    const head = await readHead(path, 64)
+    throw head.includes('CgBI') ? new NotDecodable() : error
+  }
+}
+
+async function readHead(path: string, length: number) {
+  const file = await open(path)
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0)
+    return buffer.subarray(0, bytesRead)
+  } finally {
+    await file.close()
+  }
+}
+
 async function decodePrimary(path: string, { mediaType }: Metadata) {
   if (mediaType.endsWith('-sequence')) throw new NotDecodable()
   return decodeHeif(path)
@@ -116,10 +151,10 @@ async function sharpen(input: string | Buffer, options: SharpOptions = {}, side?
   })
 }
 
-// The words of libvips and of the libraries below it.
+// The words of libvips and of the libraries below it. It also calls a TIFF corrupt that has what it can't handle.
 const EXCESS = /exceeds pixel limit|out of memory|unable to allocate|malloc/i
 const UNKNOWN =
-  /unsupported|not (been )?(supported|built in|configured|implemented|available)|unimplemented|unknown (compression|format)|no (codec|decoder)|bad (photometric|number of)/i
+  /unsupported|not (been )?(supported|built in|configured|implemented|available)|unimplemented|unknown (compression|format)|no (codec|decoder)|corrupt header: tiff2vips|bad labq/i
 
 function explain({ message }: Error) {
   if (EXCESS.test(message)) return excess('it takes more than is decoded here')

@@ -130,6 +130,15 @@ t.test('what is cut off or damaged is corrupt, and keeps what its header tells',
   t.match(await verdictOf(svg), { status: 'corrupt' }, 'SVG')
 })
 
+t.test('a JPEG that lacks but the mark of its end is whole', async (t) => {
+  const jpeg = await noise().withMetadata({ orientation: 6 }).jpeg().toBuffer()
+  const whole = await verdictOf(jpeg)
+  t.match(whole, { status: 'ready' })
+  t.strictSame(await verdictOf(jpeg.subarray(0, -2)), whole)
+  t.strictSame(await verdictOf(jpeg.subarray(0, -1)), whole)
+  t.match(await verdictOf(jpeg.subarray(0, -200)), { status: 'corrupt' })
+})
+
 t.test('what begins like an image and is none is rejected', async (t) => {
   const jpeg = await make.picture().jpeg().toBuffer()
   const verdict = await verdictOf(Buffer.concat([jpeg.subarray(0, 20), Buffer.alloc(9000)]))
@@ -140,6 +149,8 @@ t.test('what no decoder here knows is ready by its header', async (t) => {
   for (const [name, file] of Object.entries({
     bmp: make.bmp(3, 2, 24),
     psd: make.psd(),
+    'a PNG that only Apple reads': make.png([make.chunk('CgBI', Buffer.alloc(4))]),
+    'a TIFF of odd samples': make.tiff({ 256: 3, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 279: 9 }),
     jp2: make.jp2(),
     cr3: make.cr3(),
     'HEIC sequence': make.sequence('hevc', 50, 100, 1000),
