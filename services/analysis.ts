@@ -24,7 +24,7 @@ interface Log {
  * @param concurrency how many at a time, each in a process of its own
  */
 export function createAnalysis({
-  stores: { data, objects, queue },
+  stores: { data, objects, cold, queue },
   accept,
   log,
   concurrency = availableParallelism(),
@@ -72,7 +72,9 @@ export function createAnalysis({
     }
     let verdict: Verdict
     try {
-      verdict = await withFile(objects, imageId, (path) => decoder.examine({ path, format, mediaType }))
+      verdict = await withFile(storeOf(lease), imageId, (path) =>
+        decoder.examine({ path, format, mediaType }),
+      )
     } catch (error) {
       const { message } = error as Error
       if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS) return queue.retry(lease, message)
@@ -80,6 +82,11 @@ export function createAnalysis({
       verdict = { status: 'failed', failure: message }
     }
     await settle(lease, unlessNotAccepted(lease, verdict))
+  }
+
+  // What nobody verified for long may have been archived meanwhile.
+  function storeOf({ tier }: Lease): ObjectStore {
+    return (tier === 'cold' && cold) || objects
   }
 
   /** What a file is may only be found here; what is ready was taken in when other media types were. */

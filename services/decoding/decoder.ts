@@ -50,6 +50,8 @@ export function createDecoder(limits = LIMITS): Decoder {
       // Libraries write there what they think of a file; the log is not theirs.
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       serialization: 'advanced',
+      // A terminal signals the whole group, and what is in hand is to be finished.
+      detached: true,
     })
     started.on('error', () => {})
     // Who uploads or asks for an image goes first, from the moment that it starts.

@@ -56,6 +56,7 @@ export interface Lease {
   token: string
   /** Whether it is not known yet what the image tells; else it waits to be verified. */
   pending: boolean
+  tier: Tier
   format: string
   mediaType: string
   /** How many times the image has been leased, this time included. */
@@ -136,7 +137,7 @@ export function createImages(sql: Database) {
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         from due where images.id = due.id
-        returning images.id, status, format, media_type, attempts`
+        returning images.id, status, tier, format, media_type, attempts`
       return rows.map((row) => toLease(row, request.token))
     },
 
@@ -151,7 +152,7 @@ export function createImages(sql: Database) {
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         where id = ${request.imageId} and due_at <= now()
-        returning id, status, format, media_type, attempts`
+        returning id, status, tier, format, media_type, attempts`
       return row && toLease(row, request.token)
     },
 
@@ -269,6 +270,7 @@ const within = (sql: Sql, { west, south, east, north }: Box) => sql`
 interface LeasedRow {
   id: string
   status: ImageStatus
+  tier: Tier
   format: string
   mediaType: string
   attempts: number
@@ -278,6 +280,7 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
   imageId: row.id,
   token,
   pending: row.status === 'pending',
+  tier: row.tier,
   format: row.format,
   mediaType: row.mediaType,
   attempt: row.attempts,

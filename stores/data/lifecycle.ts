@@ -11,7 +11,7 @@ interface OldRows {
   limit: number
 }
 
-// What an analysis has ended and found whole. Others stay where they are: a worker may be reading them, or a grace runs.
+// What is known and not found damaged. Others stay where they are: a worker may be reading them, or a grace runs.
 const settled = (sql: Sql) => sql`status in ('ready', 'failed')`
 const ago = (sql: Sql, milliseconds: number) =>
   sql`now() - ${milliseconds}::float8 * interval '1 millisecond'`
@@ -109,11 +109,11 @@ export function createLifecycle(sql: Database) {
     removeCorrupt: (old: OldRows): Promise<string[]> =>
       sql.begin(async (sql) => markRemoved(sql, await corrupt(sql, old))),
 
-    /** How many pending images have a lease that ran out so long ago: those of dead workers. */
+    /** How many images that wait have a lease that ran out so long ago: those of dead workers. */
     async deadLeases({ milliseconds }: { milliseconds: number }): Promise<number> {
       const [row] = await sql<{ leases: number }[]>`
         select count(*) as leases from images
-        where status = 'pending' and lease is not null and due_at < ${ago(sql, milliseconds)}`
+        where lease is not null and due_at < ${ago(sql, milliseconds)}`
       return row!.leases
     },
 
@@ -121,7 +121,7 @@ export function createLifecycle(sql: Database) {
     async endDeadLeases({ milliseconds }: { milliseconds: number }): Promise<number> {
       const rows = await sql`
           update images set lease = null
-          where status = 'pending' and lease is not null and due_at < ${ago(sql, milliseconds)}
+          where lease is not null and due_at < ${ago(sql, milliseconds)}
           returning id`
       return rows.length
     },
@@ -152,7 +152,7 @@ async function corrupt(sql: Sql, { milliseconds, limit }: OldRows) {
 
 async function markRemoved(sql: Sql, ids: string[]) {
   const rows = await sql<{ id: string }[]>`
-    update images set status = 'removed', removed_at = now()
+    update images set status = 'removed', removed_at = now(), lease = null, due_at = null
     where id = any(${ids}) and removed_at is null returning id`
   return rows.map(({ id }) => id)
 }

@@ -1,3 +1,4 @@
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -262,7 +263,6 @@ t.test('a process that is killed in the middle fails the one job', async (t) => 
 
 t.test('it ends with the process that started it, also in the middle of a picture', async (t) => {
   const path = (await job(await noise(3000, 2000).png().toBuffer())).path
-  const { fork } = await import('node:child_process')
   const script = join(folder, 'parent.mjs')
   const decoder = new URL('../../services/decoding/decoder.ts', import.meta.url)
   writeFileSync(
@@ -283,6 +283,28 @@ t.test('it ends with the process that started it, also in the middle of a pictur
   for (const end = Date.now() + 5_000; isRunning(pid!) && Date.now() < end; )
     await new Promise((resolve) => setTimeout(resolve, 20))
   t.notOk(isRunning(pid!))
+})
+
+t.test('a signal to the whole group does not end it in the middle of a picture', async (t) => {
+  const path = (await job(await noise(3000, 2000).png().toBuffer())).path
+  const script = join(folder, 'group.mjs')
+  writeFileSync(
+    script,
+    `import { createDecoder } from ${JSON.stringify(new URL('../../services/decoding/decoder.ts', import.meta.url).href)}
+    process.on('SIGTERM', () => {})
+    const decoder = createDecoder()
+    const examining = decoder.examine({ path: ${JSON.stringify(path)}, format: 'PNG', mediaType: 'image/png' })
+    process.send('begun')
+    process.send(await examining)
+    await decoder.close()
+    process.disconnect()`,
+  )
+  const parent = fork(script, { execArgv: [], detached: true })
+  await once(parent, 'message')
+  process.kill(-parent.pid!, 'SIGTERM')
+  const [verdict] = await once(parent, 'message')
+  t.match(verdict, { status: 'ready' })
+  t.strictSame(await once(parent, 'exit'), [0, null])
 })
 
 /** The ids of the child processes of a process (proc(5)). */

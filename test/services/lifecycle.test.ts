@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createAnalysis } from '../../services/analysis.ts'
 import { newId } from '../../services/ids.ts'
 import { count } from '../../stores/data/counts.ts'
 import { retry } from '../../stores/data/retry.ts'
@@ -21,6 +22,7 @@ import {
   putOld,
   sha256,
 } from '../helpers/lifecycle.ts'
+import { until } from '../helpers/server.ts'
 
 const get = (app: App, id: string) => app.inject(`/images/${id}`)
 const content = (app: App, id: string) => app.inject({ url: `/admin/images/${id}/content`, headers: admin })
@@ -287,6 +289,29 @@ eachDatabase(async (t, env) => {
     t.equal((await get(app, known.id)).statusCode, 200, 'it was uploaded again: an answered image is there')
     t.not((await upload(body)).id, archived.id)
   })
+
+  await t.test(
+    'what was never verified is verified where it lies, and no more when it is removed',
+    async (t) => {
+      const { app, sweep, upload, age, stores, log, tierOf } = await fresh()
+      const { id } = await upload(await makeImage())
+      const old = await upload(await makeImage())
+      await age(id, 3 * DAY)
+      await age(old.id, 12 * DAY)
+      t.match(await sweep({ archiveAfter: DAY, deleteAfter: 10 * DAY }), { archived: 1, unasked: 1 })
+      t.equal(await stores.queue.depth(), 1)
+
+      const stop = new AbortController()
+      const running = createAnalysis({ stores, accept: undefined, log, concurrency: 1 }).run(stop.signal)
+      await until(async () => (await stores.queue.depth()) === 0 || undefined)
+      stop.abort()
+      await running
+      t.equal(await tierOf(id), 'cold')
+      t.match(await stores.data.images.find(id), { status: 'ready', placeholder: String })
+      t.match(await stores.data.images.find(old.id), { status: 'removed', removedAt: Date })
+      t.equal((await get(app, id)).statusCode, 200)
+    },
+  )
 
   await t.test('the admin removes an archived image', async (t) => {
     const { app, sweep, upload, age, objects, cold } = await fresh()
