@@ -21,15 +21,13 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
   const env = check(given)
   const dataDir = resolve(env.DATA_DIR)
-  const objectStoreUrl = new URL(env.OBJECT_STORE_URL ?? pathToFileURL(resolve(dataDir, 'objects')))
   return {
     host: env.HOST,
     port: env.PORT,
     accessTokens: env.ACCESS_TOKEN?.split(',') ?? [],
     dataDir,
     databaseUrl: env.DATABASE_URL,
-    objectStoreUrl,
-    coldStoreUrl: coldStore(env, objectStoreUrl),
+    regions: regions(env, dataDir),
     /** The broker between uploads and workers; without it workers ask the database. */
     queueUrl: env.QUEUE_URL === undefined ? undefined : url('QUEUE_URL', env.QUEUE_URL),
     /** Bytes. */
@@ -93,23 +91,72 @@ function url(name: keyof Environment, value: string) {
   }
 }
 
-/**
- * The cold store's URL. Never the object store's own place, or one within the other: what is archived would be deleted.
- */
-function coldStore({ COLD_STORE_URL, ARCHIVE_AFTER }: Environment, objects: URL) {
-  if (COLD_STORE_URL === undefined) {
-    if (ARCHIVE_AFTER === undefined) return undefined
+/** Where the bytes of images are kept: hot, and cold where they are archived. */
+export interface Region {
+  /** Empty for the one that `OBJECT_STORE_URL` says. */
+  name: string
+  hot: URL
+  cold: URL | undefined
+}
+
+/** The regions; first the one of all that names none. */
+function regions(env: Environment, dataDir: string): Region[] {
+  const { OBJECT_STORE_URL, COLD_STORE_URL, ARCHIVE_AFTER } = env
+  const hot = namedUrls('OBJECT_STORE_URLS', env)
+  const cold = namedUrls('COLD_STORE_URLS', env)
+  if (OBJECT_STORE_URL !== undefined || hot.size === 0) {
+    const files = pathToFileURL(resolve(dataDir, 'objects'))
+    hot.set('', OBJECT_STORE_URL === undefined ? files : url('OBJECT_STORE_URL', OBJECT_STORE_URL))
+    if (COLD_STORE_URL !== undefined) cold.set('', url('COLD_STORE_URL', COLD_STORE_URL))
+  } else if (COLD_STORE_URL !== undefined) {
+    throw new ConfigError(
+      'COLD_STORE_URL is set without OBJECT_STORE_URL: name each region in COLD_STORE_URLS.',
+    )
+  }
+  for (const name of cold.keys()) {
+    if (!hot.has(name))
+      throw new ConfigError(`COLD_STORE_URLS names ${name}, but OBJECT_STORE_URLS does not.`)
+  }
+  if (ARCHIVE_AFTER !== undefined && cold.size === 0) {
     throw new ConfigError(
       'ARCHIVE_AFTER is set, but COLD_STORE_URL is not: say where archived images are kept. ' +
         'For example: COLD_STORE_URL=file:///mnt/archive/hasty',
     )
   }
-  const cold = url('COLD_STORE_URL', COLD_STORE_URL)
+  refuseOverlaps({ OBJECT_STORE_URL: hot, COLD_STORE_URL: cold })
+  return [...hot]
+    .sort(([a], [b]) => Number(b === '') - Number(a === ''))
+    .map(([name, url]) => ({ name, hot: url, cold: cold.get(name) }))
+}
+
+function namedUrls(variable: 'OBJECT_STORE_URLS' | 'COLD_STORE_URLS', env: Environment) {
+  const value = env[variable]
+  const urls = new Map<string, URL>()
+  for (const pair of value?.split(',') ?? []) {
+    const [name, href] = [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]
+    if (urls.has(name)) throw new ConfigError(refusal(variable, value))
+    urls.set(name, url(variable, href))
+  }
+  return urls
+}
+
+/** No store lies in the place of another, or within it: what is stray in one would be deleted in the other. */
+function refuseOverlaps(stores: Record<'OBJECT_STORE_URL' | 'COLD_STORE_URL', Map<string, URL>>) {
   const place = ({ protocol, host, pathname, searchParams }: URL) =>
     `${protocol} ${searchParams.get('endpoint')} ${host}${pathname.replace(/\/+$/, '')}/`
-  const [a, b] = [place(objects), place(cold)]
-  if (a.startsWith(b) || b.startsWith(a)) throw new ConfigError(refusal('COLD_STORE_URL', COLD_STORE_URL))
-  return cold
+  const seen: string[] = []
+  for (const [variable, urls] of Object.entries(stores)) {
+    for (const [name, url] of urls) {
+      const own = place(url)
+      if (seen.some((other) => own.startsWith(other) || other.startsWith(own))) {
+        const source = name === '' ? variable : `${variable}S`
+        throw new ConfigError(
+          `${source} has ${url.href}, but another store lies there, in it or around it. Each needs a place of its own.`,
+        )
+      }
+      seen.push(own)
+    }
+  }
 }
 
 type DurationName = 'ARCHIVE_AFTER' | 'DELETE_AFTER' | 'SWEEP_GRACE' | 'CORRUPT_GRACE'

@@ -6,8 +6,8 @@ import { hasSetup } from './stores/objects/object-store.ts'
 await run('migrate', async (config, log) => {
   const stores = await openStores(config, { attach: true })
   log.info({ applied: stores.data.migrated }, 'the schema is up to date')
-  for (const store of [stores.objects, stores.cold]) {
-    if (store && hasSetup(store)) log.info(await store.setUp())
+  for (const { store } of stores.objects.all) {
+    if (hasSetup(store)) log.info(await store.setUp())
   }
   await stores.close()
   return undefined

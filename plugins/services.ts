@@ -22,7 +22,7 @@ export default fp(
 )
 
 function createServices({ config, stores, cache }: FastifyInstance) {
-  const links = createLinks({ data: stores.data, cache: cache.links })
+  const links = createLinks({ data: stores.data, regions: stores.objects.regions, cache: cache.links })
   const accesses = createAccesses(stores.data, config)
   return {
     links,

@@ -1,11 +1,15 @@
 import { type Static, Type } from 'typebox'
 import { formatNames } from './formats.ts'
+import { REGION } from './regions.ts'
 
 const byteSize = '^[1-9][0-9]*( ?(B|KiB|MiB|GiB))?$'
 // ISO 8601, without a fraction on any unit but the seconds.
 const duration =
   '^P(?=.)([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+([.][0-9]+)?S)?)?$'
 const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
+
+const namedUrl = `${REGION}=(file:///|s3://)[^,]+`
+const namedUrls = `^${namedUrl}(,${namedUrl})*$`
 
 const mediaType = `(${Object.keys(formatNames).join('|').replace(/[.+]/g, '\\$&')})`
 
@@ -56,6 +60,15 @@ export const Environment = Type.Object({
       examples: ['file:///var/lib/hasty/objects'],
     }),
   ),
+  OBJECT_STORE_URLS: Type.Optional(
+    Type.String({
+      pattern: namedUrls,
+      description:
+        'name=URL for each region, comma-separated: the names of lowercase letters, digits and hyphens, each once, the URLs ' +
+        'as OBJECT_STORE_URL has them and each of a place of its own',
+      examples: ['eu=s3://images-eu?region=eu-central-1,us=s3://images-us?region=us-east-1'],
+    }),
+  ),
   COLD_STORE_URL: Type.Optional(
     Type.String({
       pattern: '^(file:///|s3://).+',
@@ -63,6 +76,15 @@ export const Environment = Type.Object({
         'where the bytes of archived images are kept: a URL as OBJECT_STORE_URL has it, of a place that lies neither in ' +
         'that one nor around it',
       examples: ['file:///mnt/archive/hasty'],
+    }),
+  ),
+  COLD_STORE_URLS: Type.Optional(
+    Type.String({
+      pattern: namedUrls,
+      description:
+        'name=URL, comma-separated, for those regions of OBJECT_STORE_URLS whose images are archived: the URLs as ' +
+        'COLD_STORE_URL has them and each of a place of its own',
+      examples: ['eu=s3://archive-eu?region=eu-central-1&storageClass=GLACIER_IR'],
     }),
   ),
   QUEUE_URL: Type.Optional(

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { page, pageQuery } from './pages.ts'
+import { Region } from './regions.ts'
 import { LINE } from './text.ts'
 
 export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'corrupt', 'rejected', 'removed'], {
@@ -94,6 +95,7 @@ export const Image = Type.Object(
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
     failure: Type.Optional(Type.String({ description: 'why it is failed, corrupt or rejected' })),
+    region: Type.Optional(Region),
     tier: Type.Enum(['hot', 'cold'], { description: 'cold: it is archived' }),
     askedAt: Type.String({
       format: 'date-time',

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { ImageStatus } from './images.ts'
 import { page } from './pages.ts'
+import { Region } from './regions.ts'
 import { LINE } from './text.ts'
 
 const label = Type.String({
@@ -37,6 +38,7 @@ export const NewLink = Type.Object(
       Type.String({ maxLength: 100, description: 'an RFC 3339 instant', examples: ['2026-12-01T00:00:00Z'] }),
     ),
     label: Type.Optional(label),
+    region: Type.Optional(Region),
     maxImages: Type.Optional(maxImages),
     maxBytes: Type.Optional(maxBytes),
   },
@@ -58,6 +60,7 @@ export const CreatedLink = Type.Object(
 const link = {
   id: Id,
   label: Type.Optional(label),
+  region: Type.Optional(Region),
   status: Type.Enum(['open', 'expired', 'revoked', 'used_up']),
   createdAt: Type.String({ format: 'date-time' }),
   expiresOn: Type.String({ format: 'date-time' }),

@@ -7,7 +7,7 @@ export const SweepSummary = Type.Object({
   objects: count('objects that the stores hold'),
   orphans: count('objects deleted that belong to no image'),
   leftovers: count('uploads deleted that were cut off'),
-  copies: count('objects deleted whose image lies in the other store'),
+  copies: count('objects deleted whose image lies in another store'),
   missing: count('images whose object is gone'),
   unmovable: count('images that could not be moved, as where their object has other bytes than came in'),
   archived: count('images moved to the cold store'),

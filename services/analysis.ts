@@ -24,7 +24,7 @@ interface Log {
  * @param concurrency how many at a time, each in a process of its own
  */
 export function createAnalysis({
-  stores: { data, objects, cold, queue },
+  stores: { data, objects, queue },
   accept,
   log,
   concurrency = availableParallelism(),
@@ -72,7 +72,7 @@ export function createAnalysis({
     }
     let verdict: Verdict
     try {
-      verdict = await withFile(storeOf(lease), imageId, (path) =>
+      verdict = await withFile(objects.at(lease), imageId, (path) =>
         decoder.examine({ path, format, mediaType }),
       )
     } catch (error) {
@@ -82,11 +82,6 @@ export function createAnalysis({
       verdict = { status: 'failed', failure: message }
     }
     await settle(lease, unlessNotAccepted(lease, verdict))
-  }
-
-  // What nobody verified for long may have been archived meanwhile.
-  function storeOf({ tier }: Lease): ObjectStore {
-    return (tier === 'cold' && cold) || objects
   }
 
   /** What a file is may only be found here; what is ready was taken in when other media types were. */
@@ -102,22 +97,18 @@ export function createAnalysis({
     const settled = await data.images.settle(lease, verdict)
     queue.done(lease)
     if (!settled) return
-    if (verdict.status === 'rejected') await objects.delete(imageId)
+    if (verdict.status === 'rejected') await objects.at(lease).delete(imageId)
     log.info({ imageId, attempt, status: verdict.status }, 'analysed')
   }
 }
 
 /** Lets `work` read an object as a file: its own where the store has files, or else a copy for that time. */
-async function withFile<T>(
-  objects: ObjectStore,
-  key: string,
-  work: (path: string) => Promise<T>,
-): Promise<T> {
-  if (hasPaths(objects)) return work(objects.path(key))
+async function withFile<T>(store: ObjectStore, key: string, work: (path: string) => Promise<T>): Promise<T> {
+  if (hasPaths(store)) return work(store.path(key))
   const folder = await mkdtemp(join(tmpdir(), 'hasty-'))
   try {
     const path = join(folder, key)
-    await pipeline(await objects.get(key), createWriteStream(path, { mode: 0o600 }))
+    await pipeline(await store.get(key), createWriteStream(path, { mode: 0o600 }))
     return await work(path)
   } finally {
     await rm(folder, { recursive: true })

@@ -98,6 +98,12 @@ export const InvalidExpiry = problem(
   'No usable time for the link to expire',
   'Send "sinceNow" with an ISO 8601 duration such as "PT1H", or "timeExact" with an RFC 3339 instant such as "2026-12-01T00:00:00Z".',
 )
+export const UnknownRegion = problem(
+  'UnknownRegion',
+  400,
+  'There is no such region',
+  'Name one of the regions of this service, or none.',
+)
 export const InvalidCursor = problem(
   'InvalidCursor',
   400,

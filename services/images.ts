@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import type { Image, ImageFilter } from '../schemas/images.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
-import { type ByteRange, ObjectNotFound, type ObjectStore } from '../stores/objects/object-store.ts'
+import { type ByteRange, ObjectNotFound } from '../stores/objects/object-store.ts'
 import type { Accesses } from './accesses.ts'
 import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
@@ -22,7 +22,7 @@ export type Images = ReturnType<typeof createImages>
 
 /** The images that have come in. */
 export function createImages({
-  stores: { data, objects, cold },
+  stores: { data, objects },
   cache,
   plans,
   accesses,
@@ -51,19 +51,13 @@ export function createImages({
   /** Opens the object where the row has it; where it was moved since, `refind` finds where to. */
   async function readObject(row: ImageRow, range: ByteRange | undefined, refind: () => Promise<ImageRow>) {
     try {
-      return await storeOf(row).get(row.id, range)
+      return await objects.at(row).get(row.id, range)
     } catch (error) {
       if (!(error instanceof ObjectNotFound)) throw error
       const now = await refind()
       if (now.tier === row.tier) throw error
-      return storeOf(now).get(row.id, range)
+      return objects.at(now).get(row.id, range)
     }
-  }
-
-  function storeOf({ tier }: ImageRow): ObjectStore {
-    if (tier === 'hot') return objects
-    if (!cold) throw new Error('the image is archived, but COLD_STORE_URL is not set')
-    return cold
   }
 
   async function findKept(id: string) {
@@ -162,12 +156,12 @@ export function createImages({
 
     /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
     async remove(id: string) {
-      await find(id)
+      const { region } = await find(id)
       const removed = await data.images.remove(id)
       cache.delete(id)
       if (!removed) throw new ImageGone()
       // Wherever it lies: it may be on its way.
-      await Promise.all([objects.delete(id), cold?.delete(id)])
+      await Promise.all(objects.of(region).map((store) => store.delete(id)))
     },
   }
 }
@@ -177,6 +171,7 @@ const showImage = ({
   hash,
   size,
   status,
+  region,
   tier,
   receivedAt,
   askedAt,
@@ -188,6 +183,7 @@ const showImage = ({
   hash,
   size,
   status,
+  ...(region && { region }),
   tier,
   receivedAt: receivedAt.toISOString(),
   askedAt: askedAt.toISOString(),

@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { SweepSummary } from '../schemas/sweeps.ts'
-import type { Tier } from '../stores/data/images.ts'
-import type { Kept } from '../stores/data/lifecycle.ts'
+import type { Kept, Removed } from '../stores/data/lifecycle.ts'
 import type { Stores } from '../stores/index.ts'
-import type { ObjectStore } from '../stores/objects/object-store.ts'
+import type { Tier } from '../stores/places.ts'
 import { accessSlack } from './accesses.ts'
 import { copyObject } from './moving.ts'
 import { LIMIT, type Log, type Pass } from './pass.ts'
@@ -31,10 +30,8 @@ export function createLifecycle({
   log: Log
   config: LifecycleConfig
 }) {
-  const { data, objects, cold, queue } = stores
+  const { data, objects, queue } = stores
   const slack = accessSlack({ archiveAfter, deleteAfter })
-  const tiers = new Map<Tier, ObjectStore>([['hot', objects]])
-  if (cold) tiers.set('cold', cold)
 
   return {
     /**
@@ -96,7 +93,7 @@ export function createLifecycle({
     ...given
   }: { force: boolean } & Pick<Pass, 'dryRun' | 'signal' | 'check'>): Promise<SweepSummary> {
     const startedAt = performance.now()
-    const pass: Pass = { stores, tiers, log, summary: emptySummary(), ...given }
+    const pass: Pass = { stores, log, summary: emptySummary(), ...given }
     const { summary } = pass
     const steps: Record<string, (pass: Pass) => Promise<void>> = {
       leases: endDeadLeases,
@@ -136,39 +133,46 @@ export function createLifecycle({
 
   async function removeCorrupt({ dryRun, summary }: Pass) {
     const old = { milliseconds: corruptGrace, limit: LIMIT }
-    const ids = await (dryRun ? data.lifecycle.corrupt(old) : data.lifecycle.removeCorrupt(old))
-    summary.corrupt = ids.length
-    if (!dryRun) await deleteObjects(ids)
+    const images = await (dryRun ? data.lifecycle.corrupt(old) : data.lifecycle.removeCorrupt(old))
+    summary.corrupt = images.length
+    if (!dryRun) await deleteObjects(images)
   }
 
   async function removeUnasked({ dryRun, summary }: Pass) {
     if (deleteAfter === undefined) return
     const old = { milliseconds: deleteAfter + slack, limit: LIMIT }
-    const ids = await (dryRun ? data.lifecycle.unaskedAnywhere(old) : data.lifecycle.removeUnasked(old))
-    summary.unasked = ids.length
-    if (!dryRun) await deleteObjects(ids)
+    const images = await (dryRun ? data.lifecycle.unaskedAnywhere(old) : data.lifecycle.removeUnasked(old))
+    summary.unasked = images.length
+    if (!dryRun) await deleteObjects(images)
   }
 
   /** Deletes the objects of removed images. Where that ends in the middle, the rest are orphans. */
-  async function deleteObjects(ids: string[]) {
-    for (const id of ids) for (const store of tiers.values()) await store.delete(id)
+  async function deleteObjects(images: Removed[]) {
+    for (const { id, region } of images) for (const store of objects.of(region)) await store.delete(id)
   }
 
   async function archive(pass: Pass) {
-    if (!cold || archiveAfter === undefined) return
-    const images = await data.lifecycle.unaskedHot({ milliseconds: archiveAfter + slack, limit: LIMIT })
+    if (archiveAfter === undefined) return
+    const images = await data.lifecycle.unaskedHot({
+      regions: objects.archiving,
+      milliseconds: archiveAfter + slack,
+      limit: LIMIT,
+    })
     for (const image of images) await move(pass, image, 'cold')
   }
 
   /** Without a time to archive after, nothing belongs into the cold store: all comes back. */
   async function restore(pass: Pass) {
-    if (!cold) return
-    const images = await data.lifecycle.askedCold({ milliseconds: archiveAfter, limit: LIMIT })
+    const images = await data.lifecycle.askedCold({
+      regions: objects.archiving,
+      milliseconds: archiveAfter,
+      limit: LIMIT,
+    })
     for (const image of images) await move(pass, image, 'hot')
   }
 
   /**
-   * Moves the object of an image to the other store: copy, read back, change the row, delete. Whatever ends it in
+   * Moves the object of an image to the other store of its region: copy, read back, change the row, delete. Whatever ends it in
    * between, the row names a store that has the object whole; what is left in the other is a copy, which goes when the
    * image is moved again, or else with what is stray.
    */
@@ -179,9 +183,9 @@ export function createLifecycle({
       summary[counted]++
       return
     }
-    const [from, target] = to === 'cold' ? [objects, cold!] : [cold!, objects]
+    const from = objects.at(image)
     try {
-      await copyObject(image, from, target)
+      await copyObject(image, from, objects.at({ ...image, tier: to }))
     } catch (error) {
       log.error({ err: error, imageId: image.id }, 'an image can not be moved')
       if (++summary.unmovable >= MAX_UNMOVABLE) throw new Error('too many images can not be moved')

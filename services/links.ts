@@ -5,14 +5,23 @@ import type { LinkCounts, LinkRow } from '../stores/data/links.ts'
 import type { UploadRow } from '../stores/data/uploads.ts'
 import type { Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
-import { LinkExpired, LinkNotFound, LinkRevoked, LinkUsedUp } from './errors.ts'
+import { LinkExpired, LinkNotFound, LinkRevoked, LinkUsedUp, UnknownRegion } from './errors.ts'
 import { expiryOf } from './expiry.ts'
 import { isId, newId } from './ids.ts'
 
 export type Links = ReturnType<typeof createLinks>
 
 /** The links that an admin hands out. */
-export function createLinks({ data, cache }: { data: DataStore; cache: Cache<LinkRow> }) {
+export function createLinks({
+  data,
+  regions,
+  cache,
+}: {
+  data: DataStore
+  /** The names of the regions: what names none goes into the first. */
+  regions: readonly string[]
+  cache: Cache<LinkRow>
+}) {
   async function find(id: string) {
     const link = isId(id) ? await data.links.find(id) : undefined
     // What a link with a limit has taken in changes with each upload.
@@ -21,11 +30,12 @@ export function createLinks({ data, cache }: { data: DataStore; cache: Cache<Lin
   }
 
   return {
-    /** @throws {InvalidExpiry} */
+    /** @throws {InvalidExpiry | UnknownRegion} */
     async create(link: NewLink) {
       const row = await data.links.insert({
         id: newId(),
         label: link.label ?? null,
+        region: regionOf(link, regions),
         maxImages: link.maxImages ?? null,
         maxBytes: link.maxBytes ?? null,
         expiresAt: expiryOf(link, Date.now()),
@@ -74,6 +84,15 @@ export function createLinks({ data, cache }: { data: DataStore; cache: Cache<Lin
   }
 }
 
+function regionOf({ region }: NewLink, regions: readonly string[]) {
+  if (region === undefined) return regions[0]!
+  if (regions.includes(region)) return region
+  const names = regions.filter((name) => name !== '')
+  const detail =
+    names.length > 0 ? `It is one of ${names.join(', ')}, or left out.` : 'There are none here: leave it out.'
+  throw new UnknownRegion({ detail })
+}
+
 const isLimited = (link: LinkRow) => link.maxImages !== null || link.maxBytes !== null
 
 function statusOf(link: LinkRow): Link['status'] {
@@ -88,6 +107,7 @@ function statusOf(link: LinkRow): Link['status'] {
 const showLink = (row: LinkRow & LinkCounts): Link => ({
   id: row.id,
   ...(row.label !== null && { label: row.label }),
+  ...(row.region && { region: row.region }),
   status: statusOf(row),
   createdAt: row.createdAt.toISOString(),
   expiresOn: row.expiresAt.toISOString(),

@@ -1,7 +1,5 @@
 import type { SweepSummary } from '../schemas/sweeps.ts'
-import type { Tier } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
-import type { ObjectStore } from '../stores/objects/object-store.ts'
 
 /** How many things of a kind one sweep changes at most; the next goes on. */
 export const LIMIT = 10_000
@@ -15,7 +13,6 @@ export interface Log {
 /** What the steps of one sweep share. */
 export interface Pass {
   stores: Stores
-  tiers: ReadonlyMap<Tier, ObjectStore>
   log: Log
   /** Whether to change nothing, and only to count what would be changed. */
   dryRun: boolean

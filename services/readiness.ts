@@ -6,7 +6,10 @@ const PATIENCE_MS = 2_000
 
 /** Whether all that an upload needs answers. */
 export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'objects'>) {
-  const parts = { database: data, 'object store': objects }
+  const parts: Record<string, Pings> = { database: data }
+  for (const { place, store } of objects.all) {
+    if (place.tier === 'hot') parts[place.region ? `object store of ${place.region}` : 'object store'] = store
+  }
   return {
     /** @throws {Unavailable} its detail names what does not answer */
     async check() {
@@ -20,7 +23,11 @@ export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'object
   }
 }
 
-async function answers(store: { ping(): Promise<void> }) {
+interface Pings {
+  ping(): Promise<void>
+}
+
+async function answers(store: Pings) {
   const impatience = new AbortController()
   const answer = store.ping().then(
     () => true,

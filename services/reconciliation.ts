@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BloomFilter } from 'mnemonist'
-import type { Tier } from '../stores/data/images.ts'
 import type { Kept } from '../stores/data/lifecycle.ts'
 import { ObjectNotFound, type StoredObject } from '../stores/objects/object-store.ts'
+import type { Place } from '../stores/places.ts'
 import { isId, newId } from './ids.ts'
 import { inBatches, LIMIT, type Pass } from './pass.ts'
 
@@ -20,7 +20,7 @@ const FILTER_CAPACITY = 20_000_000
 /** An object that should not be there. */
 interface Stray {
   kind: 'orphans' | 'leftovers' | 'copies'
-  tier: Tier
+  place: Place
   key: string
 }
 
@@ -36,7 +36,7 @@ interface Look {
 /**
  * Brings the object stores in line with the database.
  *
- * Objects go that belong to no image, or lie in the other store than their image does, or are what is left of an upload
+ * Objects go that belong to no image, or lie in another store than their image does, or are what is left of an upload
  * that was cut off; each only when it is older than `grace` milliseconds, and only when a second look finds the same.
  * Images whose object is gone are reported. What has no key of ours is left alone.
  */
@@ -50,7 +50,7 @@ export async function reconcile(
 }
 
 /** Lists the stores, and asks the database for a batch of keys at a time: of the list, only what is stray is kept. */
-async function lookAtObjects({ stores, tiers, summary, check }: Pass, grace: number): Promise<Look> {
+async function lookAtObjects({ stores, summary, check }: Pass, grace: number): Promise<Look> {
   const { lifecycle } = stores.data
   const before = (await lifecycle.now()).getTime() - grace
   const images = await lifecycle.count()
@@ -63,7 +63,7 @@ async function lookAtObjects({ stores, tiers, summary, check }: Pass, grace: num
   const strays: Stray[] = []
   let owned = 0
 
-  for (const [tier, store] of tiers) {
+  for (const { place, store } of stores.objects.all) {
     for await (const batch of inBatches(store.list(), BATCH)) {
       check()
       summary.objects += batch.length
@@ -71,19 +71,21 @@ async function lookAtObjects({ stores, tiers, summary, check }: Pass, grace: num
       const rows = new Map((await lifecycle.find(keys)).map((row) => [row.id, row]))
       for (const object of batch) {
         const { key } = object
-        if (rows.get(key)?.tier === tier) {
+        if (isIn(place, rows.get(key))) {
           owned++
           filter.add(salt + key)
           continue
         }
         const kind = kindOf(object, rows.get(key))
         if (kind && object.modifiedAt.getTime() < before && strays.length < LIMIT)
-          strays.push({ kind, tier, key })
+          strays.push({ kind, place, key })
       }
     }
   }
   return { strays, owned, mayHave: (id) => filter.test(salt + id) }
 }
+
+const isIn = ({ region, tier }: Place, row: Kept | undefined) => row?.region === region && row.tier === tier
 
 function kindOf({ key }: StoredObject, row: Kept | undefined): Stray['kind'] | undefined {
   if (key.startsWith('incoming/')) return 'leftovers'
@@ -116,18 +118,19 @@ async function deleteStrays(
     }
   }
 
-  async function deleteStray({ kind, tier, key }: Stray, row: Kept | undefined) {
-    if (row?.tier === tier) return
+  async function deleteStray({ kind, place, key }: Stray, row: Kept | undefined) {
+    if (isIn(place, row)) return
     // The last copy of an image is never a stray one.
     if (row && !(await hasObject(pass, row))) return
-    if (!dryRun) await pass.tiers.get(tier)!.delete(key)
+    if (!dryRun) await pass.stores.objects.at(place).delete(key)
     summary[kind]++
   }
 }
 
 async function reportMissing(pass: Pass, { mayHave }: Look) {
-  const { stores, tiers, summary, log, check } = pass
+  const { stores, summary, log, check } = pass
   const { lifecycle } = stores.data
+  const isReachable = (row: Kept) => stores.objects.find(row) !== undefined
   let unreachable = 0
   for (let id = '', rows: Kept[]; ; id = rows.at(-1)!.id) {
     check()
@@ -135,14 +138,11 @@ async function reportMissing(pass: Pass, { mayHave }: Look) {
     if (rows.length === 0) break
     const unseen = rows.filter((row) => !mayHave(row.id))
     const lost: string[] = []
-    for await (const some of inBatches(
-      unseen.filter(({ tier }) => tiers.has(tier)),
-      PARALLEL,
-    )) {
+    for await (const some of inBatches(unseen.filter(isReachable), PARALLEL)) {
       const there = await Promise.all(some.map((row) => hasObject(pass, row)))
       lost.push(...some.filter((_, n) => !there[n]).map((row) => row.id))
     }
-    unreachable += unseen.filter(({ tier }) => !tiers.has(tier)).length
+    unreachable += unseen.filter((row) => !isReachable(row)).length
     // Some may have been removed by now.
     for (const { id: imageId } of await lifecycle.find(lost)) {
       log.error({ imageId }, 'the object of an image is gone')
@@ -152,13 +152,16 @@ async function reportMissing(pass: Pass, { mayHave }: Look) {
       throw new Error(`${summary.missing} images or more have lost their objects. Is this the right store?`)
     }
   }
-  if (unreachable > 0) throw new Error(`${unreachable} images are archived, but COLD_STORE_URL is not set`)
+  if (unreachable > 0)
+    throw new Error(
+      `${unreachable} images are archived or in a region, but COLD_STORE_URL or OBJECT_STORE_URLS does not say where`,
+    )
 }
 
 /** Whether the object is where the image has it. */
-async function hasObject({ tiers }: Pass, { id, size, tier }: Kept) {
+async function hasObject({ stores }: Pass, row: Kept) {
   try {
-    return (await tiers.get(tier)?.size(id)) === size
+    return (await stores.objects.find(row)?.size(row.id)) === row.size
   } catch (error) {
     if (error instanceof ObjectNotFound) return false
     throw error

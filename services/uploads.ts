@@ -51,7 +51,7 @@ export function createUploads({
 }: {
   stores: Stores
   links: Links
-  /** The ids of images by their hash. Only a hint: the image may have gone. */
+  /** The ids of images by their region and hash. Only a hint: the image may have gone. */
   knownHashes: Cache<string>
   /** Bytes. */
   inlineLimit: number
@@ -103,7 +103,8 @@ export function createUploads({
     const sniffer = createSniffer(inlineLimit)
     const hashing = createHashing(new Set(['sha256', ...digests.keys()]), sniffer.take)
     passOn(file, hashing.stream)
-    const staged = await objects.stage(id, hashing.stream)
+    const store = objects.at({ region: link.region, tier: 'hot' })
+    const staged = await store.stage(id, hashing.stream)
 
     let undecided = true
     const decide = (verdict: 'commit' | 'discard') => {
@@ -116,7 +117,7 @@ export function createUploads({
       const received = { link, name, hash: verifiedHash(hashing, digests), size: hashing.size }
 
       // What is known needs no object. With the hint, one query tells before anything is flushed or sent to a bucket.
-      if (knownHashes.get(received.hash)) {
+      if (knownHashes.get(knownKey(received))) {
         const recorded = await data.uploads.recordKnown(received)
         if (recorded) {
           await decide('discard')
@@ -131,7 +132,7 @@ export function createUploads({
       await decide('commit')
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
-      if (recorded === 'link_used_up' || recorded.duplicate) await objects.delete(id).catch(() => {})
+      if (recorded === 'link_used_up' || recorded.duplicate) await store.delete(id).catch(() => {})
       else queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
@@ -141,9 +142,10 @@ export function createUploads({
     }
   }
 
-  function finish({ hash, size }: Received, recorded: Recorded) {
+  function finish(received: Received, recorded: Recorded) {
     if (recorded === 'link_used_up') throw new Rejection('link_used_up')
-    knownHashes.set(hash, recorded.id)
+    const { hash, size } = received
+    knownHashes.set(knownKey(received), recorded.id)
     counts.received++
     counts.bytes += size
     if (recorded.duplicate) counts.duplicates++
@@ -151,6 +153,8 @@ export function createUploads({
     return { id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
   }
 }
+
+const knownKey = ({ link, hash }: Received) => link.region + hash
 
 /**
  * Like `pipe`, but where one end fails the other does not hang: what `to` no longer takes is read and dropped, so that

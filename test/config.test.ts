@@ -19,9 +19,9 @@ t.test('sizes have units, tokens are a list', async (t) => {
 })
 
 t.test('the object store is a folder or a bucket', async (t) => {
-  t.equal(readConfig({ DATA_DIR: '/data' }).objectStoreUrl.href, 'file:///data/objects')
+  t.equal(readConfig({ DATA_DIR: '/data' }).regions[0]?.hot.href, 'file:///data/objects')
   for (const url of ['file:///var/lib/hasty/objects', 's3://bucket/prefix?region=eu-central-1']) {
-    t.equal(readConfig({ OBJECT_STORE_URL: url }).objectStoreUrl.href, url)
+    t.equal(readConfig({ OBJECT_STORE_URL: url }).regions[0]?.hot.href, url)
   }
   for (const url of ['s3://', 's3:bucket', 'file:relative', 'gs://bucket']) {
     t.throws(
@@ -85,7 +85,7 @@ t.test('durations are ISO 8601', async (t) => {
 t.test('what is archived has a place of its own', async (t) => {
   const files = { OBJECT_STORE_URL: 'file:///srv/objects', ARCHIVE_AFTER: 'P90D' }
   t.equal(
-    readConfig({ ...files, COLD_STORE_URL: 'file:///srv/objects-cold' }).coldStoreUrl?.href,
+    readConfig({ ...files, COLD_STORE_URL: 'file:///srv/objects-cold' }).regions[0]?.cold?.href,
     'file:///srv/objects-cold',
   )
   for (const cold of [
@@ -106,7 +106,7 @@ t.test('what is archived has a place of its own', async (t) => {
     's3://images/cold?storageClass=GLACIER_IR',
     's3://images/hot?endpoint=https://b.example',
   ])
-    t.equal(readConfig({ ...bucket, COLD_STORE_URL: cold }).coldStoreUrl?.href, cold)
+    t.equal(readConfig({ ...bucket, COLD_STORE_URL: cold }).regions[0]?.cold?.href, cold)
   for (const cold of ['s3://images', 's3://images/hot/?storageClass=GLACIER_IR', 's3://images/hot/cold']) {
     const COLD_STORE_URL = new URL(cold)
     COLD_STORE_URL.searchParams.set('endpoint', 'https://a.example')
@@ -120,6 +120,45 @@ t.test('what is archived has a place of its own', async (t) => {
     constructor: ConfigError,
     message: /ARCHIVE_AFTER .* COLD_STORE_URL is not/,
   })
+})
+
+t.test('regions have names and stores of their own', async (t) => {
+  const urls = 'eu=s3://images/eu?region=eu-central-1,us=file:///srv/us'
+  t.match(
+    readConfig({ OBJECT_STORE_URLS: urls, COLD_STORE_URLS: 'us=file:///srv/us-cold' }).regions.map(
+      ({ name, hot, cold }) => [name, hot.href, cold?.href],
+    ),
+    [
+      ['eu', 's3://images/eu?region=eu-central-1', undefined],
+      ['us', 'file:///srv/us', 'file:///srv/us-cold'],
+    ],
+  )
+  t.strictSame(
+    readConfig({ OBJECT_STORE_URLS: urls, OBJECT_STORE_URL: 'file:///srv/first' }).regions.map(
+      ({ name }) => name,
+    ),
+    ['', 'eu', 'us'],
+    'what names no region goes where it went before',
+  )
+  for (const [env, message] of [
+    [{ OBJECT_STORE_URLS: 'eu' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'EU=file:///a' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'eu=/a' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a,' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a,eu=file:///b' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'eu=s3://[' }, /^OBJECT_STORE_URLS is/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a,us=file:///a/b' }, /place of its own/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', OBJECT_STORE_URL: 'file:///a' }, /place of its own/],
+    [
+      { OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'eu=file:///a' },
+      /^COLD_STORE_URLS .* place of its own/,
+    ],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'us=file:///b' }, /names us/],
+    [{ COLD_STORE_URLS: 'us=file:///b' }, /names us/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URL: 'file:///b' }, /COLD_STORE_URLS/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', ARCHIVE_AFTER: 'P1D' }, /ARCHIVE_AFTER/],
+  ] as const)
+    t.throws(() => readConfig(env), { constructor: ConfigError, message }, JSON.stringify(env))
 })
 
 t.test('a wrong value that may hold a secret is not shown', async (t) => {

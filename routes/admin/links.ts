@@ -11,6 +11,7 @@ import {
   TooLarge,
   TooManyTokens,
   Unauthorized,
+  UnknownRegion,
   UnsupportedMediaType,
 } from '../../services/errors.ts'
 import { problems } from '../problems.ts'
@@ -33,6 +34,7 @@ export default (async (app) => {
             TooLarge,
             TooManyTokens,
             Unauthorized,
+            UnknownRegion,
             UnsupportedMediaType,
           ),
         },

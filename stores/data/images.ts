@@ -1,4 +1,5 @@
 import { type ImageStatus, Metadata } from '../../schemas/images.ts'
+import type { Place } from '../places.ts'
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { Database, Sql } from './sql.ts'
@@ -11,7 +12,7 @@ export type MetadataRow = {
 }
 
 /** A row of `images`, without what only the queue needs. */
-export interface ImageRow extends MetadataRow {
+export interface ImageRow extends MetadataRow, Place {
   id: string
   hash: string
   size: number
@@ -19,13 +20,9 @@ export interface ImageRow extends MetadataRow {
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
-  tier: Tier
   /** When somebody last asked for it, to about a day. */
   askedAt: Date
 }
-
-/** In which store an image's object lies. */
-export type Tier = 'hot' | 'cold'
 
 /** What a list of images is narrowed to. Ranges begin with `From` and end before `To`. */
 export interface ImageSearch {
@@ -50,13 +47,12 @@ export interface Box {
 }
 
 /** An image that waits for a worker, pending or still to be verified, and that one worker has for a time. */
-export interface Lease {
+export interface Lease extends Place {
   imageId: string
   /** Names this lease; a verdict by a lease that ran out does not count. */
   token: string
   /** Whether it is not known yet what the image tells; else it waits to be verified. */
   pending: boolean
-  tier: Tier
   format: string
   mediaType: string
   /** How many times the image has been leased, this time included. */
@@ -81,6 +77,7 @@ const columns = [
   'received_at',
   'removed_at',
   'failure',
+  'region',
   'tier',
   'asked_at',
 ]
@@ -137,7 +134,7 @@ export function createImages(sql: Database) {
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         from due where images.id = due.id
-        returning images.id, status, tier, format, media_type, attempts`
+        returning images.id, status, region, tier, format, media_type, attempts`
       return rows.map((row) => toLease(row, request.token))
     },
 
@@ -152,7 +149,7 @@ export function createImages(sql: Database) {
           lease = ${request.token}, attempts = attempts + 1,
           due_at = now() + ${request.milliseconds}::float8 * interval '1 millisecond'
         where id = ${request.imageId} and due_at <= now()
-        returning id, status, tier, format, media_type, attempts`
+        returning id, status, region, tier, format, media_type, attempts`
       return row && toLease(row, request.token)
     },
 
@@ -267,10 +264,9 @@ const within = (sql: Sql, { west, south, east, north }: Box) => sql`
       : sql`(longitude >= ${west} or longitude <= ${east})`
   }`
 
-interface LeasedRow {
+interface LeasedRow extends Place {
   id: string
   status: ImageStatus
-  tier: Tier
   format: string
   mediaType: string
   attempts: number
@@ -280,6 +276,7 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
   imageId: row.id,
   token,
   pending: row.status === 'pending',
+  region: row.region,
   tier: row.tier,
   format: row.format,
   mediaType: row.mediaType,

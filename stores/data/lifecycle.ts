@@ -1,9 +1,13 @@
+import type { Tier } from '../places.ts'
 import { daysToFold, foldDay } from './counts.ts'
-import type { ImageRow, Tier } from './images.ts'
+import type { ImageRow } from './images.ts'
 import type { Database, Sql } from './sql.ts'
 
 /** Of an image that is not removed: where its object must be. */
-export type Kept = Pick<ImageRow, 'id' | 'hash' | 'size' | 'tier'>
+export type Kept = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier'>
+
+/** An image that was removed; its object may lie in any store of the region. */
+export type Removed = Pick<ImageRow, 'id' | 'region'>
 
 /** Up to `limit` rows of what has been so for `milliseconds`, longest first. */
 interface OldRows {
@@ -35,12 +39,14 @@ export function createLifecycle(sql: Database) {
 
     /** Those of the ids whose image is not removed. */
     find: (ids: string[]): Promise<Kept[]> =>
-      sql<Kept[]>`select id, hash, size, tier from images where id = any(${ids}) and removed_at is null`,
+      sql<
+        Kept[]
+      >`select id, hash, size, region, tier from images where id = any(${ids}) and removed_at is null`,
 
     /** The images that are not removed, in the order of their ids, from after `id` on. */
     after: (id: string, limit: number): Promise<Kept[]> =>
       sql<Kept[]>`
-        select id, hash, size, tier from images
+        select id, hash, size, region, tier from images
         where id > ${id} and removed_at is null order by id limit ${limit}`,
 
     /**
@@ -53,22 +59,26 @@ export function createLifecycle(sql: Database) {
           where id = any(${ids}) and asked_at < ${ago(sql, precision)}`
     },
 
-    /** What lies hot, and nobody asked for in that time. */
-    unaskedHot: (old: OldRows): Promise<Kept[]> =>
+    /** What lies hot in one of the regions, and nobody asked for in that time. */
+    unaskedHot: ({ regions, ...old }: OldRows & { regions: readonly string[] }): Promise<Kept[]> =>
       sql<Kept[]>`
-        select id, hash, size, tier from images where tier = 'hot' and ${unasked(old)}
+        select id, hash, size, region, tier from images 
+        where region = any(${[...regions]}) and tier = 'hot' and ${unasked(old)}
         order by asked_at limit ${old.limit}`,
 
-    /** What lies cold; with `milliseconds`, only what somebody asked for in that time. Latest asked for first. */
+    /** What lies cold in one of the regions; with `milliseconds`, only what somebody asked for in that time. Latest asked for first. */
     askedCold: ({
+      regions,
       milliseconds,
       limit,
     }: {
+      regions: readonly string[]
       milliseconds: number | undefined
       limit: number
     }): Promise<Kept[]> =>
       sql<Kept[]>`
-        select id, hash, size, tier from images where tier = 'cold' and ${settled(sql)}
+        select id, hash, size, region, tier from images 
+        where region = any(${[...regions]}) and tier = 'cold' and ${settled(sql)}
           ${milliseconds === undefined ? sql`` : sql`and asked_at >= ${ago(sql, milliseconds)}`}
         order by asked_at desc limit ${limit}`,
 
@@ -81,19 +91,20 @@ export function createLifecycle(sql: Database) {
     },
 
     /** What nobody asked for in that time, nor uploaded again. */
-    unaskedAnywhere: (old: OldRows): Promise<string[]> => unaskedAnywhere(sql, old),
+    unaskedAnywhere: (old: OldRows): Promise<Removed[]> => unaskedAnywhere(sql, old),
 
     /**
-     * Marks those as removed, and returns their ids. Their objects are the caller's to delete.
+     * Marks those as removed, and returns them. Their objects are the caller's to delete.
      *
      * An upload of a known image locks its row. So one that is going on makes this skip the row; one that has ended
      * before is seen by the second statement.
      */
-    removeUnasked: (old: OldRows): Promise<string[]> =>
+    removeUnasked: (old: OldRows): Promise<Removed[]> =>
       sql.begin(async (sql) => {
         const candidates = await unaskedAnywhere(sql, old)
+        const ids = candidates.map(({ id }) => id)
         const locked = await sql<{ id: string }[]>`
-          select id from images where id = any(${candidates}) for update skip locked`
+          select id from images where id = any(${ids}) for update skip locked`
         const due = await unaskedAnywhere(
           sql,
           old,
@@ -103,10 +114,10 @@ export function createLifecycle(sql: Database) {
       }),
 
     /** What was found corrupt so long ago. */
-    corrupt: (old: OldRows): Promise<string[]> => corrupt(sql, old),
+    corrupt: (old: OldRows): Promise<Removed[]> => corrupt(sql, old),
 
-    /** Marks those as removed, and returns their ids. Their objects are the caller's to delete. */
-    removeCorrupt: (old: OldRows): Promise<string[]> =>
+    /** Marks those as removed, and returns them. Their objects are the caller's to delete. */
+    removeCorrupt: (old: OldRows): Promise<Removed[]> =>
       sql.begin(async (sql) => markRemoved(sql, await corrupt(sql, old))),
 
     /** How many images that wait have a lease that ran out so long ago: those of dead workers. */
@@ -132,27 +143,25 @@ export function createLifecycle(sql: Database) {
 }
 
 async function unaskedAnywhere(sql: Sql, { milliseconds, limit }: OldRows, among?: string[]) {
-  const rows = await sql<{ id: string }[]>`
-    select id from images
+  return await sql<Removed[]>`
+    select id, region from images
     where ${settled(sql)} and asked_at < ${ago(sql, milliseconds)}
       ${among ? sql`and id = any(${among})` : sql``}
       and not exists (
         select 1 from uploads where image_id = images.id and uploads.received_at >= ${ago(sql, milliseconds)}
       )
     order by asked_at limit ${limit}`
-  return rows.map(({ id }) => id)
 }
 
 async function corrupt(sql: Sql, { milliseconds, limit }: OldRows) {
-  const rows = await sql<{ id: string }[]>`
-    select id from images where status = 'corrupt' and settled_at < ${ago(sql, milliseconds)}
+  return await sql<Removed[]>`
+    select id, region from images where status = 'corrupt' and settled_at < ${ago(sql, milliseconds)}
     order by settled_at limit ${limit}`
-  return rows.map(({ id }) => id)
 }
 
-async function markRemoved(sql: Sql, ids: string[]) {
-  const rows = await sql<{ id: string }[]>`
+async function markRemoved(sql: Sql, images: Removed[]) {
+  const ids = images.map(({ id }) => id)
+  return await sql<Removed[]>`
     update images set status = 'removed', removed_at = now(), lease = null, due_at = null
-    where id = any(${ids}) and removed_at is null returning id`
-  return rows.map(({ id }) => id)
+    where id = any(${ids}) and removed_at is null returning id, region`
 }

@@ -5,6 +5,8 @@ import type { Sql } from './sql.ts'
 export interface LinkRow {
   id: string
   label: string | null
+  /** Where the bytes of what comes in by it are kept; empty where the service has no regions. */
+  region: string
   maxImages: number | null
   maxBytes: number | null
   /** Counted only for a link with a limit. */
@@ -23,6 +25,7 @@ export interface LinkCounts {
 const columns = [
   'id',
   'label',
+  'region',
   'max_images',
   'max_bytes',
   'used_images',
@@ -38,10 +41,10 @@ export function createLinks(sql: Sql) {
     from upload_counts where kind = 'link' and key = links.id`
 
   return {
-    async insert(link: Pick<LinkRow, 'id' | 'label' | 'maxImages' | 'maxBytes' | 'expiresAt'>) {
+    async insert(link: Pick<LinkRow, 'id' | 'label' | 'region' | 'maxImages' | 'maxBytes' | 'expiresAt'>) {
       const [row] = await sql<LinkRow[]>`
-        insert into links (id, label, max_images, max_bytes, expires_at)
-        values (${link.id}, ${link.label}, ${link.maxImages}, ${link.maxBytes}, ${link.expiresAt})
+        insert into links (id, label, region, max_images, max_bytes, expires_at)
+        values (${link.id}, ${link.label}, ${link.region}, ${link.maxImages}, ${link.maxBytes}, ${link.expiresAt})
         returning ${sql(columns)}`
       return row!
     },

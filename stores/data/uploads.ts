@@ -7,7 +7,7 @@ import type { Database, Sql } from './sql.ts'
 
 /** A part that was received whole. */
 export interface Received {
-  link: Pick<LinkRow, 'id' | 'maxImages' | 'maxBytes'>
+  link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'>
   name: string
   /** SHA-256 in hex. */
   hash: string
@@ -15,7 +15,7 @@ export interface Received {
   size: number
 }
 
-/** The image that a part becomes where its content is new; its object is in the object store under `id`. */
+/** The image that a part becomes where its content is new; its object is in the object store of the link's region under `id`. */
 export interface NewImage {
   id: string
   /** Whether `metadata` is all that is known of it, but for its verification, or a worker has to look (pending). */
@@ -49,24 +49,24 @@ export interface UploadRow {
 export function createUploads(sql: Database) {
   return {
     /**
-     * Records a part as an upload, in one transaction: of a new image, or of the image with the same hash where there
-     * is one. The unique index on the hash decides between two that race.
+     * Records a part as an upload, in one transaction: of a new image, or of the image of the link's region with the
+     * same hash where there is one. The unique index on both decides between two that race.
      */
     record(received: Received, image: NewImage): Promise<Recorded> {
       return sql.begin(async (sql) => {
         if (!(await takeRoom(sql, received))) return 'link_used_up'
         const inserted = await insertImage(sql, received, image)
-        const known = inserted ?? (await lockImage(sql, received.hash))
+        const known = inserted ?? (await lockImage(sql, received))
         // The known image was removed between the two statements: a transaction that runs again sees it gone.
         if (!known) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
         return insertUpload(sql, received, { image: known, duplicate: !inserted })
       })
     },
 
-    /** Records a part as an upload of the image with the same hash; undefined where there is none. */
+    /** Records a part as an upload of the image of the link's region with the same hash; undefined where there is none. */
     recordKnown(received: Received): Promise<Recorded | undefined> {
       return sql.begin(async (sql) => {
-        const image = await lockImage(sql, received.hash)
+        const image = await lockImage(sql, received)
         if (!image) return undefined
         if (!(await takeRoom(sql, received))) return 'link_used_up'
         return insertUpload(sql, received, { image, duplicate: true })
@@ -106,20 +106,20 @@ interface KnownImage extends MetadataRow {
 
 const knownColumns = ['id', 'status', ...metadataFields]
 
-async function insertImage(sql: Sql, { hash, size }: Received, { id, status, metadata }: NewImage) {
-  const row = { id, hash, size, status, ...metadataColumns(metadata) }
+async function insertImage(sql: Sql, { link, hash, size }: Received, { id, status, metadata }: NewImage) {
+  const row = { id, region: link.region, hash, size, status, ...metadataColumns(metadata) }
   const [image] = await sql<KnownImage[]>`
     insert into images ${sql(row)}
-    on conflict (hash) where removed_at is null do nothing
+    on conflict (region, hash) where removed_at is null do nothing
     returning ${sql(knownColumns)}`
   return image
 }
 
 /** The image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
-async function lockImage(sql: Sql, hash: string) {
+async function lockImage(sql: Sql, { link, hash }: Received) {
   const [image] = await sql<KnownImage[]>`
     select ${sql(knownColumns)} from images
-    where hash = ${hash} and removed_at is null for share`
+    where region = ${link.region} and hash = ${hash} and removed_at is null for share`
   return image
 }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { build, makeLink } from '../helpers/app.ts'
+import { build, makeLink, objectsOf } from '../helpers/app.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { chunk, png } from '../services/make.ts'
@@ -20,7 +20,7 @@ t.test('ACCEPT narrows what is taken in', async (t) => {
     mixed.json().rejected.map(({ reason }: { reason: string }) => reason),
     ['not_accepted', 'not_accepted', 'not_an_image'],
   )
-  t.equal((await Array.fromAsync(app.stores.objects.list())).length, 2, 'nothing else is kept')
+  t.equal((await Array.fromAsync(objectsOf(app).list())).length, 2, 'nothing else is kept')
 
   const alone = await post(gif)
   t.equal(alone.statusCode, 415)
@@ -35,7 +35,7 @@ t.test('above the limit it is told by the front', async (t) => {
     ...multipart([{ body: await makeImage('png', { width: 400, height: 300 }) }]),
   })
   t.equal(answer.statusCode, 415)
-  t.strictSame(await Array.fromAsync(app.stores.objects.list()), [])
+  t.strictSame(await Array.fromAsync(objectsOf(app).list()), [])
 })
 
 t.test('a media type that is not known is refused at the start', async (t) => {

@@ -1,7 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { admin, build, makeLink, TOKEN } from '../helpers/app.ts'
+import { admin, build, makeLink, objectsOf, TOKEN } from '../helpers/app.ts'
 import { openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
@@ -41,7 +41,7 @@ const chunk = (data: Uint8Array) =>
 
 /** What is being taken in, and what has been. */
 async function objects() {
-  const keys = (await Array.fromAsync(app.stores.objects.list())).map(({ key }) => key)
+  const keys = (await Array.fromAsync(objectsOf(app).list())).map(({ key }) => key)
   return {
     incoming: keys.filter((key) => key.startsWith('incoming/')),
     kept: keys.filter((key) => !key.startsWith('incoming/')),

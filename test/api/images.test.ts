@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAnalysis } from '../../services/analysis.ts'
-import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -136,7 +136,7 @@ eachDatabase(async (t, env) => {
     t.equal((await remove()).statusCode, 204)
     isProblem(t, await app.inject(`/images/${first.id}`), 410, 'image-gone')
     isProblem(t, await remove(), 410, 'image-gone')
-    await t.rejects(app.stores.objects.size(first.id), { name: 'ObjectNotFound' })
+    await t.rejects(objectsOf(app).size(first.id), { name: 'ObjectNotFound' })
     t.match((await app.inject({ url: `/admin/images/${first.id}`, headers: admin })).json(), {
       status: 'removed',
     })
@@ -174,7 +174,7 @@ eachDatabase(async (t, env) => {
       cameraModel: 'Box 2',
     })
     t.match(await show(fake.id), { status: 'rejected', failure: /no readable header/ })
-    await t.rejects(app.stores.objects.size(fake.id), { name: 'ObjectNotFound' })
+    await t.rejects(objectsOf(app).size(fake.id), { name: 'ObjectNotFound' })
     await sleep(4_100) // what is cached is forgotten
     isProblem(t, await app.inject(`/images/${fake.id}`), 410, 'image-gone')
     t.equal(await day(), before - 1, 'what is no image is no upload')

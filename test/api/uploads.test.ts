@@ -4,15 +4,14 @@ import { request } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
-const keysOf = async (app: App) =>
-  (await Array.fromAsync(app.stores.objects.list())).map(({ key }) => key).sort()
+const keysOf = async (app: App) => (await Array.fromAsync(objectsOf(app).list())).map(({ key }) => key).sort()
 
 eachDatabase(async (t, env) => {
   const app = await build(t, { MAX_FILE_SIZE: '20000B', MAX_FILES: '5', INLINE_LIMIT: '10000B', ...env })

@@ -8,6 +8,9 @@ export const TOKEN = 'the-token-of-the-tests'
 /** What an admin's request has. */
 export const admin = { 'x-access-token': TOKEN }
 
+/** Where the service of a test keeps objects: it has no regions. */
+export const objectsOf = ({ stores }: Pick<App, 'stores'>) => stores.objects.at({ region: '', tier: 'hot' })
+
 export type App = Awaited<ReturnType<typeof build>>
 
 /**
@@ -15,7 +18,9 @@ export type App = Awaited<ReturnType<typeof build>>
  * answer is not as the contract says.
  */
 export async function build(t: Test, env: Record<string, string> = {}) {
-  const config = readConfig({ ACCESS_TOKEN: TOKEN, DATA_DIR: t.testdir(), LOG_LEVEL: 'silent', ...env })
+  // A second call of testdir would empty the folder of the first.
+  const DATA_DIR = env.DATA_DIR ?? t.testdir()
+  const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
   const app = buildApp(config, createLog(config, 'test'))
   const faults = watchContract(app)
   t.teardown(async () => {

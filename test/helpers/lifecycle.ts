@@ -42,8 +42,8 @@ async function withSweep(app: App) {
   return {
     app,
     stores,
-    objects: stores.objects,
-    cold: stores.cold!,
+    objects: stores.objects.at({ region: '', tier: 'hot' }),
+    cold: stores.objects.at({ region: '', tier: 'cold' }),
     log,
 
     sweep: (

@@ -18,6 +18,7 @@ export async function pendingImages(t: Test) {
   const link = await links.insert({
     id: newId(),
     label: null,
+    region: '',
     maxImages: null,
     maxBytes: null,
     expiresAt: new Date(Date.now() + 3_600_000),

@@ -3,7 +3,7 @@ import { createLog } from '../../log.ts'
 import type { Image } from '../../schemas/images.ts'
 import { createAnalysis } from '../../services/analysis.ts'
 import { hasPaths } from '../../stores/objects/object-store.ts'
-import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -92,7 +92,7 @@ eachDatabase(async (t, env) => {
 
   await t.test('what turns out to be none that is wanted is rejected, and its object goes', async (t) => {
     const before = await counted(app, '')
-    const objects = await Array.fromAsync(app.stores.objects.list())
+    const objects = await Array.fromAsync(objectsOf(app).list())
     const broken = Buffer.concat([(await makeImage('jpeg')).subarray(0, 20), Buffer.alloc(300_000)])
     const [png, none] = await upload(app, await makeImage('png', large), broken)
     t.match([png, none], [{ status: 'pending' }, { status: 'pending' }])
@@ -100,13 +100,13 @@ eachDatabase(async (t, env) => {
     t.match(await show(app, png!.id), { status: 'rejected', failure: 'image/png is not taken in here' })
     t.match(await show(app, none!.id), { status: 'rejected', failure: /no readable header/ })
     t.equal((await app.inject(`/images/${png!.id}`)).statusCode, 410)
-    t.equal((await Array.fromAsync(app.stores.objects.list())).length, objects.length)
+    t.equal((await Array.fromAsync(objectsOf(app).list())).length, objects.length)
     t.strictSame(await counted(app, ''), before)
   })
 
   await t.test('what can not be analysed is put aside, and the others go on', async (t) => {
     const [lost, good] = await upload(app, await makeImage('png', large), await makeImage('png', large))
-    const { objects } = app.stores
+    const objects = objectsOf(app)
     if (!hasPaths(objects)) throw new Error('objects are files here')
     unlinkSync(objects.path(lost!.id))
     await analyse(app)

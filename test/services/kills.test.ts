@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { Stores } from '../../stores/index.ts'
+import { createObjectStores } from '../../stores/objects/index.ts'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { admin } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
@@ -32,7 +33,7 @@ function dying(stores: Stores, last: number, when: 'before' | 'after') {
     size: (key) => step(() => store.size(key)),
     delete: (key) => step(() => store.delete(key)),
   })
-  const { data, objects, cold } = stores
+  const { data, objects } = stores
   const { lifecycle, sweeps } = data
   return {
     get steps() {
@@ -40,8 +41,9 @@ function dying(stores: Stores, last: number, when: 'before' | 'after') {
     },
     stores: {
       ...stores,
-      objects: dyingStore(objects),
-      cold: dyingStore(cold!),
+      objects: createObjectStores(
+        objects.all.map(({ place, store }) => ({ place, store: dyingStore(store) })),
+      ),
       data: {
         ...data,
         lifecycle: {

@@ -366,6 +366,7 @@ eachDatabase(async (t, env) => {
     const link = await links.insert({
       id: newId(),
       label: null,
+      region: '',
       maxImages: null,
       maxBytes: null,
       expiresAt: new Date(Date.now() + HOUR),

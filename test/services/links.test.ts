@@ -7,6 +7,7 @@ import type { LinkRow } from '../../stores/data/links.ts'
 const row: LinkRow = {
   id: 'a'.repeat(48),
   label: null,
+  region: '',
   maxImages: null,
   maxBytes: null,
   usedImages: 0,
@@ -29,7 +30,11 @@ t.test('a revoked link stops at once, also when it is being looked up meanwhile'
       },
     },
   } as unknown as DataStore
-  const links = createLinks({ data, cache: createCache<LinkRow>({ capacity: 10, ttl: 60_000 }) })
+  const links = createLinks({
+    data,
+    regions: [''],
+    cache: createCache<LinkRow>({ capacity: 10, ttl: 60_000 }),
+  })
 
   const opening = links.open(row.id)
   const found = { ...row, revokedAt }

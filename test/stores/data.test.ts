@@ -29,6 +29,7 @@ eachDatabase(async (t, env) => {
     links.insert({
       id: newId(),
       label: null,
+      region: '',
       maxImages: null,
       maxBytes: null,
       expiresAt: new Date(Date.now() + 3_600_000),
@@ -69,6 +70,7 @@ eachDatabase(async (t, env) => {
       const link = {
         id: newId(),
         label: "Ada's 🎂; drop table links",
+        region: 'eu',
         maxImages: 1,
         maxBytes: Number.MAX_SAFE_INTEGER,
         expiresAt: new Date('9999-12-31T23:59:59.999Z'),

@@ -22,6 +22,7 @@ for (const isolation of ['read committed', 'serializable'] as const) {
     const link = await data.links.insert({
       id: newId(),
       label: null,
+      region: '',
       maxImages: null,
       maxBytes: null,
       expiresAt: new Date(Date.now() + 3_600_000),
