@@ -12,6 +12,7 @@ import {
   type Manifest,
   parseManifests,
   podOf,
+  templateOf,
   withoutKustomize,
 } from './helpers/kubernetes.ts'
 
@@ -99,6 +100,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
       manifests.map(({ kind, metadata }) => `${kind} ${metadata.name.replace(/-\w{10}$/, '-#')}`).sort(),
       [
         'ConfigMap hasty-#',
+        'CronJob hasty-sweep',
         'Deployment hasty-api',
         'Deployment hasty-worker',
         'HorizontalPodAutoscaler hasty-api',
@@ -165,8 +167,12 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
 
   await t.test('a stop is given more time than the process takes for it', async (t) => {
     const grace = Number(/GRACE_MS = ([\d_]+)/.exec(read('run.ts'))![1]!.replace('_', '')) / 1000
-    for (const name of ['hasty-api', 'hasty-worker']) {
-      const pod = podOf(find('Deployment', name))
+    for (const [kind, name] of [
+      ['Deployment', 'hasty-api'],
+      ['Deployment', 'hasty-worker'],
+      ['CronJob', 'hasty-sweep'],
+    ] as const) {
+      const pod = podOf(find(kind, name))
       const [, pause = '0'] = pod.containers[0].lifecycle?.preStop.exec.command ?? []
       t.ok(pod.terminationGracePeriodSeconds > grace + Number(pause), name)
     }
@@ -189,7 +195,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   })
 
   await t.test('what selects or scales pods finds them', async (t) => {
-    const labelsOf = (manifest: Manifest) => manifest.spec.template.metadata.labels
+    const labelsOf = (manifest: Manifest) => templateOf(manifest).metadata.labels
     const selects = (selector: Record<string, string>) =>
       pods.filter((pod) => Object.entries(selector).every(([label, value]) => labelsOf(pod)[label] === value))
     for (const manifest of manifests) {
@@ -205,7 +211,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
           `${at} alone scales`,
         )
       }
-      for (const { labelSelector } of spec?.template?.spec.topologySpreadConstraints ?? [])
+      for (const { labelSelector } of podOf(manifest)?.topologySpreadConstraints ?? [])
         t.strictSame(selects(labelSelector.matchLabels), [manifest], `${at} is spread`)
     }
     t.strictSame(selects(find('NetworkPolicy', 'hasty').spec.podSelector.matchLabels), pods)

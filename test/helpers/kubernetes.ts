@@ -73,5 +73,8 @@ function typeFaultsOf(file: string): string[] {
   return faults
 }
 
+/** The template of the pods that a manifest describes, where it does. */
+export const templateOf = ({ spec }: Manifest) => (spec?.jobTemplate?.spec ?? spec)?.template
+
 /** The pod that a manifest describes, where it does. */
-export const podOf = ({ spec }: Manifest) => spec?.template?.spec
+export const podOf = (manifest: Manifest) => templateOf(manifest)?.spec

@@ -1,0 +1,39 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { type IncomingMessage, request } from 'node:http'
+
+export const MiB = 2 ** 20
+/** What begins like an image and is as large as it should be. */
+const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
+
+/** Uploads an image's head and then `mebibytes` of zeros, as fast as they are taken. Resolves with the answer. */
+export async function uploadZeros(link: string, mebibytes: number) {
+  const upload = request(link, {
+    method: 'POST',
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+  })
+  const answering = once(upload, 'response') as Promise<[IncomingMessage]>
+  upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.jpg"\r\n\r\n')
+  upload.write(JPEG_HEAD)
+  const chunk = Buffer.alloc(MiB)
+  for (let sent = 0; sent < mebibytes; sent++) if (!upload.write(chunk)) await once(upload, 'drain')
+  upload.end('\r\n--b--\r\n')
+  const [answer] = await answering
+  const body = (await answer.toArray()).join('')
+  return { status: answer.statusCode, body: JSON.parse(body), size: JPEG_HEAD.length + mebibytes * MiB }
+}
+
+/** The resident memory of a process while `work` goes on: before it, and at most, in MiB. */
+export async function memoryDuring(pid: number, work: () => Promise<void>) {
+  const resident = () => {
+    const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return Number(kB) / 1024
+  }
+  const idle = resident()
+  let peak = idle
+  const watching = setInterval(() => {
+    peak = Math.max(peak, resident())
+  }, 20)
+  await work().finally(() => clearInterval(watching))
+  return { idle, peak }
+}
