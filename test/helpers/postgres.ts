@@ -10,8 +10,8 @@ import { freePort } from './ports.ts'
 
 /** A PostgreSQL of the test's own, started when the first database is asked for. */
 export function startPostgres(t: Test) {
-  const bin = findBinaries()
-  let server: ReturnType<typeof start> | undefined
+  const bin = findPostgres()
+  let server: ReturnType<typeof runPostgres> | undefined
   let databases = 0
 
   t.teardown(async () => (await server)?.remove())
@@ -22,7 +22,7 @@ export function startPostgres(t: Test) {
 
     /** Makes an empty database and returns its URL. */
     async createDatabase(isolation: 'read committed' | 'serializable' = 'read committed') {
-      server ??= start(bin!)
+      server ??= runPostgres(bin!, { fsync: 'off' })
       const { url } = await server
       const name = `test${databases++}`
       const sql = postgres(`${url}/postgres`, { onnotice() {} })
@@ -38,7 +38,13 @@ export function startPostgres(t: Test) {
   }
 }
 
-async function start(bin: string) {
+/**
+ * Runs a PostgreSQL with an empty cluster in a temporary folder, on a free port of the loopback.
+ *
+ * @param bin the folder of its programs
+ * @param settings further ones, by the names of postgresql.conf
+ */
+export async function runPostgres(bin: string, settings: Record<string, string | number> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'hasty-postgres-'))
   // PostgreSQL does not run as root.
   const user = process.getuid?.() === 0 ? unprivilegedUser() : {}
@@ -50,16 +56,16 @@ async function start(bin: string) {
     options,
   )
   const port = await freePort()
-  const settings = {
+  const all = {
     listen_addresses: '127.0.0.1',
     port,
     unix_socket_directories: folder,
     max_connections: 200,
-    fsync: 'off',
+    ...settings,
   }
   const url = `postgres://postgres@127.0.0.1:${port}`
   const run = async () => {
-    const arguments_ = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+    const arguments_ = Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])
     const server = spawn(join(bin, 'postgres'), ['-D', folder, ...arguments_], options)
     await untilReady(url)
     return server
@@ -84,7 +90,8 @@ async function start(bin: string) {
   }
 }
 
-function findBinaries() {
+/** The folder of PostgreSQL's programs; undefined where it is not installed. */
+export function findPostgres() {
   const debian = '/usr/lib/postgresql'
   const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
   const folders = [

@@ -1,0 +1,130 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { newId } from '../../services/ids.ts'
+import { openDataStore } from '../../stores/data/index.ts'
+import { createFileStore } from '../../stores/objects/file.ts'
+import type { Case, Prepared, Scope } from '../harness.ts'
+import { makeJpeg } from '../images.ts'
+import { get, needWrk } from '../load/index.ts'
+import { startBaseline, startHasty, startNginx, startPostgres, temporaryFolder } from '../servers.ts'
+
+const CONNECTIONS = 64
+const KB = 1000
+const MB = 1000 * KB
+
+const hot = (name: string, title: string, size: number, atLeast: number): Case => ({
+  name,
+  title,
+  unit: 'requests/s',
+  ratio: { atLeast },
+  prepare: (scope, { seconds }) => againstNginx(scope, { size, count: 1, seconds }),
+})
+
+const cold = (name: string, title: string, size: number, count: number, atLeast: number): Case => ({
+  name,
+  title,
+  unit: 'requests/s',
+  ratio: { atLeast },
+  prepare: (scope, { seconds }) => againstNginx(scope, { size, count, seconds }),
+})
+
+export const downloads: Case[] = [
+  hot('get-20kb', 'GET 20 KB, hot', 20 * KB, 0.7),
+  hot('get-200kb', 'GET 200 KB, hot', 200 * KB, 1),
+  hot('get-2mb', 'GET 2 MB, hot', 2 * MB, 1),
+  cold('get-20kb-cold', 'GET 20 KB, 20,000 images in turn', 20 * KB, 20_000, 0.4),
+  cold('get-2mb-cold', 'GET 2 MB, 400 images in turn', 2 * MB, 400, 0.9),
+  {
+    name: 'not-modified',
+    title: 'GET with If-None-Match: 304',
+    unit: 'requests/s',
+    ratio: { atLeast: 0.9 },
+    async prepare(scope, { seconds }) {
+      needWrk()
+      const baseline = await startBaseline(scope, 'not-modified.ts')
+      const { images, env } = await fill(scope, { size: 20 * KB, count: 1 })
+      const hasty = await startHasty(scope, env)
+      const [image] = images
+      const ask = (url: string) =>
+        get(`${url}/images/${image!.id}`, {
+          headers: { 'If-None-Match': `"${image!.hash}"` },
+          connections: CONNECTIONS,
+          seconds,
+          status: 304,
+        })
+      return { baseline: () => ask(baseline.url), hasty: () => ask(hasty.url) }
+    },
+  },
+]
+
+/** Hasty and nginx serve the same files. */
+async function againstNginx(
+  scope: Scope,
+  { size, count, seconds }: { size: number; count: number; seconds: number },
+): Promise<Prepared> {
+  needWrk()
+  const { images, env, folder } = await fill(scope, { size, count })
+  const nginx = await startNginx(scope, folder)
+  const hasty = await startHasty(scope, env)
+  const ask = (url: string, paths: string[]) => {
+    const script = paths.length > 1 ? inTurn(scope, paths) : undefined
+    return () => get(url + paths[0], { connections: CONNECTIONS, seconds, script })
+  }
+  return {
+    baseline: ask(
+      nginx,
+      images.map(({ path }) => `/${path}`),
+    ),
+    hasty: ask(
+      hasty.url,
+      images.map(({ id }) => `/images/${id}`),
+    ),
+  }
+}
+
+/** A script for wrk that asks for one path after the other, which no cache of the last ones can answer. */
+function inTurn(scope: Scope, paths: string[]) {
+  const folder = temporaryFolder(scope)
+  writeFileSync(join(folder, 'paths'), `${paths.join('\n')}\n`)
+  const script = join(folder, 'in-turn.lua')
+  writeFileSync(
+    script,
+    `local requests = {}
+    local next = 0
+    function init()
+      for path in io.lines("${folder}/paths") do
+        requests[#requests + 1] = wrk.format("GET", path)
+      end
+    end
+    function request()
+      next = next % #requests + 1
+      return requests[next]
+    end\n`,
+  )
+  return script
+}
+
+/** Puts images into a store and a database, as if they had been uploaded. */
+async function fill(scope: Scope, { size, count }: { size: number; count: number }) {
+  const createDatabase = await startPostgres(scope)
+  const databaseUrl = await createDatabase()
+  const folder = temporaryFolder(scope)
+  const { path } = await createFileStore(pathToFileURL(folder))
+  const jpeg = await makeJpeg(size)
+  const data = await openDataStore({ databaseUrl, dataDir: folder }, { attach: false })
+  const images: { id: string; hash: string; path: string }[] = []
+  for (let n = 0; n < count; n++) {
+    const id = newId()
+    mkdirSync(dirname(path(id)), { recursive: true })
+    writeFileSync(path(id), jpeg)
+    images.push({ id, hash: n.toString(16).padStart(64, '0'), path: relative(folder, path(id)) })
+  }
+  await data.sql`
+    insert into images (id, hash, size, status, format, media_type)
+    select id, hash, ${size}, 'ready', 'JPEG', 'image/jpeg'
+    from unnest(${images.map(({ id }) => id)}::text[], ${images.map(({ hash }) => hash)}::text[]) as t (id, hash)`
+  await data.close()
+  const env = { DATABASE_URL: databaseUrl, OBJECT_STORE_URL: pathToFileURL(folder).href }
+  return { images, env, folder }
+}

@@ -1,0 +1,17 @@
+import { randomBytes } from 'node:crypto'
+import sharp from 'sharp'
+
+/** Makes a JPEG with Exif of exactly so many bytes: a photograph of noise, and what is missing behind its end. */
+export async function makeJpeg(bytes: number): Promise<Buffer> {
+  // Noise has about two bytes a pixel.
+  const side = Math.max(16, Math.floor(Math.sqrt(Math.min(bytes, 400_000) / 3.5)))
+  const jpeg = await sharp(randomBytes(side * side * 3), { raw: { width: side, height: side, channels: 3 } })
+    .withExif({
+      IFD0: { Make: 'Acme', Model: 'Bench 1', DateTime: '2026:11:01 12:00:00' },
+      IFD2: { DateTimeOriginal: '2026:11:01 12:00:00' },
+    })
+    .jpeg({ quality: 90 })
+    .toBuffer()
+  if (jpeg.length > bytes) throw new Error(`the JPEG has ${jpeg.length} bytes, not ${bytes}`)
+  return Buffer.concat([jpeg, randomBytes(bytes - jpeg.length)])
+}

@@ -1,0 +1,71 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { downloads } from './cases/downloads.ts'
+import { growth } from './cases/growth.ts'
+import { processes } from './cases/processes.ts'
+import { uploads } from './cases/uploads.ts'
+import { createScope, type Effort, measure, type Result } from './harness.ts'
+import { printResult, printTable } from './table.ts'
+
+const FULL: Effort = { rounds: 5, seconds: 1, scale: 1 }
+const QUICK: Effort = { rounds: 3, seconds: 1, scale: 0.125 }
+const RESULTS = new URL('./results/', import.meta.url)
+const BASELINE = new URL('./baseline.json', import.meta.url)
+const TOLERANCE = 0.15
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true },
+    quick: { type: 'boolean', default: false },
+    /** Keeps the ratios of this run, which is quick, as those to compare with. */
+    keep: { type: 'boolean', default: false },
+  },
+})
+if (options.keep && !options.quick)
+  throw new Error('--keep goes with --quick: sizes and rounds must be the same')
+const cases = [...uploads, ...downloads, ...growth, ...processes].filter(
+  ({ name }) => !options.only || options.only.some((part) => name.includes(part)),
+)
+if (cases.length === 0) throw new Error(`there is no case ${options.only}`)
+
+const results: Result[] = []
+const run = createScope()
+try {
+  for (const benchCase of cases) {
+    const result = await measure(benchCase, options.quick ? QUICK : FULL, run.scope)
+    printResult(result)
+    results.push(result)
+  }
+} finally {
+  await run.end()
+}
+printTable(results)
+writeResults(results)
+if (options.quick) compare(results)
+if (results.some(({ failure }) => failure)) process.exitCode = 1
+
+function writeResults(results: Result[]) {
+  mkdirSync(RESULTS, { recursive: true })
+  const at = new Date().toISOString()
+  const run = { at, node: process.version, processor: cpus()[0]?.model, cores: cpus().length, results }
+  writeFileSync(new URL(`${at.replaceAll(':', '-')}.json`, RESULTS), `${JSON.stringify(run, null, 2)}\n`)
+  if (options.keep) writeFileSync(BASELINE, `${JSON.stringify(ratiosOf(results), null, 2)}\n`)
+}
+
+/** Says which ratios got worse than those that were kept; it does not fail, as a machine can have a bad day. */
+function compare(results: Result[]) {
+  const kept: Record<string, number> = JSON.parse(readFileSync(BASELINE, 'utf8'))
+  for (const { name, ratio, lowerIsBetter } of results) {
+    const before = kept[name]
+    if (before === undefined || !ratio) continue
+    const change = lowerIsBetter ? before / ratio.median : ratio.median / before
+    if (change < 1 - TOLERANCE) {
+      console.log(`REGRESSION ${name}: the ratio was ${before.toFixed(2)} and is ${ratio.median.toFixed(2)}`)
+    }
+  }
+}
+
+function ratiosOf(results: Result[]) {
+  return Object.fromEntries(results.flatMap(({ name, ratio }) => (ratio ? [[name, ratio.median]] : [])))
+}

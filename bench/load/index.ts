@@ -1,0 +1,81 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { Missing } from '../harness.ts'
+import type { SlowReaders } from './slow-readers.ts'
+import type { UploadLoad, UploadReport } from './uploads.ts'
+
+/** Uploads from a process of its own. */
+export async function upload(load: UploadLoad): Promise<UploadReport> {
+  return JSON.parse(await runScript('uploads.ts', load))
+}
+
+/** Uploads slowly from a process of its own, breaks off, and resolves with the bytes that were sent. */
+export async function uploadSlowly(load: UploadLoad & { untilSeconds: number }): Promise<number> {
+  return Number(await runScript('uploads.ts', load))
+}
+
+/** Reads slowly from a process of its own for a time, and resolves with the bytes that were read. */
+export async function readSlowly(load: SlowReaders): Promise<number> {
+  return Number(await runScript('slow-readers.ts', load))
+}
+
+const runScript = (script: string, argument: object) =>
+  run(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(argument)])
+
+/** Asks for a URL over and over from a process of its own, and resolves with the requests per second. */
+export async function get(
+  url: string,
+  {
+    connections,
+    seconds,
+    headers = {},
+    script,
+    status = 200,
+  }: {
+    connections: number
+    seconds: number
+    headers?: Record<string, string>
+    /** The path of a Lua script that makes the requests. */
+    script?: string | undefined
+    status?: number
+  },
+): Promise<number> {
+  await expectStatus(url, headers, status)
+  const report = await run('wrk', [
+    ...['-t', '1', '-c', String(connections), '-d', `${Math.ceil(seconds)}s`],
+    ...Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]),
+    ...(script ? ['-s', script] : []),
+    url,
+  ])
+  if (/Non-2xx or 3xx|Socket errors/.test(report)) throw new Error(report)
+  const requests = Number(/Requests\/sec:\s+([\d.]+)/.exec(report)?.[1])
+  // No answer that wrk can read is a fault of the measurement, and no figure.
+  if (!(requests > 0)) throw new Error(`wrk counted no answer of ${url}`)
+  return requests
+}
+
+/** @throws {Missing} */
+export function needWrk() {
+  if (spawnSync('wrk', ['-v']).error) throw new Missing('wrk is not installed')
+}
+
+/** Asks once. Not by `fetch`, which adds `Cache-Control: no-cache` to a condition of one's own. */
+async function expectStatus(url: string, headers: Record<string, string>, status: number) {
+  const asking = request(url, { headers, agent: false }).end()
+  const [answer] = (await once(asking, 'response')) as [IncomingMessage]
+  answer.resume()
+  await once(answer, 'end')
+  if (answer.statusCode !== status) throw new Error(`${url} answered ${answer.statusCode}`)
+}
+
+async function run(command: string, args: string[]) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(child, 'exit')
+  const output = await text(child.stdout)
+  const [code] = await exited
+  if (code !== 0) throw new Error(`${command} ended with ${code}`)
+  return output
+}
