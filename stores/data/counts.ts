@@ -18,8 +18,17 @@ export interface CountLine extends CountKey {
 /** Adds to the roll-ups, within the transaction of what is counted. Lines must name each key once. */
 export async function count(sql: Sql, lines: CountLine[]): Promise<void> {
   if (lines.length === 0) return
-  await addTo(sql, randomInt(SHARDS), lines)
+  await addTo(sql, randomShard(), lines)
 }
+
+/** The shard that is added to this time. */
+export const randomShard = () => randomInt(SHARDS)
+
+/** The end of an insert into the roll-ups: what is there is added to. */
+export const adding = (sql: Sql) => sql`
+  on conflict (kind, key, shard) do update set
+    uploads = upload_counts.uploads + excluded.uploads,
+    bytes = upload_counts.bytes + excluded.bytes`
 
 async function addTo(sql: Sql, shard: number, lines: CountLine[]) {
   // Always in the same order, so that two transactions can't wait for each other.
@@ -28,9 +37,7 @@ async function addTo(sql: Sql, shard: number, lines: CountLine[]) {
     .map((line) => ({ ...line, shard }))
   await sql`
     insert into upload_counts ${sql(rows, 'kind', 'key', 'shard', 'uploads', 'bytes')}
-    on conflict (kind, key, shard) do update set
-      uploads = upload_counts.uploads + excluded.uploads,
-      bytes = upload_counts.bytes + excluded.bytes`
+    ${adding(sql)}`
 }
 
 /** Up to `limit` days before today, in UTC, whose counts are spread over shards or zero. */

@@ -1,5 +1,5 @@
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
-import { type CountKey, count } from './counts.ts'
+import { adding, type CountKey, count, randomShard } from './counts.ts'
 import { analysedKeys, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
@@ -52,7 +52,9 @@ export function createUploads(sql: Database) {
      * Records a part as an upload, in one transaction: of a new image, or of the image of the link's region with the
      * same hash where there is one. The unique index on both decides between two that race.
      */
-    record(received: Received, image: NewImage): Promise<Recorded> {
+    async record(received: Received, image: NewImage): Promise<Recorded> {
+      const recorded = isLimited(received.link) ? undefined : await recordNew(sql, received, image)
+      if (recorded) return recorded
       return sql.begin(async (sql) => {
         if (!(await takeRoom(sql, received))) return 'link_used_up'
         const inserted = await insertImage(sql, received, image)
@@ -87,9 +89,12 @@ export function createUploads(sql: Database) {
   }
 }
 
+/** Whether the link counts what it takes in. A link's limits never change. */
+const isLimited = ({ maxImages, maxBytes }: Received['link']) => maxImages !== null || maxBytes !== null
+
 /** Takes room for a part from its link; false where none is left. A link without a limit has room for ever. */
 async function takeRoom(sql: Sql, { link, size }: Received) {
-  if (link.maxImages === null && link.maxBytes === null) return true
+  if (!isLimited(link)) return true
   const rows = await sql`
     update links set used_images = used_images + 1, used_bytes = used_bytes + ${size}
     where id = ${link.id}
@@ -106,13 +111,54 @@ interface KnownImage extends MetadataRow {
 
 const knownColumns = ['id', 'status', ...metadataFields]
 
-async function insertImage(sql: Sql, { link, hash, size }: Received, { id, status, metadata }: NewImage) {
-  const row = { id, region: link.region, hash, size, status, ...metadataColumns(metadata) }
-  const [image] = await sql<KnownImage[]>`
-    insert into images ${sql(row)}
+const imageRow = ({ link, hash, size }: Received, { id, status, metadata }: NewImage) => ({
+  id,
+  region: link.region,
+  hash,
+  size,
+  status,
+  ...metadataColumns(metadata),
+})
+
+/**
+ * Records the upload of a new image by a link without a limit, in one statement: the transaction for every case has
+ * five, each of which waits for the answer to the one before. Undefined where the content is known, or another upload
+ * of it came first: then nothing is recorded.
+ */
+async function recordNew(sql: Sql, received: Received, image: NewImage): Promise<Recorded | undefined> {
+  const { link, name, size } = received
+  const { id, status, metadata } = image
+  const row = imageRow(received, image)
+  // The database's clock tells the day.
+  const keys = [{ kind: 'day', key: null }, ...keysOf(link, row)]
+  const [recorded] = await sql`
+    with image as (
+      insert into images ${sql(row)}
+      on conflict (region, hash) where removed_at is null do nothing
+      returning id
+    ), upload as (
+      insert into uploads (link_id, image_id, name, duplicate)
+      select ${link.id}::text, id, ${name}::text, false from image
+      returning ${dayOf(sql)} as day
+    ), counted as (
+      insert into upload_counts (kind, key, shard, uploads, bytes)
+      select line.kind, coalesce(line.key, upload.day), ${randomShard()}::smallint, 1, ${size}::bigint
+      from upload, unnest(
+        ${keys.map(({ kind }) => kind)}::text[], ${keys.map(({ key }) => key)}::text[]
+      ) as line (kind, key)
+      order by line.kind -- the order of all who add to the counts
+      ${adding(sql)}
+    )
+    select id from image`
+  return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
+}
+
+async function insertImage(sql: Sql, received: Received, image: NewImage) {
+  const [inserted] = await sql<KnownImage[]>`
+    insert into images ${sql(imageRow(received, image))}
     on conflict (region, hash) where removed_at is null do nothing
     returning ${sql(knownColumns)}`
-  return image
+  return inserted
 }
 
 /** The image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
@@ -132,12 +178,8 @@ async function insertUpload(
   const [upload] = await sql<{ day: string }[]>`
     insert into uploads (link_id, image_id, name, duplicate)
     values (${link.id}, ${image.id}, ${name}, ${duplicate})
-    returning (received_at at time zone 'UTC')::date::text as day`
-  const keys: CountKey[] = [
-    { kind: 'day', key: upload!.day },
-    { kind: 'link', key: link.id },
-    ...(image.status === 'pending' || image.status === 'corrupt' ? [] : analysedKeys(image)),
-  ]
+    returning ${dayOf(sql)} as day`
+  const keys: CountKey[] = [{ kind: 'day', key: upload!.day }, ...keysOf(link, image)]
   await count(
     sql,
     keys.map((key) => ({ ...key, uploads: 1, bytes: size })),
@@ -145,3 +187,15 @@ async function insertUpload(
   const { id, status, ...metadata } = image
   return { id, status, duplicate, metadata }
 }
+
+/** The day of an upload, in UTC. */
+const dayOf = (sql: Sql) => sql`(received_at at time zone 'UTC')::date::text`
+
+/** What an upload counts towards beside its day. */
+const keysOf = (
+  link: Received['link'],
+  image: Pick<KnownImage, 'status' | 'format' | 'cameraModel'>,
+): CountKey[] => [
+  { kind: 'link', key: link.id },
+  ...(image.status === 'pending' || image.status === 'corrupt' ? [] : analysedKeys(image)),
+]

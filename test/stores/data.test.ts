@@ -9,7 +9,7 @@ import { type DataStore, openDataStore } from '../../stores/data/index.ts'
 import type { PageOf, PageRequest } from '../../stores/data/keyset.ts'
 import type { LinkRow } from '../../stores/data/links.ts'
 import { retry } from '../../stores/data/retry.ts'
-import type { NewImage, Received } from '../../stores/data/uploads.ts'
+import type { NewImage, Received, RecordedUpload } from '../../stores/data/uploads.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 
@@ -181,6 +181,44 @@ eachDatabase(async (t, env) => {
       }
       const id = await record(await insertLink(), 'a', { id: newId(), status: 'ready', metadata })
       t.match(await images.find(id), metadata)
+
+      // By a link with a limit it is another way into the database.
+      const answers = await Promise.all([
+        uploads.recordKnown(part(await insertLink(), 'a')),
+        uploads.record(part(await insertLink(), 'b'), { id: newId(), status: 'ready', metadata }),
+        uploads.record(part(await insertLink({ maxBytes: 10 }), 'c'), {
+          id: newId(),
+          status: 'ready',
+          metadata,
+        }),
+      ])
+      const told = answers.map((answer) => (answer as RecordedUpload).metadata)
+      t.match(told[0], metadata)
+      t.strictSame({ ...told[1] }, { ...told[0] })
+      t.strictSame({ ...told[2] }, { ...told[0] })
+    })
+
+    t.test('equal parts by links with and without a limit at once are one image', async (t) => {
+      const free = await insertLink()
+      const limited = await insertLink({ maxImages: 10 })
+      const recorded = await atOnce(60, (n) =>
+        uploads.record(
+          part(n % 2 ? limited : free, `${n >> 4}`),
+          newImage('ready', { cameraModel: 'Box 1' }),
+        ),
+      )
+      t.equal(
+        countOf(recorded, (one) => one === 'link_used_up'),
+        20,
+      )
+      t.equal(
+        countOf(recorded, (one) => one !== 'link_used_up' && !one.duplicate),
+        4,
+      )
+      t.equal((await images.page({ limit: 10 })).items.length, 4)
+      t.match(await links.findWithCounts(free.id), { uploads: 30, usedImages: 0 })
+      t.match(await links.findWithCounts(limited.id), { uploads: 10, usedImages: 10 })
+      t.strictSame(await countDrift(store), [])
     })
 
     t.test('a hundred equal parts at once are one image', async (t) => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { newId } from '../../services/ids.ts'
 import { openDataStore } from '../../stores/data/index.ts'
-import type { Database } from '../../stores/data/sql.ts'
+import type { Database, Sql } from '../../stores/data/sql.ts'
 import { createUploads, type Recorded } from '../../stores/data/uploads.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 
@@ -47,8 +47,7 @@ for (const isolation of ['read committed', 'serializable'] as const) {
       other: () => Promise<Recorded | undefined>,
       milliseconds = PATIENCE_MS,
     ) {
-      const held = holdCommits(data.sql)
-      const one = first(createUploads(held.sql))
+      const held = holdCommit(data.sql, (sql) => first(createUploads(sql)))
       await held.reached
       let recorded = 0
       const most = Promise.withResolvers<void>()
@@ -61,7 +60,7 @@ for (const isolation of ['read committed', 'serializable'] as const) {
       clearTimeout(impatience)
       const meanwhile = recorded
       held.release()
-      await Promise.all([one, ...others])
+      await Promise.all([held.done, ...others])
       return meanwhile
     }
 
@@ -98,16 +97,16 @@ for (const isolation of ['read committed', 'serializable'] as const) {
   })
 }
 
-/** A database whose transactions wait before they commit, until they are released. */
-function holdCommits(sql: Database) {
+/** Does `work` in one transaction, which waits before it commits until it is released. */
+function holdCommit(sql: Database, work: (sql: Database) => Promise<unknown>) {
   const reached = Promise.withResolvers<void>()
   const released = Promise.withResolvers<void>()
-  const begin = (work: Parameters<Database['begin']>[1]) =>
-    sql.begin(async (sql) => {
-      const result = await work(sql)
-      reached.resolve()
-      await released.promise
-      return result
-    })
-  return { sql: { begin } as unknown as Database, reached: reached.promise, release: released.resolve }
+  const done = sql.begin(async (sql) => {
+    // What would be a transaction of its own is a part of this one.
+    const begin = (work: (sql: Sql) => Promise<unknown>) => work(sql)
+    await work(Object.assign(sql, { begin }) as unknown as Database)
+    reached.resolve()
+    await released.promise
+  })
+  return { done, reached: reached.promise, release: released.resolve }
 }
