@@ -1,34 +1,59 @@
 import { randomUUID } from 'node:crypto'
-import { constants } from 'node:fs'
-import { access, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
+import { constants, existsSync } from 'node:fs'
+import { access, type FileHandle, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
+import { Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import {
   type HasPaths,
   ObjectNotFound,
   type ObjectStore,
+  type ReadsWhole,
   type StoredObject,
   StoreFull,
 } from './object-store.ts'
 
 const INCOMING = 'incoming/'
-const READ_BYTES = 256 * 1024
+// A slow reader has two of these waiting for it.
+const READ_BYTES = 128 * 1024
+// What comes while a write is under way, up to so much, becomes the next one.
+const WRITE_BYTES = 1024 * 1024
+// A large object is flushed on the way, each time so much has come, or the last flush would have to do it all.
+const FLUSH_BYTES = 16 * 1024 * 1024
 
 /**
- * Objects as files: `ab/cd/abcd…`, sharded by the first letters of the key so that no folder grows too large.
+ * Objects as files: `ab/abcd…`, sharded by the first two letters of the key, so that ten million are some 2,600 in each
+ * of 3,844 folders. With a second level nearly every object would have a folder to be made and flushed.
  *
  * An object is staged in `incoming/`; to commit it, it is flushed and renamed to its place, whose folder is flushed too.
  * So a file in a shard is whole, whatever died when.
  */
-export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths> {
+export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole> {
   const root = fileURLToPath(url)
   const incoming = join(root, INCOMING)
   await mkdir(incoming, { recursive: true, mode: 0o700 })
+  const shards = createFolders()
   const path = (key: string) =>
-    key.startsWith(INCOMING) ? join(root, key) : join(root, key.slice(0, 2), key.slice(2, 4), key)
+    key.startsWith(INCOMING) ? join(root, key) : join(root, key.slice(0, 2), key)
+  // Where objects were put before: `ab/cd/abcd…`. They stay there.
+  const formerPath = (key: string) => join(root, key.slice(0, 2), key.slice(2, 4), key)
+
+  /** Opens a file, or asks about it, where it is. */
+  async function find<T>(key: string, use: (path: string) => Promise<T>) {
+    try {
+      return await use(path(key)).catch((error) => {
+        if (isMissing(error)) return use(formerPath(key))
+        throw error
+      })
+    } catch (error) {
+      throw isMissing(error) ? new ObjectNotFound(`there is no object ${key}`) : error
+    }
+  }
 
   return {
-    path,
+    // It is asked for once in an analysis: that is no place to save a look into a folder.
+    path: (key) => [path(key), formerPath(key)].find(existsSync) ?? path(key),
 
     async stage(key, source) {
       // Where it fails before the file is open, nobody listens yet; who reads it then still sees the error.
@@ -46,20 +71,24 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
         await discard()
         throw asStoreFull(error)
       }
-      await file.writeFile(source).catch(orDiscard)
+      const writer = createWriter(file)
+      await pipeline(source, writer.stream).catch(orDiscard)
 
       return {
         content: { path: temporary },
         discard,
         async commit() {
+          const target = path(key)
+          const shard = dirname(target)
           try {
-            await file.datasync()
+            await writer.flush()
             await file.close()
-            const target = path(key)
-            await makeFolder(dirname(target))
+            await shards.make(shard)
             await rename(temporary, target)
-            await syncFolder(dirname(target))
+            await syncFolder(shard)
           } catch (error) {
+            shards.forget(shard)
+            await rm(target, { force: true }).catch(() => {})
             await orDiscard(error)
           }
         },
@@ -67,16 +96,28 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
     },
 
     async get(key, range) {
-      const file = await open(path(key)).catch(asNotFound(key))
+      const file = await find(key, (path) => open(path))
       return file.createReadStream({ highWaterMark: READ_BYTES, ...range })
     },
 
+    async readWhole(key, size) {
+      const file = await find(key, (path) => open(path))
+      try {
+        // One byte more, so that one read tells whether the size is right.
+        const { buffer, bytesRead } = await file.read(Buffer.allocUnsafeSlow(size + 1))
+        if (bytesRead !== size) throw new Error(`the object ${key} has other than ${size} bytes`)
+        return buffer.subarray(0, size)
+      } finally {
+        await file.close()
+      }
+    },
+
     async size(key) {
-      return (await stat(path(key)).catch(asNotFound(key))).size
+      return (await find(key, (path) => stat(path))).size
     },
 
     async delete(key) {
-      await rm(path(key), { force: true })
+      for (const place of [path(key), formerPath(key)]) await rm(place, { force: true })
     },
 
     async *list() {
@@ -96,11 +137,75 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths>
   }
 }
 
-/** Makes a folder that survives a power cut: each folder that gets a new entry is flushed. */
-async function makeFolder(folder: string) {
-  const first = await mkdir(folder, { recursive: true, mode: 0o700 })
-  if (!first) return
-  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
+/** Takes in the bytes of a new file and makes them durable. */
+function createWriter(file: FileHandle) {
+  let unflushed = 0
+  let flushing: Promise<void> | undefined
+  let fault: unknown
+
+  async function write(chunks: Buffer[]) {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const { bytesWritten } = await file.writev(chunks)
+    // Not all of it may have gone: the rest goes, or tells why it can't.
+    if (bytesWritten < bytes) await file.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+    unflushed += bytes
+    if (unflushed >= FLUSH_BYTES && !flushing) flushOnTheWay()
+  }
+
+  function flushOnTheWay() {
+    unflushed = 0
+    flushing = file
+      .datasync()
+      .catch((error) => {
+        // The system tells a fault once (fsync(2)), so it is kept for the flush at the end.
+        fault ??= error
+      })
+      .finally(() => {
+        flushing = undefined
+      })
+  }
+
+  return {
+    stream: new Writable({
+      highWaterMark: WRITE_BYTES,
+      write: (chunk, _encoding, done) => {
+        write([chunk]).then(() => done(), done)
+      },
+      writev: (chunks, done) => {
+        write(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
+      },
+    }),
+    /** After the last byte. */
+    async flush() {
+      await flushing
+      if (fault) throw fault
+      await file.datasync()
+    },
+  }
+}
+
+/** Makes folders that survive a power cut: the one that gets a new entry is flushed. */
+function createFolders() {
+  const made = new Map<string, Promise<void>>()
+
+  async function makeAndFlush(folder: string) {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    // Also where it was there: who made it may have died before this.
+    await syncFolder(dirname(folder))
+  }
+
+  return {
+    /** Resolves when the folder is there for good, for all who wait for it. Its parent is there already. */
+    make(folder: string) {
+      const making = made.get(folder) ?? makeAndFlush(folder)
+      made.set(folder, making)
+      return making
+    },
+    /** After a fault: the next time it is made anew. */
+    forget(folder: string) {
+      made.delete(folder)
+    },
+  }
 }
 
 async function syncFolder(folder: string) {
@@ -112,9 +217,7 @@ async function syncFolder(folder: string) {
   }
 }
 
-const asNotFound = (key: string) => (error: NodeJS.ErrnoException) => {
-  throw error.code === 'ENOENT' ? new ObjectNotFound(`there is no object ${key}`) : error
-}
+const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT'
 
 const asStoreFull = (error: unknown) =>
   ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')

@@ -89,6 +89,19 @@ export interface HasPaths {
 
 export const hasPaths = (store: ObjectStore): store is ObjectStore & HasPaths => 'path' in store
 
+/** A store that reads a small object faster as a whole than as a stream. */
+export interface ReadsWhole {
+  /**
+   * The object's bytes.
+   *
+   * @param size how many there are
+   * @throws {ObjectNotFound}
+   */
+  readWhole(key: string, size: number): Promise<Buffer>
+}
+
+export const readsWhole = (store: ObjectStore): store is ObjectStore & ReadsWhole => 'readWhole' in store
+
 /** A store that has something to be set up once, not at each start. */
 export interface HasSetup {
   /** Sets it up; resolves with a sentence for the admin: what was done, or what can't be done here and matters. */
