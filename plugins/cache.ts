@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { type Cache, createCache } from '../services/cache.ts'
+import { type ByteCache, type Cache, createByteCache, createCache } from '../services/cache.ts'
 import type { Plan } from '../services/without-metadata/plan.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { LinkRow } from '../stores/data/links.ts'
@@ -18,11 +18,14 @@ export interface Caches {
   knownHashes: Cache<string>
   /** How images are served without their metadata, by their ids. */
   plans: Cache<Promise<Plan>>
+  /** The bytes of small images that are asked for often. Whether they may be served, `images` tells. */
+  bytes: ByteCache
 }
 
 // What another process revokes or removes is seen here within this time. Promised are 5 s.
 const TTL_MS = 4_000
 const HINT_TTL_MS = 60 * 60_000
+const CACHED_BYTES = 64 * 2 ** 20
 
 export default fp(
   async (app) => {
@@ -33,6 +36,7 @@ export default fp(
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
       // The bytes of an image never change.
       plans: createCache<Promise<Plan>>({ capacity: 1_000, ttl: HINT_TTL_MS }),
+      bytes: createByteCache({ capacity: CACHED_BYTES }),
     })
   },
   { name: 'cache' },

@@ -36,7 +36,7 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       maxFiles: config.maxFiles,
       accept: config.accept,
     }),
-    images: createImages({ stores, cache: cache.images, plans: cache.plans, accesses }),
+    images: createImages({ stores, cache: cache.images, plans: cache.plans, bytes: cache.bytes, accesses }),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

@@ -59,7 +59,7 @@ export default (async (app) => {
     },
     async (request, reply) => {
       const image = await open(request.params.id, request.query)
-      if (isFresh(request, describe(image, reply))) return reply.code(304).send()
+      if (isFresh(request, describe(image, reply))) return sendNotModified(reply)
       const range = rangeOf(request, image)
       if (range === 'unsatisfiable') {
         reply.header('Content-Range', `bytes */${image.size}`)
@@ -91,7 +91,7 @@ export default (async (app) => {
     },
     async (request, reply) => {
       const image = await open(request.params.id, request.query)
-      return reply.code(isFresh(request, describe(image, reply)) ? 304 : 200).send()
+      return isFresh(request, describe(image, reply)) ? sendNotModified(reply) : reply.code(200).send()
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
@@ -99,7 +99,7 @@ export default (async (app) => {
 /** What is served: an image as it came, or without its metadata. */
 interface Served extends Pick<ImageRow, 'mediaType' | 'size' | 'hash'> {
   cacheControl: string
-  read(range?: ByteRange): Promise<Readable>
+  read(range?: ByteRange): Promise<Readable | Buffer>
 }
 
 // The bytes of an id never change.
@@ -126,6 +126,13 @@ function describe(image: Served, reply: FastifyReply) {
     ...inert,
   })
 }
+
+/**
+ * Leaves out what tells of the bytes, as RFC 9110 §15.4.5 says: there are clients that wait for as many as
+ * Content-Length says.
+ */
+const sendNotModified = (reply: FastifyReply) =>
+  reply.removeHeader('Content-Length').removeHeader('Content-Type').code(304).send()
 
 /**
  * Whether the client has the image already (RFC 9110 §13.2.2).

@@ -46,3 +46,80 @@ export function createCache<Value>({ capacity, ttl }: { capacity: number; ttl: n
     },
   }
 }
+
+/** A bounded store of the bytes of objects that are asked for often. */
+export interface ByteCache {
+  /** Counts that the object was asked for, and returns its bytes where they are kept. */
+  get(key: string): Buffer | undefined
+  /** Offers the bytes of an object, to be kept where it is asked for often enough. Nobody changes them from now on. */
+  offer(key: string, bytes: Buffer): void
+  delete(key: string): void
+  readonly count: CacheCount
+}
+
+// Of how many objects it is known how often they were asked for.
+const COUNTED = 20_000
+// More does not count: what was asked for a million times, but no longer, would never go.
+const MOST_COUNTED = 15
+
+/**
+ * Makes a cache of at most `capacity` bytes. An object comes in when it is asked for a second time; where it is full,
+ * only if it was asked for more often than the one that would have to go, which was used longest ago: so one pass over
+ * everything does not empty it, as in TinyLFU (https://arxiv.org/abs/1512.00727). The one that stays is taken for asked
+ * for once less, so that old fame wears off.
+ */
+export function createByteCache({ capacity }: { capacity: number }): ByteCache {
+  const entries = new Map<string, Buffer>() // the one used longest ago comes first
+  const asked = new LRUMap<string, number>(COUNTED)
+  const count = { hits: 0, misses: 0 }
+  let size = 0
+
+  const timesAsked = (key: string) => asked.peek(key) ?? 0
+
+  function remove(key: string) {
+    size -= entries.get(key)?.length ?? 0
+    entries.delete(key)
+  }
+
+  /** The keys that have to go for so many bytes to come in; undefined where one of them stays. */
+  function victimsOf(key: string, bytes: number) {
+    if (bytes > capacity || timesAsked(key) < 2) return undefined
+    const victims: string[] = []
+    let free = capacity - size
+    for (const [victim, { length }] of entries) {
+      if (free >= bytes) break
+      if (timesAsked(victim) >= timesAsked(key)) {
+        asked.set(victim, timesAsked(victim) - 1)
+        return undefined
+      }
+      victims.push(victim)
+      free += length
+    }
+    return victims
+  }
+
+  return {
+    count,
+    get(key) {
+      asked.set(key, Math.min(timesAsked(key) + 1, MOST_COUNTED))
+      const bytes = entries.get(key)
+      if (!bytes) {
+        count.misses++
+        return undefined
+      }
+      count.hits++
+      entries.delete(key)
+      entries.set(key, bytes)
+      return bytes
+    },
+    offer(key, bytes) {
+      remove(key)
+      const victims = victimsOf(key, bytes.length)
+      if (!victims) return
+      victims.forEach(remove)
+      entries.set(key, bytes)
+      size += bytes.length
+    },
+    delete: remove,
+  }
+}

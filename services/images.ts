@@ -1,10 +1,16 @@
 import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import type { Image, ImageFilter } from '../schemas/images.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
-import { type ByteRange, ObjectNotFound } from '../stores/objects/object-store.ts'
+import {
+  type ByteRange,
+  ObjectNotFound,
+  type ObjectStore,
+  readsWhole,
+} from '../stores/objects/object-store.ts'
 import type { Accesses } from './accesses.ts'
-import type { Cache } from './cache.ts'
+import type { ByteCache, Cache } from './cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from './cursor.ts'
 import { ImageDamaged, ImageGone, ImageNotFound, MetadataNotRemovable } from './errors.ts'
 import { isId } from './ids.ts'
@@ -17,6 +23,8 @@ import { CannotStrip, type Plan } from './without-metadata/plan.ts'
 const STRIPPING_VERSION = 1
 // A plan has some five pieces; of a film of many frames it is made each time, so that the cache stays small.
 const MOST_CACHED_PIECES = 256
+// What is no larger is read as a whole. A slow reader holds no more of it than of a stream.
+const SMALL_BYTES = 256 * 1024
 
 export type Images = ReturnType<typeof createImages>
 
@@ -25,12 +33,15 @@ export function createImages({
   stores: { data, objects },
   cache,
   plans,
+  bytes: byteCache,
   accesses,
 }: {
   stores: Stores
   cache: Cache<ImageRow>
   /** How images are served without their metadata, by their ids. */
   plans: Cache<Promise<Plan>>
+  /** The bytes of small images. They are served only while the image's row says that they may be. */
+  bytes: ByteCache
   accesses: Accesses
 }) {
   const counts = { served: 0 }
@@ -42,21 +53,30 @@ export function createImages({
   }
 
   async function findServed(id: string) {
-    const row = await findKept(id)
-    if (row.status === 'corrupt') throw new ImageDamaged()
-    cache.set(id, row)
-    return row
+    try {
+      const row = await findKept(id)
+      if (row.status === 'corrupt') throw new ImageDamaged()
+      cache.set(id, row)
+      return row
+    } catch (error) {
+      byteCache.delete(id)
+      throw error
+    }
   }
 
-  /** Opens the object where the row has it; where it was moved since, `refind` finds where to. */
-  async function readObject(row: ImageRow, range: ByteRange | undefined, refind: () => Promise<ImageRow>) {
+  /** Reads the object from where the row has it; where it was moved since, `refind` finds where to. */
+  async function readObject<T>(
+    row: ImageRow,
+    read: (store: ObjectStore) => Promise<T>,
+    refind: () => Promise<ImageRow>,
+  ) {
     try {
-      return await objects.at(row).get(row.id, range)
+      return await read(objects.at(row))
     } catch (error) {
       if (!(error instanceof ObjectNotFound)) throw error
       const now = await refind()
       if (now.tier === row.tier) throw error
-      return objects.at(now).get(row.id, range)
+      return read(objects.at(now))
     }
   }
 
@@ -66,12 +86,22 @@ export function createImages({
     return row
   }
 
-  /** Opens what is served; what is gone or moved is forgotten, and found again. */
-  const readServed = (row: ImageRow, range?: ByteRange) =>
-    readObject(row, range, () => {
+  /** Reads what is served; what is gone or moved is forgotten, and found again. */
+  const readServed = <T>(row: ImageRow, read: (store: ObjectStore) => Promise<T>) =>
+    readObject(row, read, () => {
       cache.delete(row.id)
       return findServed(row.id)
     })
+
+  const openServed = (row: ImageRow, range?: ByteRange) =>
+    readServed(row, (store) => store.get(row.id, range))
+
+  async function readSmall(row: ImageRow, range?: ByteRange) {
+    const cached = byteCache.get(row.id)
+    const bytes = cached ?? (await readServed(row, (store) => readWhole(store, row)))
+    if (!cached) byteCache.offer(row.id, bytes)
+    return range ? bytes.subarray(range.start, range.end + 1) : bytes
+  }
 
   async function planOf({ id, mediaType }: ImageRow, open: Open) {
     const known = plans.get(id)
@@ -100,12 +130,12 @@ export function createImages({
     },
 
     /**
-     * Opens the bytes of an image, or a range of them.
+     * Opens the bytes of an image, or a range of them. Those of a small one come at once.
      *
      * @throws {ImageGone} another process removed it since it was found
      */
-    async read(row: ImageRow, range?: ByteRange): Promise<Readable> {
-      const bytes = await readServed(row, range)
+    async read(row: ImageRow, range?: ByteRange): Promise<Readable | Buffer> {
+      const bytes = row.size > SMALL_BYTES ? await openServed(row, range) : await readSmall(row, range)
       counts.served++
       return bytes
     },
@@ -117,7 +147,14 @@ export function createImages({
      */
     async inspect(id: string): Promise<{ row: ImageRow; bytes: Readable }> {
       const row = await findKept(id)
-      return { row, bytes: await readObject(row, undefined, () => findKept(id)) }
+      return {
+        row,
+        bytes: await readObject(
+          row,
+          (store) => store.get(id),
+          () => findKept(id),
+        ),
+      }
     },
 
     /**
@@ -126,7 +163,7 @@ export function createImages({
      * @throws {MetadataNotRemovable | ImageGone}
      */
     async withoutMetadata(image: ImageRow) {
-      const open: Open = (range) => readServed(image, range)
+      const open: Open = (range) => openServed(image, range)
       const plan = await planOf(image, open).catch((error) => {
         if (!(error instanceof CannotStrip)) throw error
         throw new MetadataNotRemovable({ detail: `Of this one it can't be taken out: ${error.message}.` })
@@ -159,11 +196,19 @@ export function createImages({
       const { region } = await find(id)
       const removed = await data.images.remove(id)
       cache.delete(id)
+      byteCache.delete(id)
       if (!removed) throw new ImageGone()
       // Wherever it lies: it may be on its way.
       await Promise.all(objects.of(region).map((store) => store.delete(id)))
     },
   }
+}
+
+async function readWhole(store: ObjectStore, { id, size }: ImageRow) {
+  if (readsWhole(store)) return store.readWhole(id, size)
+  const bytes = await buffer(await store.get(id))
+  if (bytes.length !== size) throw new Error(`the object ${id} has other than ${size} bytes`)
+  return bytes
 }
 
 const showImage = ({

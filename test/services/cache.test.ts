@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createCache } from '../../services/cache.ts'
+import { createByteCache, createCache } from '../../services/cache.ts'
 import { seeded } from '../helpers/random.ts'
 
 const LONG = 60_000
@@ -79,4 +79,77 @@ t.test('it never tells what is not so, whatever happens', async (t) => {
   }
   t.equal(cache.count.hits + cache.count.misses, lookups)
   t.ok(cache.count.hits > 0)
+})
+
+t.test('a cache of bytes', async (t) => {
+  /** Asks for an object as a reader does: what is not kept is offered. */
+  function ask(cache: ReturnType<typeof createByteCache>, key: string, bytes: number) {
+    const kept = cache.get(key)
+    if (!kept) cache.offer(key, Buffer.alloc(bytes, key))
+    return kept !== undefined
+  }
+
+  t.test('what is asked for twice is kept, until it is deleted', async (t) => {
+    const cache = createByteCache({ capacity: 100 })
+    t.strictSame(
+      [1, 2, 3].map(() => ask(cache, 'a', 100)),
+      [false, false, true],
+    )
+    t.strictSame({ ...cache.count }, { hits: 1, misses: 2 })
+    cache.delete('a')
+    cache.delete('never set')
+    t.notOk(cache.get('a'))
+    t.notOk(ask(cache, 'b', 100))
+    t.notOk(ask(cache, 'b', 100))
+    t.ok(ask(cache, 'b', 100), 'and gives its room back')
+  })
+
+  t.test('what is larger than the cache never comes in', async (t) => {
+    const cache = createByteCache({ capacity: 100 })
+    for (let n = 0; n < 5; n++) t.notOk(ask(cache, 'a', 101))
+  })
+
+  t.test('one pass over everything, or two, does not empty it', async (t) => {
+    const cache = createByteCache({ capacity: 100 })
+    for (let n = 0; n < 50; n++) ask(cache, 'often', 60)
+    for (let pass = 0; pass < 2; pass++) {
+      for (let n = 0; n < 14; n++) ask(cache, `seldom-${n}`, 60)
+      t.ok(ask(cache, 'often', 60), `pass ${pass}`)
+    }
+    for (let n = 0; n < 100_000; n++) ask(cache, `once-${n}`, 60)
+    t.ok(ask(cache, 'often', 60), 'however long')
+  })
+
+  t.test(
+    'what is asked for more often takes the place of what no longer is, however often it was',
+    async (t) => {
+      const cache = createByteCache({ capacity: 100 })
+      for (let n = 0; n < 100_000; n++) ask(cache, 'old', 60)
+      let asked = 0
+      while (!ask(cache, 'new', 60)) if (++asked > 100) break
+      t.ok(asked < 16, `after ${asked} times`)
+      t.notOk(cache.get('old'), 'both together would be too large')
+    },
+  )
+
+  t.test('it keeps as many bytes as it may, and no more', async (t) => {
+    const random = seeded(7)
+    const cache = createByteCache({ capacity: 1000 })
+    const sizes = new Map(
+      Array.from({ length: 40 }, (_, n) => [`key-${n}`, 1 + Math.floor(400 * random.next())]),
+    )
+    const keys = [...sizes.keys()]
+    for (let n = 0; n < 20_000; n++) {
+      const key = random.pick(keys)
+      if (random.next() < 0.02) cache.delete(key)
+      else ask(cache, key, sizes.get(key)!)
+      if (n % 1000) continue
+      const kept = keys.filter((key) => cache.get(key)).reduce((sum, key) => sum + sizes.get(key)!, 0)
+      t.ok(kept <= 1000, `${kept} bytes`)
+    }
+    for (const key of keys) cache.delete(key)
+    ask(cache, 'all', 1000)
+    ask(cache, 'all', 1000)
+    t.ok(ask(cache, 'all', 1000), 'no byte of its room is lost')
+  })
 })

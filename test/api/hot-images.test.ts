@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { buildWithSweep, DAY } from '../helpers/lifecycle.ts'
+import { multipart } from '../helpers/multipart.ts'
+
+const body = await makeImage('png', { width: 40, height: 40 })
+
+async function upload(app: App, body: Buffer): Promise<string> {
+  const answer = await app.inject({ method: 'POST', url: await makeLink(app), ...multipart([{ body }]) })
+  return answer.json().processed[0].id
+}
+
+/** Asks for an image so often that its bytes are in memory. */
+async function heat(t: Test, app: App, id: string, body: Buffer) {
+  const before = app.cache.bytes.count.hits
+  for (let n = 0; n < 5; n++) {
+    const { statusCode, rawPayload } = await app.inject(`/images/${id}`)
+    t.equal(statusCode, 200)
+    t.ok(rawPayload.equals(body), `time ${n}`)
+  }
+  t.ok(app.cache.bytes.count.hits > before, 'its bytes are in memory')
+}
+
+t.test('an image from memory has ranges and conditions as one from the store', async (t) => {
+  const app = await build(t)
+  const id = await upload(app, body)
+  const get = (headers = {}) => app.inject({ url: `/images/${id}`, headers })
+  const first = await get()
+  await heat(t, app, id, body)
+  const { date: _, ...fields } = first.headers
+  t.match((await get()).headers, fields)
+
+  for (const [range, start, end] of [
+    ['bytes=0-0', 0, 0],
+    ['bytes=10-99', 10, 99],
+    ['bytes=-5', body.length - 5, body.length - 1],
+  ] as const) {
+    const { statusCode, rawPayload, headers } = await get({ range })
+    t.equal(statusCode, 206)
+    t.equal(headers['content-range'], `bytes ${start}-${end}/${body.length}`)
+    t.equal(headers['content-length'], String(end - start + 1))
+    t.ok(rawPayload.equals(body.subarray(start, end + 1)), range)
+  }
+  t.equal((await get({ range: `bytes=${body.length}-` })).statusCode, 416)
+  const notModified = await get({ 'if-none-match': first.headers.etag })
+  t.equal(notModified.statusCode, 304)
+  t.equal(notModified.headers.etag, first.headers.etag)
+  t.notOk(notModified.headers['content-length'], 'a client would wait for so many bytes')
+  t.notOk(notModified.headers['content-type'])
+  t.ok((await get()).rawPayload.equals(body), 'a range has not changed it')
+  t.equal((await app.inject(`/images/${id}?metadata=none`)).statusCode, 200, 'and it can be served stripped')
+})
+
+t.test('a large image is not kept in memory', async (t) => {
+  const app = await build(t)
+  const large = Buffer.concat([body, Buffer.alloc(256 * 1024)])
+  const id = await upload(app, large)
+  const before = { ...app.cache.bytes.count }
+  for (let n = 0; n < 4; n++) t.ok((await app.inject(`/images/${id}`)).rawPayload.equals(large))
+  t.strictSame({ ...app.cache.bytes.count }, before)
+})
+
+t.test('what a store can only stream is served the same', async (t) => {
+  const app = await build(t)
+  Reflect.deleteProperty(app.stores.objects, 'readWhole')
+  await heat(t, app, await upload(app, body), body)
+})
+
+t.test('an image in memory that the admin removes is gone at once', async (t) => {
+  const app = await build(t)
+  const id = await upload(app, body)
+  await heat(t, app, id, body)
+  const answer = await app.inject({ method: 'DELETE', url: `/admin/images/${id}`, headers: admin })
+  t.equal(answer.statusCode, 204)
+  t.equal((await app.inject(`/images/${id}`)).statusCode, 410)
+  t.notOk(app.cache.bytes.get(id))
+})
+
+t.test('an image in memory that another process removes, or finds corrupt, is gone within 5 s', async (t) => {
+  const app = await build(t)
+  const removed = await upload(app, body)
+  const corruptBody = await makeImage('jpeg')
+  const corrupt = await upload(app, corruptBody)
+  await heat(t, app, removed, body)
+  await heat(t, app, corrupt, corruptBody)
+  await app.stores.data.images.remove(removed)
+  await app.stores.data.sql`update images set status = 'corrupt' where id = ${corrupt}`
+  const until = performance.now() + 4_900
+  // Asking all the time does not keep it.
+  while (performance.now() < until) {
+    await Promise.all([removed, corrupt].map((id) => app.inject(`/images/${id}`)))
+    await sleep(50)
+  }
+  for (const id of [removed, corrupt]) {
+    t.equal((await app.inject(`/images/${id}`)).statusCode, 410)
+    t.notOk(app.cache.bytes.get(id), 'nor are its bytes kept')
+  }
+})
+
+t.test('an image in memory still counts as asked for', async (t) => {
+  const { fresh } = await buildWithSweep(t, {})
+  const { app, upload, age, sweep, tierOf } = await fresh()
+  const { id } = await upload(body)
+  await heat(t, app, id, body)
+  await app.services.accesses.flush()
+
+  await age(id, 3 * DAY)
+  t.match(await sweep({ archiveAfter: DAY }), { archived: 1 })
+  t.equal(await tierOf(id), 'cold')
+  await heat(t, app, id, body)
+  await app.services.accesses.flush()
+  t.match(await sweep({ archiveAfter: DAY }), { archived: 0, restored: 1 })
+  t.equal(await tierOf(id), 'hot')
+})
