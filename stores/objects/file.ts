@@ -84,10 +84,15 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
             await writer.flush()
             await file.close()
             await shards.make(shard)
-            await rename(temporary, target)
+            await rename(temporary, target).catch(async (error) => {
+              if (!isMissing(error)) throw error
+              // Somebody has removed the folder.
+              shards.forget(shard)
+              await shards.make(shard)
+              await rename(temporary, target)
+            })
             await syncFolder(shard)
           } catch (error) {
-            shards.forget(shard)
             await rm(target, { force: true }).catch(() => {})
             await orDiscard(error)
           }
@@ -199,9 +204,10 @@ function createFolders() {
     make(folder: string) {
       const making = made.get(folder) ?? makeAndFlush(folder)
       made.set(folder, making)
+      making.catch(() => made.delete(folder))
       return making
     },
-    /** After a fault: the next time it is made anew. */
+    /** The next time it is made anew. */
     forget(folder: string) {
       made.delete(folder)
     },

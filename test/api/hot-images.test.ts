@@ -1,19 +1,22 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { admin } from '../helpers/app.ts'
 import { makeImage } from '../helpers/images.ts'
 import { buildWithSweep, DAY } from '../helpers/lifecycle.ts'
-import { multipart } from '../helpers/multipart.ts'
 
-const body = await makeImage('png', { width: 40, height: 40 })
+const { app, upload, age, sweep, tierOf } = await (await buildWithSweep(t, {})).fresh()
+const png = await makeImage('png', { width: 40, height: 40 })
+const newBody = (bytes = 16) => Buffer.concat([png, randomBytes(bytes)])
 
-async function upload(app: App, body: Buffer): Promise<string> {
-  const answer = await app.inject({ method: 'POST', url: await makeLink(app), ...multipart([{ body }]) })
-  return answer.json().processed[0].id
+/** Uploads an image, and asks for it so often that its bytes are in memory. */
+async function uploadHot(t: Test, body = newBody()) {
+  const { id } = await upload(body)
+  await heat(t, id, body)
+  return id
 }
 
-/** Asks for an image so often that its bytes are in memory. */
-async function heat(t: Test, app: App, id: string, body: Buffer) {
+async function heat(t: Test, id: string, body: Buffer) {
   const before = app.cache.bytes.count.hits
   for (let n = 0; n < 5; n++) {
     const { statusCode, rawPayload } = await app.inject(`/images/${id}`)
@@ -24,11 +27,11 @@ async function heat(t: Test, app: App, id: string, body: Buffer) {
 }
 
 t.test('an image from memory has ranges and conditions as one from the store', async (t) => {
-  const app = await build(t)
-  const id = await upload(app, body)
+  const body = newBody()
+  const { id } = await upload(body)
   const get = (headers = {}) => app.inject({ url: `/images/${id}`, headers })
   const first = await get()
-  await heat(t, app, id, body)
+  await heat(t, id, body)
   const { date: _, ...fields } = first.headers
   t.match((await get()).headers, fields)
 
@@ -54,24 +57,15 @@ t.test('an image from memory has ranges and conditions as one from the store', a
 })
 
 t.test('a large image is not kept in memory', async (t) => {
-  const app = await build(t)
-  const large = Buffer.concat([body, Buffer.alloc(256 * 1024)])
-  const id = await upload(app, large)
+  const large = newBody(256 * 1024)
+  const { id } = await upload(large)
   const before = { ...app.cache.bytes.count }
   for (let n = 0; n < 4; n++) t.ok((await app.inject(`/images/${id}`)).rawPayload.equals(large))
   t.strictSame({ ...app.cache.bytes.count }, before)
 })
 
-t.test('what a store can only stream is served the same', async (t) => {
-  const app = await build(t)
-  Reflect.deleteProperty(app.stores.objects, 'readWhole')
-  await heat(t, app, await upload(app, body), body)
-})
-
 t.test('an image in memory that the admin removes is gone at once', async (t) => {
-  const app = await build(t)
-  const id = await upload(app, body)
-  await heat(t, app, id, body)
+  const id = await uploadHot(t)
   const answer = await app.inject({ method: 'DELETE', url: `/admin/images/${id}`, headers: admin })
   t.equal(answer.statusCode, 204)
   t.equal((await app.inject(`/images/${id}`)).statusCode, 410)
@@ -79,12 +73,7 @@ t.test('an image in memory that the admin removes is gone at once', async (t) =>
 })
 
 t.test('an image in memory that another process removes, or finds corrupt, is gone within 5 s', async (t) => {
-  const app = await build(t)
-  const removed = await upload(app, body)
-  const corruptBody = await makeImage('jpeg')
-  const corrupt = await upload(app, corruptBody)
-  await heat(t, app, removed, body)
-  await heat(t, app, corrupt, corruptBody)
+  const [removed, corrupt] = [await uploadHot(t), await uploadHot(t)]
   await app.stores.data.images.remove(removed)
   await app.stores.data.sql`update images set status = 'corrupt' where id = ${corrupt}`
   const until = performance.now() + 4_900
@@ -100,17 +89,20 @@ t.test('an image in memory that another process removes, or finds corrupt, is go
 })
 
 t.test('an image in memory still counts as asked for', async (t) => {
-  const { fresh } = await buildWithSweep(t, {})
-  const { app, upload, age, sweep, tierOf } = await fresh()
-  const { id } = await upload(body)
-  await heat(t, app, id, body)
+  const body = newBody()
+  const id = await uploadHot(t, body)
   await app.services.accesses.flush()
 
   await age(id, 3 * DAY)
   t.match(await sweep({ archiveAfter: DAY }), { archived: 1 })
   t.equal(await tierOf(id), 'cold')
-  await heat(t, app, id, body)
+  await heat(t, id, body)
   await app.services.accesses.flush()
   t.match(await sweep({ archiveAfter: DAY }), { archived: 0, restored: 1 })
   t.equal(await tierOf(id), 'hot')
+})
+
+t.test('what a store can only stream, as a bucket does, is served the same', async (t) => {
+  Reflect.deleteProperty(app.stores.objects, 'readWhole')
+  await uploadHot(t)
 })
