@@ -14,13 +14,16 @@ t.test('file store', async (t) => {
   await contract(t, store)
 
   await t.test('what a killed process left is listed and can be deleted', async (t) => {
-    const hanging = store.stage('hanging', new Readable({ read() {} }))
+    const source = new Readable({ read() {} })
+    const hanging = store.stage('hanging', source)
     hanging.catch(() => {})
     while ((await readdir(`${folder}/incoming`)).length === 0);
     const [left] = await keys(store)
     t.match(left, /^incoming\//)
     await store.delete(left!)
     t.strictSame(await keys(store), [])
+    source.destroy()
+    await t.rejects(hanging)
   })
 
   await t.test('what lies a level deeper, as it did once, is an object as the others', async (t) => {
