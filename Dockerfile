@@ -3,7 +3,9 @@
 FROM node:24-slim AS dependencies
 WORKDIR /hasty
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev
+COPY patches ./patches
+# patch-package, which is a development dependency, patches one of those that stay.
+RUN npm ci && npm prune --omit=dev
 
 FROM node:24-slim
 ENV NODE_ENV=production HOST=0.0.0.0 DATA_DIR=/data

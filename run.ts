@@ -27,11 +27,9 @@ export async function run(
   if (!stop) return
 
   const signals = ['SIGTERM', 'SIGINT'] as const
-  const skip = [...signals, 'uncaughtException' as const]
-  const { close } = closeWithGrace({ delay: GRACE_MS, logger: log, skip }, async ({ err }) => {
+  const { close } = closeWithGrace({ delay: GRACE_MS, logger: log, skip: [...signals] }, async ({ err }) => {
     if (err) log.fatal({ err }, 'ended by an error')
     await stop()
-    if (process.exitCode) process.exit()
   })
   // A terminal signals the whole group and npm passes that on to its child, so one signal may come twice.
   let closing = false
@@ -40,20 +38,7 @@ export async function run(
     closing = true
   }
   for (const signal of signals) process.on(signal, closeOnce)
-  process.on('uncaughtException', (err) => {
-    if (isLateWrite(err)) return
-    log.fatal({ err }, 'ended by an error')
-    process.exitCode = 1
-    closeOnce()
-  })
 }
-
-/**
- * Whether postgres.js (3.4) wrote to a connection that the server had closed meanwhile: it throws that where nobody can
- * catch it. The statement has failed by then, and the next one opens a new connection.
- */
-const isLateWrite = ({ message, stack = '' }: Error) =>
-  message === "Cannot read properties of null (reading 'write')" && /nextWrite .*postgres/.test(stack)
 
 function readConfigOrExit() {
   try {

@@ -6,6 +6,8 @@ import type { Database } from './sql.ts'
 const POOL = 16
 // The embedded database runs one transaction at a time; more connections only wait longer.
 const EMBEDDED_POOL = 4
+const CONNECT_TIMEOUT_S = 5
+const RECONNECT_PAUSE_S = 0.1
 
 /** How to speak to the database: postgres.js, and how to be done with it. */
 export interface Connection {
@@ -23,6 +25,9 @@ export async function connect(
   { attach }: { attach: boolean },
 ): Promise<Connection> {
   const options = {
+    connect_timeout: CONNECT_TIMEOUT_S,
+    // The driver's own pause grows to 20 s, which is so much longer than the outage.
+    backoff: () => RECONNECT_PAUSE_S,
     onnotice: () => {},
     transform: postgres.camel,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
