@@ -5,6 +5,10 @@ import fp from 'fastify-plugin'
 import { problemDetails } from '../schemas/problem.ts'
 import * as errors from '../services/errors.ts'
 import { Problem } from '../services/errors.ts'
+import { StoreUnavailable } from '../stores/unavailable.ts'
+
+/** For `Retry-After` (RFC 9110 §10.2.3). */
+const RETRY_AFTER_S = 5
 
 /** Turns every error into problem details (RFC 9457); nothing else builds an error answer. */
 export default fp(
@@ -20,12 +24,18 @@ export default fp(
 /** Answers with the problem that an error is, or with a general one that tells nothing of the inside. */
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error, request)
-  if (problem.status >= 500) request.log.error({ err: error }, problem.title)
+  if (error instanceof StoreUnavailable) {
+    // An outage fails every request, each in the same place: no stacks.
+    request.log.warn({ reason: String(error.cause) }, error.message)
+  } else if (problem.status >= 500) {
+    request.log.error({ err: error }, problem.title)
+  }
   // Fastify closes the connection where a body could not be parsed, and who still sends would get a reset before the
   // answer. Node reads and drops the rest.
   if (reply.hasHeader('Connection')) reply.removeHeader('Connection')
   // A route may have begun to describe what it could not give: an error is not to be kept for a year.
   reply.removeHeader('Cache-Control')
+  if (problem.status === 503) reply.header('Retry-After', RETRY_AFTER_S)
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
 }
 
@@ -58,6 +68,9 @@ function toClientProblem({ code }: ConnectionError): Problem {
 
 function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
   if (error instanceof Problem) return error
+  if (error instanceof StoreUnavailable) {
+    return new errors.Unavailable({ detail: `There is ${error.message}. Try again in a few seconds.` })
+  }
   const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
   if (statusCode === 413)

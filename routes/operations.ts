@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { Health } from '../schemas/health.ts'
-import { Unavailable } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
 // An orchestrator asks every few seconds: its probes are not logged.
@@ -30,7 +29,7 @@ export default (async (app) => {
         tags: ['operations'],
         operationId: 'isReady',
         summary: 'Tell whether the database and the object store answer',
-        response: { 200: Health, ...problems(Unavailable) },
+        response: { 200: Health, ...problems() },
       },
     },
     async () => {

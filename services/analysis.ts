@@ -8,10 +8,13 @@ import type { Verdict } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
 import { hasPaths, ObjectNotFound, type ObjectStore } from '../stores/objects/object-store.ts'
 import { LEASE_MS, type Lease } from '../stores/queue/queue.ts'
+import { StoreUnavailable } from '../stores/unavailable.ts'
 import { createDecoder, type Decoder } from './decoding/decoder.ts'
 
 const MAX_ATTEMPTS = 3
 const PAUSE_MS = 1_000
+// So long an image waits whose object can't be had. Others go first: it may be the only one.
+const AWAY_MS = 5_000
 
 interface Log {
   info(context: object, message: string): void
@@ -49,7 +52,7 @@ export function createAnalysis({
         const lease = await queue.take(signal)
         if (lease) await keeping(lease, () => analyse(lease, decoder))
       } catch (error) {
-        // The database is away. The lease runs out, and the image comes again.
+        // A store is away. The lease was given back or runs out, and the image comes again.
         log.error({ err: error }, 'analysis is held up')
         await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
       }
@@ -76,6 +79,11 @@ export function createAnalysis({
         decoder.examine({ path, format, mediaType }),
       )
     } catch (error) {
+      if (error instanceof StoreUnavailable) {
+        // That is no fault of the image, and so no attempt at it.
+        await queue.release(lease, AWAY_MS)
+        throw error
+      }
       const { message } = error as Error
       if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS) return queue.retry(lease, message)
       log.error({ err: error, imageId }, 'an image can not be analysed')

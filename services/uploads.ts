@@ -107,9 +107,14 @@ export function createUploads({
     const staged = await store.stage(id, hashing.stream)
 
     let undecided = true
-    const decide = (verdict: 'commit' | 'discard') => {
+    const commit = () => {
       undecided = false
-      return staged[verdict]()
+      return staged.commit()
+    }
+    // Where that fails the sweep does it: what became of the part is known all the same.
+    const discard = () => {
+      undecided = false
+      return staged.discard().catch(() => {})
     }
     try {
       if (file.truncated) throw new Rejection('too_large')
@@ -120,7 +125,7 @@ export function createUploads({
       if (knownHashes.get(knownKey(received))) {
         const recorded = await data.uploads.recordKnown(received)
         if (recorded) {
-          await decide('discard')
+          await discard()
           return finish(received, recorded)
         }
       }
@@ -129,7 +134,7 @@ export function createUploads({
       // Only the header tells for sure what format it is; where it was not reached, a worker decides.
       const isSure = status === 'ready' || metadata.width !== undefined
       if (isSure && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
-      await decide('commit')
+      await commit()
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
       if (recorded === 'link_used_up' || recorded.duplicate) await store.delete(id).catch(() => {})
@@ -137,7 +142,7 @@ export function createUploads({
       return finish(received, recorded)
     } catch (error) {
       // After the commit it is not known whether the row exists: then the object stays, and the sweep decides.
-      if (undecided) await decide('discard')
+      if (undecided) await discard()
       throw error
     }
   }

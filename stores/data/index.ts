@@ -28,12 +28,15 @@ export async function openDataStore(
       sql,
       /** The names of the migrations that opening the store applied. */
       migrated,
-      links: retrying(createLinks(sql)),
-      images: retrying(createImages(sql)),
-      uploads: retrying(createUploads(sql)),
-      stats: retrying(createStats(sql)),
-      lifecycle: retrying(createLifecycle(sql)),
-      sweeps: retrying(createSweeps(sql)),
+      links: retrying(createLinks(sql), { repeatable: ['find', 'findWithCounts', 'page', 'revoke'] }),
+      images: retrying(createImages(sql), {
+        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'pending'],
+      }),
+      uploads: retrying(createUploads(sql), { repeatable: ['pageOfLink'] }),
+      stats: retrying(createStats(sql), { repeatable: ['top', 'days'] }),
+      // The sweep may take long: nobody waits for it.
+      lifecycle: retrying(createLifecycle(sql), { deadline: Number.POSITIVE_INFINITY }),
+      sweeps: retrying(createSweeps(sql), { repeatable: ['last'] }),
       /** As `withLease` does. */
       withLease: <T>(name: string, work: (held: Held) => Promise<T>) => withLease(sql, name, work),
       /** Resolves when the database answers. */

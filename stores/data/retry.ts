@@ -1,22 +1,71 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { StoreUnavailable } from '../unavailable.ts'
 
 const TRIES = 20
 const FIRST_PAUSE_MS = 4
 const LONGEST_PAUSE_MS = 500
+/** How long a database that is away is waited for: a restart takes about a second. */
+const PATIENCE_MS = 2_000
+/** How long the caller of a store waits in all. */
+const DEADLINE_MS = 10_000
 
 /**
- * Runs `work`, a transaction or a single statement, and again where the database asks for it: by SQLSTATE 40001
- * (serialization failure) or 40P01 (deadlock), after which nothing of it has happened. PostgreSQL in SERIALIZABLE
- * isolation asks for it of reads, too (https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html),
- * CockroachDB of all (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference). Between the tries it
- * waits a random time that grows. Any other error is thrown on, and so is that of the last of 20 tries.
+ * Nothing has happened where there was no connection yet: none was to be had, or the server took none (57P03
+ * cannot_connect_now, 53300 too_many_connections). A statement is sent only after that.
  */
-export async function retry<T>(work: () => PromiseLike<T>): Promise<T> {
+const NOT_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'CONNECT_TIMEOUT',
+  '57P03',
+  '53300',
+])
+
+/** A connection that was lost, as the system and postgres.js name it. */
+const LOST = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+])
+
+/**
+ * The server can't at the moment: connection exceptions (08), insufficient resources (53), operator intervention (57,
+ * a statement that took too long among it), a lock that was not to be had (55P03), a server that was made a standby
+ * (25006) (https://www.postgresql.org/docs/current/errcodes-appendix.html); and CockroachDB's 40003, the result is not
+ * known, and 58C, a range or a node is unavailable
+ * (https://github.com/cockroachdb/cockroach/blob/master/pkg/sql/pgwire/pgcode/codes.go).
+ */
+const AWAY = /^(08...|53...|57...|55P03|25006|40003|58C..)$/
+
+/**
+ * Runs `work`, a transaction or a single statement, and again where nothing of it has happened: where the database asks
+ * for it by SQLSTATE 40001 (serialization failure) or 40P01 (deadlock), and, for two seconds, where there was no
+ * connection. PostgreSQL in SERIALIZABLE isolation asks for it of reads, too
+ * (https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html), CockroachDB of all
+ * (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference). Between the tries it waits a random time
+ * that grows. Any other error is thrown on, and so is that of the last of 20 tries.
+ *
+ * @param repeatable whether it does no harm twice: then it also runs again where nobody knows whether it has happened
+ * @throws {StoreUnavailable} the database is away
+ */
+export async function retry<T>(work: () => PromiseLike<T>, { repeatable = false } = {}): Promise<T> {
+  const patientUntil = performance.now() + PATIENCE_MS
   for (let tried = 1; ; tried++) {
     try {
       return await work()
     } catch (error) {
-      if (tried === TRIES || !asksForRetry(error)) throw error
+      const away = isAway(error)
+      const again = away
+        ? (repeatable || NOT_CONNECTED.has(codeOf(error))) && performance.now() < patientUntil
+        : asksForRetry(error) && tried < TRIES
+      if (!again) throw away ? new StoreUnavailable('database', { cause: error }) : error
       await sleep(Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** tried, LONGEST_PAUSE_MS))
     }
   }
@@ -27,16 +76,46 @@ type Retrying<Store extends Functions> = {
   [Name in keyof Store]: (...parameters: Parameters<Store[Name]>) => Promise<Awaited<ReturnType<Store[Name]>>>
 }
 
-/** The same functions, each of them one transaction or statement, with `retry` around each. */
-export function retrying<Store extends Functions>(store: Store): Retrying<Store> {
-  const entries = Object.entries(store).map(([name, run]) => [
-    name,
-    (...parameters: never[]) => retry(() => run(...parameters)),
-  ])
+/**
+ * The same functions, each of them one transaction or statement, with `retry` around each. What takes longer than
+ * `deadline`, in milliseconds, is `StoreUnavailable`, though it may still happen.
+ *
+ * @param options.repeatable the names of those that do no harm twice, as reads
+ */
+export function retrying<Store extends Functions>(
+  store: Store,
+  { repeatable = [], deadline = DEADLINE_MS }: { repeatable?: (keyof Store)[]; deadline?: number } = {},
+): Retrying<Store> {
+  const entries = Object.entries(store).map(([name, run]) => {
+    const options = { repeatable: repeatable.includes(name) }
+    return [
+      name,
+      (...parameters: never[]) =>
+        within(
+          deadline,
+          retry(() => run(...parameters), options),
+        ),
+    ]
+  })
   return Object.fromEntries(entries)
 }
 
+function within<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
+  if (milliseconds === Number.POSITIVE_INFINITY) return answer
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    reject(new StoreUnavailable('database', { cause: new Error(`not within ${milliseconds} ms`) }))
+  }, milliseconds)
+  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
+}
+
+const codeOf = (error: unknown) => String((error as { code?: unknown } | undefined)?.code)
+
+function isAway(error: unknown) {
+  const code = codeOf(error)
+  return NOT_CONNECTED.has(code) || LOST.has(code) || AWAY.test(code)
+}
+
 function asksForRetry(error: unknown) {
-  const { code } = error as { code?: string }
-  return code === '40001' || code === '40P01'
+  return ['40001', '40P01'].includes(codeOf(error))
 }

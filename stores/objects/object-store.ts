@@ -18,7 +18,7 @@ export interface ByteRange {
 
 /**
  * Where the bytes of images are kept, each object under a key of letters and digits. An object is written once and
- * never changed.
+ * never changed. Any call may throw `StoreUnavailable`, and so may the reading of what it gave.
  */
 export interface ObjectStore {
   /**

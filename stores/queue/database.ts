@@ -27,8 +27,8 @@ export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>, lease
       await images.giveBack(lease, { milliseconds: pauseAfter(lease.attempt), failure })
     },
 
-    async release(lease) {
-      await images.giveBack(lease, { milliseconds: 0, uncounted: true })
+    async release(lease, milliseconds = 0) {
+      await images.giveBack(lease, { milliseconds, uncounted: true })
     },
 
     depth: () => images.pending(),

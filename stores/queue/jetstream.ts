@@ -92,9 +92,9 @@ export async function openJetStreamQueue(
       comeAgain(lease, milliseconds)
     },
 
-    async release(lease) {
-      await images.giveBack(lease, { milliseconds: 0, uncounted: true })
-      comeAgain(lease, 0)
+    async release(lease, milliseconds = 0) {
+      await images.giveBack(lease, { milliseconds, uncounted: true })
+      comeAgain(lease, milliseconds)
     },
 
     depth: () => images.pending(),

@@ -29,8 +29,8 @@ export interface Queue {
   /** Gives an image back whose analysis failed; it comes again after a pause that grows with its attempts. */
   retry(lease: Lease, failure: string): Promise<void>
 
-  /** Gives an image back that was not begun; the attempt does not count. */
-  release(lease: Lease): Promise<void>
+  /** Gives an image back that could not be begun; it comes again after `milliseconds`, and the attempt does not count. */
+  release(lease: Lease, milliseconds?: number): Promise<void>
 
   /** How many images are pending. */
   depth(): Promise<number>

@@ -1,4 +1,5 @@
 import { S3Client, type StorageClass } from '@aws-sdk/client-s3'
+import { StoreUnavailable } from '../../unavailable.ts'
 
 /** A bucket, or what is under a prefix of it, and how to reach it. */
 export interface Bucket {
@@ -27,6 +28,7 @@ const PARAMETERS = ['endpoint', 'region', 'forcePathStyle', 'storageClass']
 /**
  * Reads `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…`, each parameter optional. The region,
  * where it is not given, and the credentials come by the AWS SDK's usual chain: environment, profile, the machine's role.
+ * A request of the client throws `StoreUnavailable` where the server is away, and else the SDK's errors.
  */
 export async function openBucket(url: URL, timeouts: Timeouts): Promise<Bucket> {
   const { name, prefix, endpoint, region, forcePathStyle, storageClass } = parse(url)
@@ -50,8 +52,26 @@ export async function openBucket(url: URL, timeouts: Timeouts): Promise<Bucket> 
       httpsAgent: { keepAlive: true, maxSockets: CONNECTIONS },
     },
   })
+  client.middlewareStack.add(
+    (next) => async (request) => {
+      try {
+        return await next(request)
+      } catch (error) {
+        throw isAway(error) ? new StoreUnavailable('object store', { cause: error }) : error
+      }
+    },
+    { step: 'initialize', priority: 'high', name: 'storeUnavailable' },
+  )
   await client.config.region() // throws where there is none: better now than at the first request
   return { client, name, prefix, storageClass: storageClass as StorageClass | undefined }
+}
+
+/** Whether no try had an answer, or the server said that it can't at the moment. Any error of a request has `$metadata`. */
+function isAway(error: unknown) {
+  const { name, $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
+  if (!$metadata || name === 'AbortError' || name === 'CredentialsProviderError') return false
+  const { httpStatusCode } = $metadata
+  return httpStatusCode === undefined || [429, 500, 502, 503, 504].includes(httpStatusCode)
 }
 
 function parse(url: URL) {
