@@ -30,7 +30,8 @@ export async function openDataStore(
       migrated,
       links: retrying(createLinks(sql), { repeatable: ['find', 'findWithCounts', 'page', 'revoke'] }),
       images: retrying(createImages(sql), {
-        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'pending'],
+        // What goes by a lease's token is not done again once it is done.
+        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'giveBack', 'settle', 'pending'],
       }),
       uploads: retrying(createUploads(sql), { repeatable: ['pageOfLink'] }),
       stats: retrying(createStats(sql), { repeatable: ['top', 'days'] }),

@@ -6,7 +6,12 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  ListMultipartUploadsCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from '@aws-sdk/client-s3'
 import type { Test } from 'tap'
 import { freePort } from './ports.ts'
 
@@ -62,6 +67,15 @@ export async function startS3(t: Test) {
     async createBucket(Bucket: string) {
       await client.send(new CreateBucketCommand({ Bucket }))
       return Bucket
+    },
+
+    /** The keys of all objects in the bucket. */
+    async keys(Bucket: string) {
+      const keys: string[] = []
+      for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket })) {
+        keys.push(...Contents.map(({ Key }) => Key!))
+      }
+      return keys
     },
 
     /** The keys of the multipart uploads that are open in the bucket. */

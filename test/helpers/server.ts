@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import type { UploadAnswer } from '../../schemas/uploads.ts'
 import { admin, TOKEN } from './app.ts'
 
 export interface Server {
@@ -58,13 +59,44 @@ export async function startServer(t: Test, env: Record<string, string>): Promise
   }
 }
 
-/** Posts one image and resolves with what the answer says of it. */
-export async function post(link: string, body: Uint8Array) {
+/** Starts `worker.ts` alone. */
+export function startWorker(t: Test, env: Record<string, string>): Pick<Server, 'end'> {
+  const worker = spawnEntry('worker.ts', env)
+  const exited = once(worker, 'exit')
+  t.teardown(() => worker.kill('SIGKILL'))
+  return {
+    async end(signal) {
+      worker.kill(signal)
+      await exited
+      return worker.exitCode
+    },
+  }
+}
+
+/** Runs an entry that ends by itself, and resolves with its exit code. */
+export async function runToEnd(entry: string, env: Record<string, string>): Promise<number> {
+  const [code] = await once(spawnEntry(entry, env), 'exit')
+  return code
+}
+
+const spawnEntry = (entry: string, env: Record<string, string>) =>
+  spawn(process.execPath, [fileURLToPath(new URL(`../../${entry}`, import.meta.url))], {
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+
+/** Posts one image. */
+export async function send(link: string, body: Uint8Array) {
   const form = new FormData()
   form.append('image', new Blob([body as Uint8Array<ArrayBuffer>]), 'image')
   const answer = await fetch(link, { method: 'POST', body: form })
-  const { processed } = (await answer.json()) as { processed: { id: string; hash: string; status: string }[] }
-  return processed[0]!
+  const { processed } = (await answer.json()) as UploadAnswer
+  return { status: answer.status, processed }
+}
+
+/** Posts one image and resolves with what the answer says of it. */
+export async function post(link: string, body: Uint8Array) {
+  return (await send(link, body)).processed[0]!
 }
 
 /** Asks again and again until `read` gives something. */
