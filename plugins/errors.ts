@@ -24,9 +24,10 @@ export default fp(
 /** Answers with the problem that an error is, or with a general one that tells nothing of the inside. */
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error, request)
-  if (error instanceof StoreUnavailable) {
-    // An outage fails every request, each in the same place: no stacks.
-    request.log.warn({ reason: String(error.cause) }, error.message)
+  if (problem instanceof errors.Unavailable) {
+    // An outage fails every request and probe, each in the same place: no stacks.
+    const { cause, message } = error as Error
+    request.log.warn({ reason: String(cause ?? message) }, problem.title)
   } else if (problem.status >= 500) {
     request.log.error({ err: error }, problem.title)
   }

@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -35,6 +35,9 @@ export function startPostgres(t: Test) {
     /** Stops the server as a crash does; its databases stay. */
     stop: async () => (await server)?.stop(),
     restart: async () => (await server)?.restart(),
+    /** Has the server and all that it started stand still, with their connections open. */
+    pause: async () => (await server)?.signal('SIGSTOP'),
+    resume: async () => (await server)?.signal('SIGCONT'),
   }
 }
 
@@ -80,6 +83,10 @@ export async function runPostgres(bin: string, settings: Record<string, string |
   return {
     url,
     stop,
+    signal(signal: NodeJS.Signals) {
+      const children = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8')
+      for (const pid of [server.pid!, ...children.trim().split(' ').map(Number)]) process.kill(pid, signal)
+    },
     async restart() {
       server = await run()
     },

@@ -1,54 +1,12 @@
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { setImmediate as immediate } from 'node:timers/promises'
 import postgres from 'postgres'
 import t, { type Test } from 'tap'
+import { startLossyProxy } from '../helpers/lossy-proxy.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 
 // What patches/postgres+3.4.9.patch puts right in the driver, each as it fails without: see docs/dependencies.md.
 
 const PATIENCE_MS = 2_000
-
-/** A TCP proxy on a free port before the database, whose connections can be lost. It ends with the test. */
-async function startProxy(t: Test, databaseUrl: string) {
-  const url = new URL(databaseUrl)
-  const target = { host: url.hostname, port: Number(url.port) }
-  const pairs = new Set<{ client: Socket; server: Socket }>()
-  let refusing = false
-  const proxy = createServer((client) => {
-    client.on('error', () => {})
-    if (refusing) {
-      client.end()
-      return
-    }
-    const server = connect(target)
-    server.on('error', () => {})
-    const pair = { client, server }
-    pairs.add(pair)
-    client.on('close', () => pairs.delete(pair) && server.destroy())
-    server.on('close', () => client.destroy())
-    client.pipe(server).pipe(client)
-  })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  t.teardown(() => {
-    proxy.close()
-    for (const { client } of pairs) client.destroy()
-  })
-  url.port = `${(proxy.address() as AddressInfo).port}`
-
-  return {
-    url: url.href,
-    /** Ends all connections, in order (FIN) or not (RST). */
-    lose(how: 'FIN' | 'RST') {
-      for (const { client } of pairs) how === 'FIN' ? client.end() : client.resetAndDestroy()
-    },
-    /** Whether it ends a new connection at once, as a balancer with nothing behind it. */
-    refuse(whether: boolean) {
-      refusing = whether
-    },
-  }
-}
 
 /** A connection that is reset is closed one turn of the event loop after its error. */
 async function nextTurn() {
@@ -81,7 +39,7 @@ t.test('connections that are lost', { skip: database.missing }, async (t) => {
 
   /** The driver with one connection, so that what comes next uses the one that was lost. */
   async function open(t: Test) {
-    const proxy = await startProxy(t, url)
+    const proxy = await startLossyProxy(t, url)
     const sql = postgres(proxy.url, { max: 1, connect_timeout: 10, backoff: () => 0, fetch_types: false })
     t.teardown(() => sql.end({ timeout: 0 }))
     await sql`select 1`

@@ -1,0 +1,213 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import connect from 'postgres'
+import t, { type Test } from 'tap'
+import { type App, admin, build, makeLink } from './helpers/app.ts'
+import { startFaultyProxy } from './helpers/faulty-proxy.ts'
+import { makeImage } from './helpers/images.ts'
+import { startLossyProxy } from './helpers/lossy-proxy.ts'
+import { multipart } from './helpers/multipart.ts'
+import { startPostgres } from './helpers/postgres.ts'
+import { isProblem } from './helpers/problem.ts'
+import { startS3, withoutS3 } from './helpers/s3.ts'
+
+/** A call of the database has 10 s. */
+const BOUND_MS = 12_000
+
+const picture = async () => Buffer.concat([await makeImage('png'), randomBytes(1000)])
+const upload = (app: App, url: string, body: Buffer) =>
+  app.inject({ method: 'POST', url, ...multipart([{ body }]) })
+
+/** Asserts that an answer says, without more, that the service is not to be had for the moment. */
+function isAway(t: Test, answer: Awaited<ReturnType<typeof upload>>, about: string, store = /database/) {
+  isProblem(t, answer, 503, 'unavailable', store, about)
+  t.match(answer.headers['retry-after'], /^[1-9]\d*$/, `${about}: Retry-After`)
+  t.equal(answer.headers['cache-control'], undefined, `${about}: is not kept`)
+  t.notMatch(answer.body, /ECONN|CONNECT|127\.0\.0\.1|select|insert/, `${about}: tells nothing of the inside`)
+}
+
+/** What every kind of call is answered while the database is away, and after how many milliseconds at most. */
+async function callAll(app: App, { link, id }: { link: string; id: string }) {
+  const json = { headers: admin, body: { sinceNow: 'PT1H' } }
+  const body = await picture()
+  const calls = {
+    'an upload': () => upload(app, link, body),
+    'an image': () => app.inject(`/images/${id}`),
+    'the head of an image': () => app.inject({ method: 'HEAD', url: `/images/${id}` }),
+    'a new link': () => app.inject({ method: 'POST', url: '/admin/ephemeral-links', ...json }),
+    'the list of images': () => app.inject({ url: '/admin/images', headers: admin }),
+    'a removal': () => app.inject({ method: 'DELETE', url: `/admin/images/${id}`, headers: admin }),
+    statistics: () => app.inject({ url: '/admin/stats', headers: admin }),
+  }
+  const start = performance.now()
+  const answers = await Promise.all(
+    Object.entries(calls).map(async ([about, call]) => ({ about, answer: await call() })),
+  )
+  return { answers, milliseconds: performance.now() - start }
+}
+
+/** The ids of all images, each of which must be served with the bytes of its hash. */
+async function listServed(t: Test, app: App) {
+  const { items } = (await app.inject({ url: '/admin/images?limit=500', headers: admin })).json()
+  for (const { id, hash } of items) {
+    const answer = await app.inject(`/images/${id}`)
+    t.equal(answer.statusCode, 200)
+    t.equal(answer.headers.etag, `"${hash}"`)
+  }
+  return items.map(({ id }: { id: string }) => id) as string[]
+}
+
+const postgres = startPostgres(t)
+
+t.test('while the database is away', { skip: postgres.missing }, async (t) => {
+  const url = await postgres.createDatabase()
+  const app = await build(t, { DATABASE_URL: url })
+  const link = await makeLink(app)
+  const { id } = (await upload(app, link, await picture())).json().processed[0]
+  /** So that all that is asked for needs the database. */
+  const forget = () => {
+    app.cache.images.delete(id)
+    app.cache.links.delete(link.slice('/uploads/'.length))
+  }
+
+  await t.test('stopped: every call is answered 503 soon, and comes back without a restart', async (t) => {
+    await postgres.stop()
+    forget()
+    const { answers, milliseconds } = await callAll(app, { link, id })
+    for (const { about, answer } of answers) {
+      if (about === 'the head of an image') t.equal(answer.statusCode, 503, about)
+      else isAway(t, answer, about)
+    }
+    t.ok(milliseconds < 5_000, `${milliseconds.toFixed(0)} ms`)
+    isAway(t, await app.inject('/readyz'), 'readiness')
+    t.equal((await app.inject('/livez')).statusCode, 200)
+    t.equal((await app.inject('/metrics')).statusCode, 200)
+    await postgres.restart()
+    const start = performance.now()
+    t.equal((await upload(app, link, await picture())).statusCode, 200)
+    t.ok(performance.now() - start < 1_000, 'the first upload after it does not wait')
+    t.equal((await app.inject('/readyz')).statusCode, 200)
+  })
+
+  await t.test('restarted as after a crash, under load: 200 or 503, and nothing hangs after', async (t) => {
+    const statuses = new Map<number, number>()
+    const answered: string[] = []
+    let stop = false
+    const clients = Array.from({ length: 24 }, async () => {
+      while (!stop) {
+        const answer = await upload(app, link, await picture())
+        statuses.set(answer.statusCode, (statuses.get(answer.statusCode) ?? 0) + 1)
+        if (answer.statusCode === 200) answered.push(answer.json().processed[0].id)
+        else await sleep(50)
+      }
+    })
+    for (let round = 0; round < 3; round++) {
+      await sleep(300)
+      await postgres.stop()
+      await postgres.restart()
+    }
+    stop = true
+    await Promise.all(clients)
+    t.comment(Object.fromEntries(statuses))
+    t.strictSame(
+      [...statuses.keys()].filter((status) => ![200, 503].includes(status)),
+      [],
+    )
+    for (let i = 0; i < 50; i++) {
+      const start = performance.now()
+      const answers = await Promise.all([upload(app, link, await picture()), app.inject('/admin/stats')])
+      t.equal(answers[0].statusCode, 200)
+      t.ok(performance.now() - start < 1_000)
+    }
+    forget()
+    for (const id of answered) t.equal((await app.inject(`/images/${id}`)).statusCode, 200)
+  })
+
+  await t.test('standing still: every call is answered 503 within its time, and goes on after', async (t) => {
+    await postgres.pause()
+    try {
+      forget()
+      const { answers, milliseconds } = await callAll(app, { link, id })
+      for (const { about, answer } of answers) t.equal(answer.statusCode, 503, about)
+      t.ok(milliseconds < BOUND_MS, `${milliseconds.toFixed(0)} ms`)
+      const start = performance.now()
+      isAway(t, await app.inject('/readyz'), 'readiness')
+      t.ok(performance.now() - start < 3_000)
+      t.equal((await app.inject('/livez')).statusCode, 200)
+    } finally {
+      await postgres.resume()
+    }
+    t.equal((await upload(app, link, await picture())).statusCode, 200)
+    await listServed(t, app)
+  })
+
+  await t.test(
+    'locked: an upload is answered 503; recorded late, it has its object all the same',
+    async (t) => {
+      const sql = connect(url, { max: 1 })
+      t.teardown(() => sql.end())
+      const before = (await listServed(t, app)).length
+      const body = await picture()
+      await sql.begin(async (sql) => {
+        await sql`lock table images in exclusive mode`
+        const start = performance.now()
+        isAway(t, await upload(app, link, body), 'an upload')
+        t.ok(performance.now() - start < BOUND_MS)
+      })
+      const answer = await upload(app, link, body)
+      t.match(answer.json().processed, [{ duplicate: true }], 'sent again, it is known by now')
+      t.equal((await listServed(t, app)).length, before + 1)
+    },
+  )
+})
+
+t.test('an upload whose outcome is not known', { skip: postgres.missing }, async (t) => {
+  const proxy = await startLossyProxy(t, await postgres.createDatabase())
+  const app = await build(t, { DATABASE_URL: proxy.url })
+  const link = await makeLink(app)
+  const body = await picture()
+  proxy.loseAnswer('COMMIT')
+  isAway(t, await upload(app, link, body), 'recorded, but nobody knows')
+  const [id] = await listServed(t, app)
+  t.ok(id, 'the image is there, and has its object')
+  const answer = await upload(app, link, body)
+  t.match(answer.json().processed, [{ id, duplicate: true }])
+  t.strictSame(await listServed(t, app), [id])
+})
+
+t.test('while the bucket is away', { skip: withoutS3() }, async (t) => {
+  const s3 = await startS3(t)
+  const bucket = await s3.createBucket('outages')
+  const proxy = await startFaultyProxy(t, s3.endpoint)
+  const app = await build(t, { OBJECT_STORE_URL: s3.url(bucket, { through: proxy.url }).href })
+  const link = await makeLink(app)
+  const kept = await picture()
+  const { id } = (await upload(app, link, kept)).json().processed[0]
+
+  const large = Buffer.concat([await picture(), Buffer.alloc(9 * 2 ** 20)])
+  for (const fault of [500, 503]) {
+    proxy.fail(() => fault)
+    for (const body of [await picture(), large]) {
+      isAway(t, await upload(app, link, body), `an upload of ${body.length} bytes, ${fault}`, /object store/)
+    }
+    isAway(t, await app.inject(`/images/${id}`), `an image, ${fault}`, /object store/)
+    t.match(
+      (await upload(app, link, kept)).json().processed,
+      [{ id, duplicate: true }],
+      'what is known needs none',
+    )
+  }
+  proxy.fail(() => 403)
+  t.equal((await upload(app, link, await picture())).statusCode, 500, 'what is set up wrong is no outage')
+
+  proxy.fail(() => undefined)
+  t.equal((await upload(app, link, await picture())).statusCode, 200)
+  t.equal((await listServed(t, app)).length, 2)
+  t.equal((await s3.openUploads(bucket)).length, 0)
+
+  proxy.close()
+  isAway(t, await upload(app, link, await picture()), 'an upload, refused', /object store/)
+  isAway(t, await app.inject(`/images/${id}`), 'an image, refused', /object store/)
+  isAway(t, await app.inject('/readyz'), 'readiness', /object store/)
+  t.equal((await app.inject('/livez')).statusCode, 200)
+})
