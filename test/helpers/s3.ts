@@ -25,27 +25,9 @@ export const withoutS3 = () =>
 
 /** Starts an S3 of the test's own, on a free port, and ends it with the test. The SDK's environment is set to its keys. */
 export async function startS3(t: Test) {
-  const folder = await mkdtemp(join(tmpdir(), 'hasty-s3-'))
   const key = 'hasty'
   const secret = 'only-for-tests'
-  const [port, monitorPort] = await Promise.all([freePort(), freePort()])
-  const script = spawn('bash', [SCRIPT, folder, `${port}`, `${monitorPort}`, key, secret], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
-  let complaints = ''
-  script.stderr.on('data', (chunk) => {
-    complaints += chunk
-  })
-  const ended = once(script, 'exit')
-  t.teardown(async () => {
-    script.stdin.end()
-    await ended
-  })
-  await Promise.race([
-    once(createInterface(script.stdout), 'line'),
-    ended.then(() => Promise.reject(new Error(`S3 has not started:\n${complaints}`))),
-  ])
-  script.stdout.resume()
+  const { folder, port } = await startAgain(t, { key, secret })
 
   process.env.AWS_ACCESS_KEY_ID = key
   process.env.AWS_SECRET_ACCESS_KEY = secret
@@ -91,4 +73,38 @@ export async function startS3(t: Test) {
       })
     },
   }
+}
+
+/** Starts it, and again with other ports: those that were free may be another's by then. */
+async function startAgain(t: Test, keys: { key: string; secret: string }) {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await start(t, keys)
+    } catch (error) {
+      if (tried === 3) throw error
+    }
+  }
+}
+
+async function start(t: Test, { key, secret }: { key: string; secret: string }) {
+  const folder = await mkdtemp(join(tmpdir(), 'hasty-s3-'))
+  const [port, monitorPort] = await Promise.all([freePort(), freePort()])
+  const script = spawn('bash', [SCRIPT, folder, `${port}`, `${monitorPort}`, key, secret], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  let complaints = ''
+  script.stderr.on('data', (chunk) => {
+    complaints += chunk
+  })
+  const ended = once(script, 'exit')
+  t.teardown(async () => {
+    script.stdin.end()
+    await ended
+  })
+  await Promise.race([
+    once(createInterface(script.stdout), 'line'),
+    ended.then(() => Promise.reject(new Error(`S3 has not started:\n${complaints}`))),
+  ])
+  script.stdout.resume()
+  return { folder, port }
 }

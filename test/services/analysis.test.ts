@@ -1,8 +1,11 @@
 import { unlinkSync } from 'node:fs'
+import t from 'tap'
 import { createLog } from '../../log.ts'
 import type { Image } from '../../schemas/images.ts'
 import { createAnalysis } from '../../services/analysis.ts'
-import { hasPaths } from '../../stores/objects/object-store.ts'
+import { createObjectStores } from '../../stores/objects/index.ts'
+import { type HasPaths, hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
+import { StoreUnavailable } from '../../stores/unavailable.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
@@ -113,4 +116,36 @@ eachDatabase(async (t, env) => {
     t.match(await show(app, good!.id), { status: 'ready' })
     t.match(await show(app, lost!.id), { status: 'failed', failure: /ENOENT/ }, 'after three attempts')
   })
+})
+
+t.test('an object store that is away is no fault of the image', async (t) => {
+  const app = await build(t, { INLINE_LIMIT: '0' })
+  const [image] = await upload(app, await makeImage('png', small))
+  const { data, queue } = app.stores
+  let tries = 0
+  const away = async () => {
+    tries++
+    throw new StoreUnavailable('object store', { cause: new Error('503') })
+  }
+  const { path: _, ...withoutPaths } = objectsOf(app) as ObjectStore & HasPaths
+  const store = { ...withoutPaths, get: away }
+  const objects = createObjectStores([{ place: { region: '', tier: 'hot' }, store }])
+  const stores = { ...app.stores, objects }
+  const stop = new AbortController()
+  const log = createLog({ ...app.config, logLevel: 'silent' }, 'test')
+  const running = createAnalysis({ stores, accept: undefined, log, concurrency: 1 }).run(stop.signal)
+  for (let n = 1; n <= 5; n++) {
+    await until(async () => tries === n, 60_000)
+    // It waits some seconds, so that others go first: those are over now.
+    await until(async () => (await data.sql`update images set due_at = now() where lease is null`).count > 0)
+  }
+  stop.abort()
+  await running
+  t.match(await show(app, image!.id), { status: 'pending' })
+  const [row] = await data.sql<{ attempts: number }[]>`select attempts from images`
+  t.equal(row!.attempts, 0)
+
+  await analyse(app)
+  t.match(await show(app, image!.id), { status: 'ready' })
+  t.equal(await queue.depth(), 0)
 })

@@ -119,3 +119,74 @@ t.test('each function of a store is tried again, with what it was given', async 
   t.strictSame(tries, Array(3).fill([1, 2]))
   await t.rejects(store.fail(), { name: 'TypeError' })
 })
+
+t.test('a database that is away', async (t) => {
+  /** Fails with each of the codes, in their order, and then succeeds. */
+  function failingThen(...codes: string[]) {
+    const tries = { count: 0 }
+    const work = async () => {
+      const code = codes[tries.count++]
+      if (code) throw failingWith(code)
+      return 'done'
+    }
+    return { tries, work }
+  }
+
+  t.test('where nothing has happened it is tried again', async (t) => {
+    const codes = ['ECONNREFUSED', 'ENOENT', 'CONNECT_TIMEOUT', '57P03', '53300', '40001']
+    const { tries, work } = failingThen(...codes)
+    t.equal(await retry(work), 'done')
+    t.equal(tries.count, codes.length + 1)
+  })
+
+  const unknown = ['ECONNRESET', 'EPIPE', 'CONNECTION_CLOSED', '57P01', '57P02', '08006', '40003', '58C00']
+  const refused = ['57014', '53100', '25006', '55P03']
+  for (const code of [...unknown, ...refused]) {
+    t.test(`${code} is StoreUnavailable, at once`, async (t) => {
+      const { tries, work } = failingThen(code)
+      await t.rejects(retry(work), { name: 'StoreUnavailable', message: /database/, cause: { code } })
+      t.equal(tries.count, 1)
+    })
+
+    t.test(`${code}: what does no harm twice is tried again`, async (t) => {
+      const { tries, work } = failingThen(code, code)
+      t.equal(await retry(work, { repeatable: true }), 'done')
+      t.equal(tries.count, 3)
+    })
+  }
+
+  t.test('what is wrong with the statement is no outage', async (t) => {
+    for (const code of ['23505', '42P01', '22012', 'UNDEFINED_VALUE']) {
+      const { tries, work } = failingThen(code)
+      await t.rejects(retry(work, { repeatable: true }), { code })
+      t.equal(tries.count, 1)
+    }
+  })
+
+  t.test('it gives up after two seconds', async (t) => {
+    const start = performance.now()
+    const work = async () => {
+      throw failingWith('ECONNREFUSED')
+    }
+    await t.rejects(retry(work), { name: 'StoreUnavailable', cause: { code: 'ECONNREFUSED' } })
+    const seconds = (performance.now() - start) / 1000
+    t.ok(seconds > 1.9 && seconds < 4, `${seconds} s`)
+  })
+
+  t.test('no function of a store takes longer than its time, nor fails late', async (t) => {
+    const late = Promise.withResolvers<string>()
+    const store = retrying({ wait: () => late.promise }, { deadline: 50 })
+    await t.rejects(store.wait(), { name: 'StoreUnavailable', cause: { message: 'not within 50 ms' } })
+    late.reject(failingWith('57P01'))
+    await new Promise(setImmediate)
+  })
+
+  t.test('only those that are named do no harm twice', async (t) => {
+    const read = failingThen('57P01')
+    const write = failingThen('57P01')
+    const store = retrying({ read: read.work, write: write.work }, { repeatable: ['read'] })
+    t.equal(await store.read(), 'done')
+    await t.rejects(store.write(), { name: 'StoreUnavailable' })
+    t.equal(write.tries.count, 1)
+  })
+})
