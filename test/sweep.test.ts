@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import t, { type Test } from 'tap'
+import { pathToFileURL } from 'node:url'
+import t from 'tap'
 import { newId } from '../services/ids.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { admin } from './helpers/app.ts'
@@ -13,35 +11,9 @@ import { makeImage } from './helpers/images.ts'
 import { sha256 } from './helpers/lifecycle.ts'
 import { startPostgres } from './helpers/postgres.ts'
 import { post, startServer, until } from './helpers/server.ts'
+import { startSweep, summaryOf } from './helpers/sweep.ts'
 
-const SWEEP = fileURLToPath(new URL('../sweep.ts', import.meta.url))
 const DAY_S = 86_400
-
-/** Starts `sweep.ts`; `ended` resolves with its exit code and what it wrote. */
-function startSweep(t: Test, env: Record<string, string>, args: string[] = []) {
-  const child = spawn(process.execPath, [SWEEP, ...args], {
-    env: { ...process.env, NODE_OPTIONS: '', SWEEP_GRACE: 'PT1S', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  let output = ''
-  let peakMiB = 0
-  const watching = setInterval(() => {
-    try {
-      const [, kB] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? []
-      peakMiB = Math.max(peakMiB, Number(kB ?? 0) / 1024)
-    } catch {}
-  }, 20)
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data))
-  const ended = once(child, 'close').then(([code, signal]) => {
-    clearInterval(watching)
-    return { code, signal, output, peakMiB }
-  })
-  return { child, ended, output: () => output }
-}
-
-const summaryOf = (output: string) =>
-  JSON.parse(output.split('\n').find((line) => /"(would sweep|swept)"/.test(line)) ?? '{}')
 
 function putOld(folder: string, key = newId()) {
   const shard = join(folder, key.slice(0, 2), key.slice(2, 4))

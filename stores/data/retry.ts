@@ -19,6 +19,8 @@ const NOT_CONNECTED = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'CONNECT_TIMEOUT',
+  'EMFILE',
+  'ENFILE',
   '57P03',
   '53300',
 ])

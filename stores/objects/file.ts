@@ -5,6 +5,7 @@ import { dirname, join, sep } from 'node:path'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
+import { StoreUnavailable } from '../unavailable.ts'
 import {
   type HasPaths,
   ObjectNotFound,
@@ -47,7 +48,7 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
         throw error
       })
     } catch (error) {
-      throw isMissing(error) ? new ObjectNotFound(`there is no object ${key}`) : error
+      throw isMissing(error) ? new ObjectNotFound(`there is no object ${key}`) : asStoreFault(error)
     }
   }
 
@@ -61,7 +62,7 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
       const temporary = join(incoming, randomUUID())
       const file = await open(temporary, 'wx', 0o600).catch((error) => {
         source.destroy()
-        throw asStoreFull(error)
+        throw asStoreFault(error)
       })
       const discard = async () => {
         await file.close().catch(() => {})
@@ -69,7 +70,7 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
       }
       const orDiscard = async (error: unknown) => {
         await discard()
-        throw asStoreFull(error)
+        throw asStoreFault(error)
       }
       const writer = createWriter(file)
       await pipeline(source, writer.stream).catch(orDiscard)
@@ -223,9 +224,27 @@ async function syncFolder(folder: string) {
   }
 }
 
-const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT'
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException).code ?? ''
 
-const asStoreFull = (error: unknown) =>
-  ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
-    ? new StoreFull('there is no room left in the object store', { cause: error })
-    : error
+const isMissing = (error: unknown) => codeOf(error) === 'ENOENT'
+
+const FULL = new Set(['ENOSPC', 'EDQUOT'])
+// The disk fails, is read-only, not mounted or not ours at the moment; or the process has run out of file descriptors.
+const AWAY = new Set([
+  'EIO',
+  'EROFS',
+  'EACCES',
+  'EPERM',
+  'ENOENT',
+  'ENOTDIR',
+  'ESTALE',
+  'ENODEV',
+  'EMFILE',
+  'ENFILE',
+])
+
+function asStoreFault(error: unknown) {
+  if (FULL.has(codeOf(error)))
+    return new StoreFull('there is no room left in the object store', { cause: error })
+  return AWAY.has(codeOf(error)) ? new StoreUnavailable('object store', { cause: error }) : error
+}

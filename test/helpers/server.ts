@@ -16,9 +16,16 @@ export interface Server {
   makeLink(): Promise<string>
 }
 
+const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
+
 /** Starts `server.ts` as a process group of its own on a free port, and resolves when it listens. */
-export async function startServer(t: Test, env: Record<string, string>): Promise<Server> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../../server.ts', import.meta.url))], {
+export async function startServer(
+  t: Test,
+  env: Record<string, string>,
+  { descriptors }: { descriptors?: number } = {},
+): Promise<Server> {
+  const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
+  const child = spawn('sh', ['-c', `${command}exec "$0" "$1"`, process.execPath, SERVER], {
     env: { ...process.env, NODE_OPTIONS: '', ACCESS_TOKEN: TOKEN, PORT: '0', LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,

@@ -1,0 +1,88 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { openConnection } from '../helpers/connection.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
+import { post, startServer } from '../helpers/server.ts'
+import { type Answered, filesIn, hasNoOrphans, listImages, sha256, watch, wrongAmong } from './harness.ts'
+
+t.test('a client that cuts the connection at every tenth byte leaves nothing', async (t) => {
+  const DATA_DIR = t.testdir()
+  const env = { DATA_DIR, WORKER_PROCESSES: '0' }
+  const server = await startServer(t, env)
+  const { port } = new URL(server.url)
+  const link = await server.makeLink()
+  const body = Buffer.concat([await makeImage('png'), randomBytes(1_000)])
+  const { payload, headers } = multipart([{ body }])
+  const request = Buffer.concat([
+    Buffer.from(
+      `POST ${new URL(link).pathname} HTTP/1.1\r\nHost: hasty\r\nContent-Length: ${payload.length}\r\n` +
+        `Content-Type: ${headers['content-type']}\r\n\r\n`,
+    ),
+    payload,
+  ])
+  await post(link, await makeImage())
+  const isUnharmed = await watch(server)
+
+  const cuts = Array.from({ length: Math.floor(request.length / 10) }, (_, n) => n * 10)
+  t.ok(cuts.length > 100, `${cuts.length} cuts`)
+  for (const at of cuts) {
+    const { socket, send } = await openConnection(Number(port))
+    await send(request.subarray(0, at))
+    // By a reset, by an end, or both at once.
+    if (at % 20) socket.resetAndDestroy()
+    else socket.end()
+    socket.resume()
+    if (!socket.closed) await once(socket, 'close')
+  }
+  // The image may be whole before the request is.
+  await sleep(500)
+  const images = (await listImages(server.url)).filter(({ removedAt }) => !removedAt)
+  t.ok(images.length <= 2)
+  t.equal(filesIn(join(DATA_DIR, 'objects')).length, images.length, 'nothing is left, before any sweep')
+  const { id, hash } = await post(link, body)
+  t.equal(hash, sha256(body))
+  t.strictSame(await wrongAmong(server.url, new Map([[id, hash]])), [])
+  await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+  await isUnharmed(t)
+})
+
+t.test('a process that has run out of file descriptors goes on when there are some again', async (t) => {
+  const DATA_DIR = t.testdir()
+  const env = { DATA_DIR, WORKER_PROCESSES: '0' }
+  const server = await startServer(t, env, { descriptors: 300 })
+  const { port } = new URL(server.url)
+  const link = await server.makeLink()
+  const answered: Answered = new Map()
+  const image = async () => Buffer.concat([await makeImage(), randomBytes(10_000)])
+  const upload = async () => {
+    const body = await image()
+    const { id, hash } = await post(link, body)
+    answered.set(id, hash)
+  }
+  await upload()
+  const isUnharmed = await watch(server)
+
+  // More than it can have; each holds one.
+  const sockets = Array.from({ length: 400 }, () => connect(Number(port), '127.0.0.1').on('error', () => {}))
+  await sleep(500)
+  const signal = AbortSignal.timeout(5_000)
+  const results = await Promise.allSettled(
+    Array.from({ length: 10 }, async () =>
+      fetch(`${server.url}/images/${[...answered.keys()][0]}`, { signal }),
+    ),
+  )
+  t.comment(results.map((result) => (result.status === 'fulfilled' ? result.value.status : 'none')).join(' '))
+  await Promise.allSettled(Array.from({ length: 10 }, () => upload()))
+  for (const socket of sockets) socket.destroy()
+
+  for (let n = 0; n < 5; n++) await upload()
+  t.ok(answered.size >= 6)
+  t.strictSame(await wrongAmong(server.url, answered), [])
+  await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+  await isUnharmed(t)
+})

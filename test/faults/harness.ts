@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { admin } from '../helpers/app.ts'
+import type { Server } from '../helpers/server.ts'
+import { startSweep, summaryOf } from '../helpers/sweep.ts'
+
+/** How often a fault is made: `few` times in `npm test`, `many` times in `npm run test:faults`. */
+export const times = (few: number, many: number) => (process.env.CAMPAIGN ? many : few)
+
+/** The SHA-256 of each image that was answered, by its id. */
+export type Answered = Map<string, string>
+
+export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+/** The ids of those answered images that are not served, or with other bytes. */
+export async function wrongAmong(url: string, answered: Answered) {
+  const wrong: string[] = []
+  for (const [id, hash] of answered) {
+    const answer = await fetch(`${url}/images/${id}`)
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    if (answer.status !== 200 || sha256(bytes) !== hash) wrong.push(`${id}: ${answer.status}`)
+  }
+  return wrong
+}
+
+/** All images that the admin sees. */
+export async function listImages(url: string) {
+  const images: { id: string; status: string; removedAt?: string }[] = []
+  let cursor = ''
+  do {
+    const page = await fetch(`${url}/admin/images?limit=500${cursor}`, { headers: admin })
+    const { items, nextCursor } = (await page.json()) as { items: typeof images; nextCursor?: string }
+    images.push(...items)
+    cursor = nextCursor ? `&cursor=${nextCursor}` : ''
+  } while (cursor)
+  return images
+}
+
+/** The files in a folder and below it. */
+export const filesIn = (folder: string) =>
+  readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name)
+
+/** After a sweep, the object store has the objects of the images that are there, and nothing else. */
+export async function hasNoOrphans(t: Test, { url }: Server, env: Record<string, string>, objects: string) {
+  // What is younger than the sweep's grace of a second is left alone.
+  await sleep(1_100)
+  const { code, output } = await startSweep(t, env).ended
+  t.equal(code, 0, 'the sweep ends well')
+  t.match(summaryOf(output), { missing: 0, failures: 0 })
+  const kept = (await listImages(url)).filter(({ removedAt }) => !removedAt).map(({ id }) => id)
+  t.strictSame(filesIn(objects).sort(), kept.sort(), 'one object for each image, and none beside')
+}
+
+const descriptors = (pid: number) => readdirSync(`/proc/${pid}/fd`).length
+const residentMiB = (pid: number) => {
+  const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kB) / 1024
+}
+
+// A file that is read for a moment, and what a heap grows by in its youth.
+const FEW_DESCRIPTORS = 10
+const SOME_MIB = 150
+
+/**
+ * Remembers what a process holds. The function that it returns checks that it holds no more than that again, and is
+ * ready, without having been started anew.
+ */
+export async function watch({ url, process }: Server) {
+  const pid = process.pid!
+  // So that its pools are full: a connection that is kept for the next request is none that is lost.
+  await Promise.all(Array.from({ length: 40 }, () => fetch(`${url}/readyz`)))
+  const before = { descriptors: descriptors(pid), resident: residentMiB(pid) }
+  return async function isUnharmed(t: Test) {
+    t.equal((await fetch(`${url}/readyz`)).status, 200, 'it is ready')
+    const end = Date.now() + 20_000
+    while (descriptors(pid) > before.descriptors + FEW_DESCRIPTORS && Date.now() < end) await sleep(100)
+    t.ok(
+      descriptors(pid) <= before.descriptors + FEW_DESCRIPTORS,
+      `${descriptors(pid)} file descriptors, ${before.descriptors} before`,
+    )
+    const grown = residentMiB(pid) - before.resident
+    t.ok(grown < SOME_MIB, `${grown.toFixed(0)} MiB more than before`)
+  }
+}

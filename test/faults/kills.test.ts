@@ -1,0 +1,137 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { openDataStore } from '../../stores/data/index.ts'
+import { makeImage } from '../helpers/images.ts'
+import { startPostgres } from '../helpers/postgres.ts'
+import { post, startServer, startWorker, until } from '../helpers/server.ts'
+import { type Answered, hasNoOrphans, listImages, sha256, times, wrongAmong } from './harness.ts'
+
+const SERVER_KILLS = times(4, 200)
+const WORKER_KILLS = times(4, 50)
+const CLIENTS = 8
+const MIN = 60_000
+
+const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
+
+const postgres = startPostgres(t)
+for (const [name, missing] of [
+  ['the embedded database', false],
+  ['PostgreSQL', postgres.missing],
+] as const) {
+  t.test(
+    `on ${name}, a server is killed ${SERVER_KILLS} times under ${CLIENTS} clients`,
+    { skip: missing, timeout: 30 * MIN },
+    async (t) => {
+      const DATA_DIR = t.testdir()
+      const env: Record<string, string> = { DATA_DIR, WORKER_PROCESSES: '0' }
+      if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
+      const answered: Answered = new Map()
+      const wrong: string[] = []
+
+      for (let kill = 0; kill < SERVER_KILLS; kill++) {
+        const server = await startServer(t, env)
+        const link = await server.makeLink()
+        const now: Answered = new Map()
+        const uploading = Promise.allSettled(
+          Array.from({ length: CLIENTS }, async () => {
+            for (;;) {
+              const body = await image(randomInt(300_000))
+              const { id } = await post(link, body)
+              now.set(id, sha256(body))
+            }
+          }),
+        )
+        await sleep(randomInt(1_000))
+        await server.end('SIGKILL', { group: true })
+        await uploading
+        for (const [id, hash] of now) answered.set(id, hash)
+        // Those of the last round, on what this round found; all of them at the end.
+        if (kill % 10 === 9) {
+          const again = await startServer(t, env)
+          wrong.push(...(await wrongAmong(again.url, now)))
+          await again.end('SIGKILL', { group: true })
+        }
+      }
+
+      const server = await startServer(t, env)
+      wrong.push(...(await wrongAmong(server.url, answered)))
+      t.strictSame(wrong, [], `${answered.size} images were answered, and each is there and right`)
+      t.ok(answered.size > SERVER_KILLS, `${answered.size} images were answered`)
+      await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+    },
+  )
+}
+
+t.test(`a worker is killed ${WORKER_KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
+  const DATA_DIR = t.testdir()
+  const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
+  const server = await startServer(t, env)
+  const link = await server.makeLink()
+  const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+  t.teardown(() => data.close())
+  const answered: Answered = new Map()
+
+  for (let kill = 0; kill < WORKER_KILLS; kill++) {
+    const worker = startWorker(t, env)
+    for (let n = 0; n < 4; n++) {
+      const body = await image(300_000)
+      answered.set((await post(link, body)).id, sha256(body))
+    }
+    await until(async () => (await leased()) > 0 || undefined, 20_000)
+    await sleep(randomInt(60))
+    await worker.end('SIGKILL')
+    // As if the time of its leases had passed; an image that is there at several kills is not to blame.
+    await data.sql`update images set due_at = now(), attempts = 0 where due_at is not null`
+  }
+
+  const worker = startWorker(t, env)
+  await until(async () => (await data.images.pending()) === 0 || undefined, 60_000)
+  await worker.end('SIGTERM')
+  const statuses = new Set((await listImages(server.url)).map(({ status }) => status))
+  t.strictSame([...statuses], ['ready'])
+  t.strictSame(await wrongAmong(server.url, answered), [])
+  await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+
+  async function leased() {
+    const [row] = await data.sql<{ leased: number }[]>`
+      select count(*) as leased from images where lease is not null`
+    return row!.leased
+  }
+})
+
+t.test(
+  'an image that every worker dies of is put aside, and the others go on',
+  { timeout: MIN },
+  async (t) => {
+    const DATA_DIR = t.testdir()
+    const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
+    const server = await startServer(t, env)
+    const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+    t.teardown(() => data.close())
+    const link = await server.makeLink()
+    const poison = await post(link, await makeImage('png', { width: 3000, height: 2000 }))
+
+    for (let death = 1; death <= 3; death++) {
+      const worker = startWorker(t, env)
+      await until(async () => {
+        const [row] = await data.sql<{ attempts: number; lease: string | null }[]>`
+        select attempts, lease from images where id = ${poison.id}`
+        return (row?.attempts === death && row.lease !== null) || undefined
+      }, 20_000)
+      await worker.end('SIGKILL')
+      await data.sql`update images set due_at = now() where id = ${poison.id}`
+    }
+
+    const others = [await post(link, await makeImage()), await post(link, await makeImage())]
+    const worker = startWorker(t, env)
+    const statusOf = async ({ id }: { id: string }) => (await data.images.find(id))?.status
+    for (const other of others)
+      await until(async () => ((await statusOf(other)) === 'ready' ? true : undefined), 20_000)
+    await until(async () => ((await statusOf(poison)) === 'failed' ? true : undefined), 20_000)
+    await worker.end('SIGTERM')
+    t.match(await data.images.find(poison.id), { status: 'failed', failure: /workers died of it/ })
+    t.equal((await fetch(`${server.url}/images/${poison.id}`)).status, 200, 'it is served all the same')
+  },
+)
