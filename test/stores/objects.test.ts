@@ -94,7 +94,7 @@ t.test('file store', async (t) => {
       }
       await t.rejects(
         store.stage('faulty', chunks(size).source).then((staged) => staged.commit()),
-        { code: 'EIO' },
+        { name: 'StoreUnavailable', cause: { code: 'EIO' } },
       )
       t.ok(calls >= failing)
       t.strictSame(await keys(store), before)
