@@ -6,6 +6,7 @@ import auth from './plugins/auth.ts'
 import cache from './plugins/cache.ts'
 import configuration from './plugins/config.ts'
 import errors, { answerClientError, answerProblem } from './plugins/errors.ts'
+import guesses from './plugins/guesses.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -43,6 +44,7 @@ export function buildApp(config: Config, log: Logger) {
   app.register(observability)
   app.register(openapi)
   app.register(auth)
+  app.register(guesses)
   app.register(multipart)
 
   app.register(operations)

@@ -50,6 +50,13 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     /** Without a slash at its end; empty where it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',
     trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),
+    /** The origins of pages that may upload by a link and read images; empty for none. */
+    corsOrigins: env.CORS_ORIGIN?.split(/ *, */) ?? [],
+    /** Guesses that an address has in a minute, of each kind; 0 for no limit. */
+    guessLimit: env.GUESS_LIMIT,
+    /** Milliseconds. */
+    clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, { least: 1_000 }),
+    hideDuplicates: env.HIDE_DUPLICATES === 'true',
     logLevel: env.LOG_LEVEL,
   }
 }
@@ -159,7 +166,7 @@ function refuseOverlaps(stores: Record<'OBJECT_STORE_URL' | 'COLD_STORE_URL', Ma
   }
 }
 
-type DurationName = 'ARCHIVE_AFTER' | 'DELETE_AFTER' | 'SWEEP_GRACE' | 'CORRUPT_GRACE'
+type DurationName = 'ARCHIVE_AFTER' | 'DELETE_AFTER' | 'SWEEP_GRACE' | 'CORRUPT_GRACE' | 'CLIENT_TIMEOUT'
 
 const optionalMilliseconds = (name: 'ARCHIVE_AFTER' | 'DELETE_AFTER', env: Environment) =>
   env[name] === undefined ? undefined : milliseconds(name, env[name], { least: 1 })

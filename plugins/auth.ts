@@ -2,7 +2,7 @@ import auth from '@fastify/auth'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createTokenCheck, openAccessTokens } from '../services/access-tokens.ts'
-import { TooManyTokens, Unauthorized } from '../services/errors.ts'
+import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -24,7 +24,7 @@ export default fp(
       if (given.length > 1) throw new TooManyTokens()
       if (!given[0] || !isValid(given[0])) {
         reply.header('WWW-Authenticate', 'Bearer realm="hasty"') // RFC 9110 §11.6.1
-        throw new Unauthorized()
+        throw given[0] ? new WrongToken() : new Unauthorized()
       }
     })
   },

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createAccesses } from '../services/accesses.ts'
+import { createGuesses } from '../services/guesses.ts'
 import { createImages } from '../services/images.ts'
 import { createLinks } from '../services/links.ts'
 import { createReadiness } from '../services/readiness.ts'
@@ -16,7 +17,10 @@ declare module 'fastify' {
 export default fp(
   async (app) => {
     app.decorate('services', createServices(app))
-    app.addHook('onClose', () => app.services.accesses.close())
+    app.addHook('onClose', async () => {
+      await app.services.accesses.close()
+      await app.services.guesses.close()
+    })
   },
   { name: 'services', dependencies: ['config', 'stores', 'cache'] },
 )
@@ -27,6 +31,7 @@ function createServices({ config, stores, cache }: FastifyInstance) {
   return {
     links,
     accesses,
+    guesses: createGuesses(stores.data),
     uploads: createUploads({
       stores,
       links,

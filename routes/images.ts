@@ -13,6 +13,7 @@ import {
   MetadataNotRemovable,
   PreconditionFailed,
   RangeNotSatisfiable,
+  TooManyGuesses,
 } from '../services/errors.ts'
 import type { ImageRow } from '../stores/data/images.ts'
 import type { ByteRange } from '../stores/objects/object-store.ts'
@@ -20,6 +21,7 @@ import { problems } from './problems.ts'
 
 export default (async (app) => {
   const { images } = app.services
+  app.slowGuesses('image')
   const answers = {
     200: { description: 'the image, byte by byte as it came', content: ImageBytes },
     304: Type.Null({ description: 'the image that the client has is still right' }),
@@ -30,6 +32,7 @@ export default (async (app) => {
       ImageGone,
       ImageDamaged,
       PreconditionFailed,
+      TooManyGuesses,
     ),
   }
 

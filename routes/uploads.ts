@@ -13,6 +13,7 @@ import {
   NotAccepted,
   NotMultipart,
   TooLarge,
+  TooManyGuesses,
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
@@ -21,6 +22,7 @@ export default (async (app) => {
   // and a client that still sends would not get the answer.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('*', (_request, _body, done) => done(null))
+  app.slowGuesses('link')
 
   app.post(
     '/uploads/:id',
@@ -49,6 +51,7 @@ export default (async (app) => {
             NoImage,
             NotAccepted,
             InsufficientStorage,
+            TooManyGuesses,
           ),
         },
       },

@@ -178,6 +178,37 @@ export const Environment = Type.Object({
     description: 'true, false, or the comma-separated addresses of the proxies whose X-Forwarded-* count',
     examples: ['10.0.0.0/8'],
   }),
+  CORS_ORIGIN: Type.Optional(
+    Type.String({
+      pattern: '^([*]|https?://[^/?#,\\s]+( *, *https?://[^/?#,\\s]+)*)$',
+      description:
+        'the comma-separated origins whose pages may upload by a link and read images, or * for every page',
+      examples: ['https://app.example'],
+    }),
+  ),
+  GUESS_LIMIT: Type.Integer({
+    default: 100,
+    minimum: 0,
+    maximum: 1_000_000,
+    description:
+      'how many unknown links, unknown images and wrong access tokens each an address may try in a minute, from 0 to ' +
+      '1000000; 0 for no limit',
+    examples: [100],
+  }),
+  CLIENT_TIMEOUT: Type.String({
+    default: 'PT1M',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration of at least a second: a client that in that time sends no whole header, less than 1 KiB/s ' +
+      'of a body, or reads nothing of an answer is given up',
+    examples: ['PT1M'],
+  }),
+  HIDE_DUPLICATES: Type.Enum(['true', 'false'], {
+    default: 'false',
+    description:
+      'true or false: with true each upload becomes an image of its own, so that no sender learns what was known',
+    examples: ['true'],
+  }),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: 'info',
     description: 'one of trace, debug, info, warn, error, fatal, silent',

@@ -43,6 +43,8 @@ export const Unauthorized = problem(
   'An access token is needed',
   'Send the access token as "X-Access-Token: …" or "Authorization: Bearer …".',
 )
+/** A token that is not valid is answered as one that is not there. */
+export class WrongToken extends Unauthorized {}
 export const TooManyTokens = problem(
   'TooManyTokens',
   400,
@@ -72,6 +74,12 @@ export const HeadersTooLarge = problem(
   431,
   'The header fields are too large',
   'Send fewer or shorter ones; the URL counts too.',
+)
+export const TooManyGuesses = problem(
+  'TooManyGuesses',
+  429,
+  'Too many unknown ids or wrong tokens from this address',
+  'Retry-After tells in how many seconds you may go on.',
 )
 export const UnsupportedMediaType = problem(
   'UnsupportedMediaType',

@@ -8,6 +8,7 @@ import {
   InvalidCursor,
   InvalidFilter,
   InvalidRequest,
+  TooManyGuesses,
   TooManyTokens,
   Unauthorized,
 } from '../../services/errors.ts'
@@ -26,7 +27,14 @@ export default (async (app) => {
         querystring: ImageQuery,
         response: {
           200: ImagePage,
-          ...problems(InvalidCursor, InvalidFilter, InvalidRequest, TooManyTokens, Unauthorized),
+          ...problems(
+            InvalidCursor,
+            InvalidFilter,
+            InvalidRequest,
+            TooManyGuesses,
+            TooManyTokens,
+            Unauthorized,
+          ),
         },
       },
     },
@@ -40,7 +48,10 @@ export default (async (app) => {
         operationId: 'readImage',
         summary: 'Read what is known of an image',
         params: IdParams,
-        response: { 200: Type.Ref('Image'), ...problems(TooManyTokens, Unauthorized, ImageNotFound) },
+        response: {
+          200: Type.Ref('Image'),
+          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound),
+        },
       },
     },
     ({ params }) => images.show(params.id),
@@ -56,7 +67,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           200: { description: 'the image, byte by byte as it came', content: ImageBytes },
-          ...problems(TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
+          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
         },
       },
     },
@@ -81,7 +92,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           204: Type.Null({ description: 'removed' }),
-          ...problems(TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
+          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
         },
       },
     },

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Stats } from '../../schemas/stats.ts'
-import { TooManyTokens, Unauthorized } from '../../services/errors.ts'
+import { TooManyGuesses, TooManyTokens, Unauthorized } from '../../services/errors.ts'
 import { problems } from '../problems.ts'
 
 export default (async (app) => {
@@ -10,7 +10,7 @@ export default (async (app) => {
       schema: {
         operationId: 'readStats',
         summary: 'Read what came in: formats, cameras, days',
-        response: { 200: Stats, ...problems(TooManyTokens, Unauthorized) },
+        response: { 200: Stats, ...problems(TooManyGuesses, TooManyTokens, Unauthorized) },
       },
     },
     () => app.services.stats.read(),

@@ -1,5 +1,6 @@
 import type { Config } from '../../config.ts'
 import { connect } from './connect.ts'
+import { createGuesses } from './guesses.ts'
 import { createImages } from './images.ts'
 import { type Held, withLease } from './leases.ts'
 import { createLifecycle } from './lifecycle.ts'
@@ -38,6 +39,7 @@ export async function openDataStore(
       // The sweep may take long: nobody waits for it.
       lifecycle: retrying(createLifecycle(sql), { deadline: Number.POSITIVE_INFINITY }),
       sweeps: retrying(createSweeps(sql), { repeatable: ['last'] }),
+      guesses: retrying(createGuesses(sql)),
       /** As `withLease` does. */
       withLease: <T>(name: string, work: (held: Held) => Promise<T>) => withLease(sql, name, work),
       /** Resolves when the database answers. */
