@@ -5,8 +5,10 @@ import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
 import cache from './plugins/cache.ts'
 import configuration from './plugins/config.ts'
+import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerProblem } from './plugins/errors.ts'
 import guesses from './plugins/guesses.ts'
+import headers from './plugins/headers.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -38,6 +40,8 @@ export function buildApp(config: Config, log: Logger) {
 
   app.register(errors)
   app.register(configuration, { config })
+  app.register(headers)
+  app.register(cors)
   app.register(stores)
   app.register(cache)
   app.register(services)

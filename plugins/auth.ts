@@ -1,5 +1,5 @@
 import auth from '@fastify/auth'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createTokenCheck, openAccessTokens } from '../services/access-tokens.ts'
 import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'

@@ -37,6 +37,7 @@ export function answerProblem(error: unknown, request: FastifyRequest, reply: Fa
   // A route may have begun to describe what it could not give: an error is not to be kept for a year.
   reply.removeHeader('Cache-Control')
   if (problem.status === 503) reply.header('Retry-After', RETRY_AFTER_S)
+  reply.header('X-Content-Type-Options', 'nosniff')
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
 }
 

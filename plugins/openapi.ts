@@ -49,6 +49,7 @@ export default fp(
     await app.register(swaggerUi, {
       routePrefix: '/docs',
       logLevel: 'warn',
+      staticCSP: pagePolicy(app.config.publicUrl),
       theme: {
         title: 'Hasty',
         css: [{ filename: 'hasty.css', content: '.swagger-ui .topbar { display: none }' }],
@@ -58,3 +59,15 @@ export default fp(
   },
   { name: 'openapi', dependencies: ['config'] },
 )
+
+/** What the page needs: its own scripts, styles that they set, and calls to this service, under whichever URL. */
+const pagePolicy = (publicUrl: string) => ({
+  'default-src': "'none'",
+  'script-src': "'self'",
+  'style-src': "'self' 'unsafe-inline'",
+  'img-src': "'self' data:",
+  'connect-src': publicUrl ? ["'self'", new URL(publicUrl).origin] : "'self'",
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+})

@@ -47,6 +47,7 @@ export default (async (app) => {
     '/images/:id',
     {
       exposeHeadRoute: false,
+      helmet: false, // it has `inert`, and is asked for most
       schema: {
         tags: ['images'],
         operationId: 'getImage',
@@ -83,6 +84,7 @@ export default (async (app) => {
     '/images/:id',
     {
       config: { swagger: { exposeHeadRoute: true } },
+      helmet: false,
       schema: {
         tags: ['images'],
         operationId: 'getImage', // @fastify/swagger adds -head
@@ -116,6 +118,7 @@ const etagOf = ({ hash }: Served) => `"${hash}"`
 export const inert = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  'Cross-Origin-Resource-Policy': 'cross-origin', // a picture is there to be shown on other sites' pages
 }
 
 /** Says of the answer what can be said before its bytes are opened. */
