@@ -13,6 +13,7 @@ import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
 import services from './plugins/services.ts'
+import slowClients, { headerTimeouts } from './plugins/slow-clients.ts'
 import stores from './plugins/stores.ts'
 import admin from './routes/admin/index.ts'
 import images from './routes/images.ts'
@@ -30,6 +31,7 @@ export function buildApp(config: Config, log: Logger) {
     // plugins/observability.ts writes one line for each request, without what is secret in a URL.
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: config.trustProxy,
+    http: headerTimeouts(config.clientTimeout),
     bodyLimit: BODY_LIMIT, // of JSON; parts have MAX_FILE_SIZE
     frameworkErrors: answerProblem,
     clientErrorHandler: answerClientError,
@@ -40,6 +42,7 @@ export function buildApp(config: Config, log: Logger) {
 
   app.register(errors)
   app.register(configuration, { config })
+  app.register(slowClients)
   app.register(headers)
   app.register(cors)
   app.register(stores)

@@ -55,7 +55,10 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     /** Guesses that an address has in a minute, of each kind; 0 for no limit. */
     guessLimit: env.GUESS_LIMIT,
     /** Milliseconds. */
-    clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, { least: 1_000 }),
+    clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, {
+      least: 1_000,
+      most: DAY_SECONDS * 1000,
+    }),
     hideDuplicates: env.HIDE_DUPLICATES === 'true',
     logLevel: env.LOG_LEVEL,
   }
@@ -176,11 +179,15 @@ const DAY_SECONDS = 86_400
 const LONGEST_SECONDS = 36_500 * DAY_SECONDS
 
 /** A duration in milliseconds, in which a month has 30 days and a year 365. */
-function milliseconds(name: DurationName, duration: string, { least }: { least: number }) {
+function milliseconds(
+  name: DurationName,
+  duration: string,
+  { least, most = LONGEST_SECONDS * 1000 }: { least: number; most?: number },
+) {
   const { years = 0, months = 0, weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0 } = parse(duration)
   const wholeDays = years * 365 + months * 30 + weeks * 7 + days
   const total = wholeDays * DAY_SECONDS + hours * 3600 + minutes * 60 + seconds
-  if (total * 1000 < least || total > LONGEST_SECONDS) throw new ConfigError(refusal(name, duration))
+  if (total * 1000 < least || total * 1000 > most) throw new ConfigError(refusal(name, duration))
   return Math.round(total * 1000)
 }
 

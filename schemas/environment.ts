@@ -199,7 +199,7 @@ export const Environment = Type.Object({
     default: 'PT1M',
     pattern: duration,
     description:
-      'an ISO 8601 duration of at least a second: a client that in that time sends no whole header, less than 1 KiB/s ' +
+      'an ISO 8601 duration from a second to a day: a client that in that time sends no whole header, less than 1 KiB/s ' +
       'of a body, or reads nothing of an answer is given up',
     examples: ['PT1M'],
   }),

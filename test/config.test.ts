@@ -47,6 +47,10 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
     SWEEP_GRACE: 'PT0.5S',
     CORRUPT_GRACE: 'P1DT',
     LOG_LEVEL: 'loud',
+    CLIENT_TIMEOUT: 'PT0.5S',
+    GUESS_LIMIT: '-1',
+    CORS_ORIGIN: 'https://app.example/page',
+    HIDE_DUPLICATES: 'yes',
     PUBLIC_URL: 'images.example',
   })) {
     t.throws(
