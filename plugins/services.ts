@@ -40,6 +40,7 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       maxFileSize: config.maxFileSize,
       maxFiles: config.maxFiles,
       accept: config.accept,
+      hideDuplicates: config.hideDuplicates,
     }),
     images: createImages({ stores, cache: cache.images, plans: cache.plans, bytes: cache.bytes, accesses }),
     stats: createStats(stores.data),

@@ -48,6 +48,7 @@ export function createUploads({
   maxFileSize,
   maxFiles,
   accept,
+  hideDuplicates = false,
 }: {
   stores: Stores
   links: Links
@@ -60,6 +61,11 @@ export function createUploads({
   maxFiles: number
   /** The media types that are taken in; without it, all that are known. */
   accept: ReadonlySet<string> | undefined
+  /**
+   * Whether each part becomes an image of its own. Then nothing tells its sender whether the content was known: neither
+   * the answer, nor the time it takes, nor what becomes of the image when another sender's is removed.
+   */
+  hideDuplicates?: boolean
 }) {
   const limits = `Send ${maxFiles} files at most, each of ${maxFileSize} bytes at most.`
   const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
@@ -122,14 +128,14 @@ export function createUploads({
       const received = { link, name, hash: verifiedHash(hashing, digests), size: hashing.size }
 
       // What is known needs no object. With the hint, one query tells before anything is flushed or sent to a bucket.
-      if (knownHashes.get(knownKey(received))) {
+      if (!hideDuplicates && knownHashes.get(knownKey(received))) {
         const recorded = await data.uploads.recordKnown(received)
         if (recorded) {
           await discard()
           return finish(received, recorded)
         }
       }
-      const image = { id, ...(await sniffer.end(staged.content)) }
+      const image = { id, ...(await sniffer.end(staged.content)), shared: !hideDuplicates }
       const { status, metadata } = image
       // Only the header tells for sure what format it is; where it was not reached, a worker decides.
       const isSure = status === 'ready' || metadata.width !== undefined

@@ -21,6 +21,8 @@ export interface NewImage {
   /** Whether `metadata` is all that is known of it, but for its verification, or a worker has to look (pending). */
   status: 'ready' | 'pending'
   metadata: Metadata
+  /** Whether uploads with the same content become uploads of it, as by default; else it stays an image of its own. */
+  shared?: boolean
 }
 
 /** What became of it: the image that it is now an upload of, or that the link had no room for it. */
@@ -49,8 +51,8 @@ export interface UploadRow {
 export function createUploads(sql: Database) {
   return {
     /**
-     * Records a part as an upload, in one transaction: of a new image, or of the image of the link's region with the
-     * same hash where there is one. The unique index on both decides between two that race.
+     * Records a part as an upload, in one transaction: of a new image, or where that is to be shared, of the shared one of
+     * the link's region with the same hash where there is one. The unique index decides between two that race.
      */
     async record(received: Received, image: NewImage): Promise<Recorded> {
       const recorded = isLimited(received.link) ? undefined : await recordNew(sql, received, image)
@@ -65,7 +67,7 @@ export function createUploads(sql: Database) {
       })
     },
 
-    /** Records a part as an upload of the image of the link's region with the same hash; undefined where there is none. */
+    /** Records a part as an upload of the shared image of the link's region with the same hash; undefined where there is none. */
     recordKnown(received: Received): Promise<Recorded | undefined> {
       return sql.begin(async (sql) => {
         const image = await lockImage(sql, received)
@@ -111,12 +113,13 @@ interface KnownImage extends MetadataRow {
 
 const knownColumns = ['id', 'status', ...metadataFields]
 
-const imageRow = ({ link, hash, size }: Received, { id, status, metadata }: NewImage) => ({
+const imageRow = ({ link, hash, size }: Received, { id, status, metadata, shared = true }: NewImage) => ({
   id,
   region: link.region,
   hash,
   size,
   status,
+  shared,
   ...metadataColumns(metadata),
 })
 
@@ -134,7 +137,7 @@ async function recordNew(sql: Sql, received: Received, image: NewImage): Promise
   const [recorded] = await sql`
     with image as (
       insert into images ${sql(row)}
-      on conflict (region, hash) where removed_at is null do nothing
+      on conflict (region, hash) where removed_at is null and shared do nothing
       returning id
     ), upload as (
       insert into uploads (link_id, image_id, name, duplicate)
@@ -156,16 +159,16 @@ async function recordNew(sql: Sql, received: Received, image: NewImage): Promise
 async function insertImage(sql: Sql, received: Received, image: NewImage) {
   const [inserted] = await sql<KnownImage[]>`
     insert into images ${sql(imageRow(received, image))}
-    on conflict (region, hash) where removed_at is null do nothing
+    on conflict (region, hash) where removed_at is null and shared do nothing
     returning ${sql(knownColumns)}`
   return inserted
 }
 
-/** The image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
+/** The shared image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
 async function lockImage(sql: Sql, { link, hash }: Received) {
   const [image] = await sql<KnownImage[]>`
     select ${sql(knownColumns)} from images
-    where region = ${link.region} and hash = ${hash} and removed_at is null for share`
+    where region = ${link.region} and hash = ${hash} and removed_at is null and shared for share`
   return image
 }
 

@@ -1,0 +1,135 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { build, makeLink } from '../helpers/app.ts'
+import { openConnection } from '../helpers/connection.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
+
+// What a proxy and a server may read in two ways lets a client put a request of its own into another's connection
+// (RFC 9112 §11.2). Each of these is refused, and nothing behind it is read as a request.
+
+const app = await build(t)
+await app.listen({ port: 0 })
+const { port } = app.server.address() as AddressInfo
+const link = await makeLink(app)
+const { headers, payload } = multipart([{ body: await makeImage() }])
+const TYPE = `Content-Type: ${headers['content-type']}`
+// Where it is read as a request, a second answer tells.
+const SMUGGLED = 'GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'
+
+const request = (fields: string[], body: string | Uint8Array = '', line = `POST ${link} HTTP/1.1`) =>
+  Buffer.concat([
+    Buffer.from(`${[line, 'Host: h', TYPE, ...fields].join('\r\n')}\r\n\r\n`),
+    Buffer.from(body),
+  ])
+
+const length = payload.length
+const chunked = `${length.toString(16)}\r\n${payload.toString('latin1')}\r\n0\r\n\r\n`
+const latin1 = (text: string) => Buffer.from(text, 'latin1')
+
+const hostile: Record<string, Buffer> = {
+  'two lengths': request([`Content-Length: ${length}`, 'Content-Length: 5'], payload),
+  'two equal lengths': request([`Content-Length: ${length}`, `Content-Length: ${length}`], payload),
+  'lengths in a list': request([`Content-Length: ${length}, ${length}`], payload),
+  'a length and chunks': request(
+    [`Content-Length: ${length}`, 'Transfer-Encoding: chunked'],
+    latin1(chunked),
+  ),
+  'chunks and a length': request(['Transfer-Encoding: chunked', 'Content-Length: 5'], latin1(chunked)),
+  'a length with a sign': request([`Content-Length: +${length}`], payload),
+  'a length below nothing': request(['Content-Length: -1'], payload),
+  'a length in hexadecimal': request([`Content-Length: 0x${length.toString(16)}`], payload),
+  'a length with a fraction': request([`Content-Length: ${length}.0`], payload),
+  'a length of 2^64 and some': request(['Content-Length: 18446744073709551621'], payload),
+  'a length with a blank in it': request(['Content-Length: 1 0'], payload),
+  'an empty length': request(['Content-Length: '], payload),
+  'a blank before the colon': request([`Content-Length : ${length}`], payload),
+  'a tab before the colon': request(['Transfer-Encoding\t: chunked'], latin1(chunked)),
+  'a folded line': request(
+    [`Content-Length: ${length}`, 'X-Fold: a', ' Transfer-Encoding: chunked'],
+    payload,
+  ),
+  'a folded value': request(['Transfer-Encoding:', ' chunked'], latin1(chunked)),
+  'a line that begins with a blank': latin1(`POST ${link} HTTP/1.1\r\n Host: h\r\n\r\n`),
+  'line feeds alone': latin1(`POST ${link} HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello`),
+  'a line feed alone among others': latin1(
+    `POST ${link} HTTP/1.1\r\nHost: h\nContent-Length: 5\r\n\r\nhello`,
+  ),
+  'a return alone': latin1(`POST ${link} HTTP/1.1\r\nHost: h\rContent-Length: 5\r\n\r\nhello`),
+  'a NUL in a value': latin1(`POST ${link} HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n`),
+  'a name with a blank': request(['Content Length: 5'], payload),
+  'a field without a name': request([': chunked'], payload),
+  'an unknown coding': request(['Transfer-Encoding: xchunked'], latin1(chunked)),
+  'chunked, and not at the end': request(['Transfer-Encoding: chunked, identity'], latin1(chunked)),
+  'chunked twice': request(['Transfer-Encoding: chunked', 'Transfer-Encoding: identity'], latin1(chunked)),
+  'a coding with a control character': request(['Transfer-Encoding: \x0bchunked'], latin1(chunked)),
+  'a quoted coding': request(['Transfer-Encoding: "chunked"'], latin1(chunked)),
+  'chunks in HTTP/1.0': request(['Transfer-Encoding: chunked'], latin1(chunked), `POST ${link} HTTP/1.0`),
+  'a chunk of no size': request(['Transfer-Encoding: chunked'], '\r\nhello\r\n0\r\n\r\n'),
+  'a chunk whose size has a sign': request(['Transfer-Encoding: chunked'], '+5\r\nhello\r\n0\r\n\r\n'),
+  'a chunk whose size has 0x': request(['Transfer-Encoding: chunked'], '0x5\r\nhello\r\n0\r\n\r\n'),
+  'a chunk whose size is too large': request(
+    ['Transfer-Encoding: chunked'],
+    '10000000000000005\r\nhello\r\n0\r\n\r\n',
+  ),
+  'a chunk longer than its size': request(['Transfer-Encoding: chunked'], '1\r\nhello\r\n0\r\n\r\n'),
+  'a chunk that ends with a line feed': request(['Transfer-Encoding: chunked'], '5\nhello\n0\n\n'),
+  'an extension with a line feed': request(['Transfer-Encoding: chunked'], '5;a\nb\r\nhello\r\n0\r\n\r\n'),
+  'no version': latin1(`POST ${link}\r\nHost: h\r\n\r\n`),
+  'another version': latin1(`POST ${link} HTTP/3.1\r\nHost: h\r\n\r\n`),
+  'a method that is none': latin1(`P@ST ${link} HTTP/1.1\r\nHost: h\r\n\r\n`),
+}
+
+t.test('what a proxy may read in another way is refused, and nothing behind it is answered', async (t) => {
+  for (const [about, bytes] of Object.entries(hostile)) {
+    const connection = await openConnection(port)
+    connection.socket.on('error', () => {})
+    await connection.send(Buffer.concat([bytes, Buffer.from(SMUGGLED)]))
+    const answers = []
+    for (;;) {
+      const answer = await connection.answer().catch(() => undefined)
+      if (!answer) break
+      answers.push(answer.statusCode)
+      if (answers.length > 1) break
+    }
+    t.strictSame(answers, [400], about)
+    connection.socket.destroy()
+  }
+})
+
+t.test('what looks alike and is right is taken', async (t) => {
+  for (const [about, bytes] of Object.entries({
+    'a length': request([`Content-Length: ${length}`], payload),
+    'a length with zeros and blanks around': request([`Content-Length:  \t000${length} `], payload),
+    chunks: request(['Transfer-Encoding: chunked'], latin1(chunked)),
+    'chunks in other letters': request(['transfer-encoding: Chunked'], latin1(chunked)),
+    'an extension of a chunk': request(
+      ['Transfer-Encoding: chunked'],
+      latin1(chunked.replace('\r\n', ';a=b\r\n')),
+    ),
+    'a trailer': request(
+      ['Transfer-Encoding: chunked'],
+      latin1(chunked.replace(/\r\n$/, 'X-After: 1\r\n\r\n')),
+    ),
+  })) {
+    const connection = await openConnection(port)
+    await connection.send(Buffer.concat([bytes, Buffer.from(SMUGGLED)]))
+    t.equal((await connection.answer()).statusCode, 200, about)
+    t.match(
+      await connection.answer(),
+      { statusCode: 200, body: '{"status":"ok"}' },
+      `${about}: and what follows`,
+    )
+    connection.socket.destroy()
+  }
+})
+
+t.test('a request without a host is refused', async (t) => {
+  const { socket } = await openConnection(port)
+  const chunks: Buffer[] = []
+  socket.on('data', (data) => chunks.push(data))
+  socket.write('GET /livez HTTP/1.1\r\n\r\n')
+  await once(socket, 'close')
+  t.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 400 /)
+})
