@@ -152,7 +152,8 @@ async function sharpen(input: string | Buffer, options: SharpOptions = {}, side?
 }
 
 // The words of libvips and of the libraries below it. It also calls a TIFF corrupt that has what it can't handle.
-const EXCESS = /exceeds pixel limit|out of memory|unable to allocate|malloc/i
+const EXCESS =
+  /exceeds pixel limit|exceeded more than|factor exceeded|excessive depth|out of memory|unable to allocate|malloc/i
 const UNKNOWN =
   /unsupported|not (been )?(supported|built in|configured|implemented|available)|unimplemented|unknown (compression|format)|no (codec|decoder)|corrupt header: tiff2vips|bad labq/i
 

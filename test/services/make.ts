@@ -459,3 +459,47 @@ export function random(seed: number) {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }
+
+/** A small file of each format, with tags where the format has them. */
+export async function everyFormat(): Promise<Record<string, Buffer>> {
+  const block = exif()
+  const jpeg = await picture().jpeg().toBuffer()
+  return {
+    JPEG: withXmp(
+      withExif(await picture().withIccProfile('p3').jpeg().toBuffer(), block),
+      xmp({ 'tiff:Make': 'M' }),
+    ),
+    PNG: png([chunk('eXIf', block), chunk('acTL', Buffer.alloc(8, 1)), frameControl(1, 2)]),
+    GIF: await animation(3).gif().toBuffer(),
+    WebP: await tagged(animation(3).webp()),
+    AVIF: turnAvif(await tagged(picture().avif()), [irot(1), imir(0)]),
+    HEIC: heif('heic', [nclx(1, 13), irot(1)]),
+    sequence: sequence('avis', 3, 75, 25),
+    TIFF: tiff({ 256: 9, 257: 9, ...TAGS }, { pages: [{ 256: 9, 257: 9 }] }),
+    BigTIFF: tiff({ 256: 9, 257: 9, ...TAGS }, { big: true, little: false }),
+    NEF: tiff({
+      271: 'NIKON',
+      330: { 256: 9, 257: 9, 262: 32803 },
+      34665: { 36867: '2021:03:04 05:06:07' },
+    }),
+    ORF: tiff({ 256: 9, 257: 9, ...TAGS }, { magic: 0x4f52 }),
+    RW2: tiff({ 4: 0, 5: 0, 6: 9, 7: 9, ...TAGS }, { magic: 0x55 }),
+    CR3: cr3(),
+    RAF: raf(withExif(jpeg, block)),
+    PSD: psd([
+      [1058, block],
+      [1060, xmp({ 'tiff:Model': 'M' })],
+    ]),
+    BMP: bmp(9, 9, 24),
+    ICO: ico([16, 16], [32, 32]),
+    SVG: Buffer.from(
+      '<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY a "b">]><!-- c --><svg width="9" height="9"/>',
+    ),
+    'JPEG XL': jxl(
+      box('jxlc', jxlCodestream([1, 1], [1, 5], [1, 3], [0, 1], [1, 1])),
+      box('Exif', Buffer.alloc(4), block),
+    ),
+    'JPEG 2000': jp2(jp2Exif(block)),
+    codestream: j2c(),
+  }
+}
