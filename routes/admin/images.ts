@@ -8,9 +8,11 @@ import {
   InvalidCursor,
   InvalidFilter,
   InvalidRequest,
+  TooLarge,
   TooManyGuesses,
   TooManyTokens,
   Unauthorized,
+  UnsupportedMediaType,
 } from '../../services/errors.ts'
 import { inert } from '../images.ts'
 import { problems } from '../problems.ts'
@@ -92,7 +94,16 @@ export default (async (app) => {
         params: IdParams,
         response: {
           204: Type.Null({ description: 'removed' }),
-          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
+          ...problems(
+            InvalidRequest,
+            TooLarge,
+            TooManyGuesses,
+            TooManyTokens,
+            Unauthorized,
+            UnsupportedMediaType,
+            ImageNotFound,
+            ImageGone,
+          ),
         },
       },
     },

@@ -98,7 +98,15 @@ export default (async (app) => {
         params: IdParams,
         response: {
           204: Type.Null({ description: 'revoked' }),
-          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, LinkNotFound),
+          ...problems(
+            InvalidRequest,
+            TooLarge,
+            TooManyGuesses,
+            TooManyTokens,
+            Unauthorized,
+            UnsupportedMediaType,
+            LinkNotFound,
+          ),
         },
       },
     },
