@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { build, makeLink } from '../helpers/app.ts'
+import { build, makeLink, objectsOf } from '../helpers/app.ts'
 import { openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -39,7 +39,7 @@ async function ended(t: Test, socket: Socket, about: string) {
 }
 
 const incoming = async () =>
-  (await Array.fromAsync(app.stores.objects.list())).filter(({ key }) => key.startsWith('incoming/')).length
+  (await Array.fromAsync(objectsOf(app).list())).filter(({ key }) => key.startsWith('incoming/')).length
 
 t.test('who sends a byte now and then is given up, and nobody else', async (t) => {
   const slow = await Promise.all(Array.from({ length: 20 }, () => openConnection(port)))
@@ -92,12 +92,13 @@ t.test('who is slow, but not too slow, is waited for', async (t) => {
 })
 
 t.test('nobody is given up for what the service is slow with', async (t) => {
-  const { stage } = app.stores.objects
-  app.stores.objects.stage = async (...parameters) => {
+  const objects = objectsOf(app)
+  const { stage } = objects
+  objects.stage = async (...parameters) => {
     await sleep(TIMEOUT_MS * 2)
     return stage(...parameters)
   }
-  t.teardown(() => Object.assign(app.stores.objects, { stage }))
+  t.teardown(() => Object.assign(objects, { stage }))
   for (const size of [100, 3000]) {
     const image = await makeImage('png', { width: 100, height: size })
     t.match(await post(`http://127.0.0.1:${port}${link}`, image), { id: /./ }, `${image.length} bytes`)
