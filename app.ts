@@ -43,7 +43,6 @@ export function buildApp(config: Config, log: Logger) {
   app.register(errors)
   app.register(configuration, { config })
   app.register(slowClients)
-  app.register(headers)
   app.register(cors)
   app.register(stores)
   app.register(cache)
@@ -54,10 +53,14 @@ export function buildApp(config: Config, log: Logger) {
   app.register(guesses)
   app.register(multipart)
 
-  app.register(operations)
-  app.register(uploads)
+  // What is asked for most sets its header fields itself.
   app.register(images)
-  app.register(admin, { prefix: '/admin' })
+  app.register(async (app) => {
+    app.register(headers)
+    app.register(operations)
+    app.register(uploads)
+    app.register(admin, { prefix: '/admin' })
+  })
 
   return app
 }

@@ -7,6 +7,7 @@ import { Image } from '../schemas/images.ts'
 import { Link } from '../schemas/links.ts'
 import { Problem } from '../schemas/problem.ts'
 import { Rejected } from '../schemas/uploads.ts'
+import headers from './headers.ts'
 
 /** The schemas at work: they validate what comes in, and make up the contract at /openapi.json and /docs. */
 export default fp(
@@ -46,16 +47,19 @@ export default fp(
         buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`),
       },
     })
-    await app.register(swaggerUi, {
-      routePrefix: '/docs',
-      logLevel: 'warn',
-      staticCSP: pagePolicy(app.config.publicUrl),
-      theme: {
-        title: 'Hasty',
-        css: [{ filename: 'hasty.css', content: '.swagger-ui .topbar { display: none }' }],
-      },
+    await app.register(async (app) => {
+      await app.register(headers)
+      await app.register(swaggerUi, {
+        routePrefix: '/docs',
+        logLevel: 'warn',
+        staticCSP: pagePolicy(app.config.publicUrl),
+        theme: {
+          title: 'Hasty',
+          css: [{ filename: 'hasty.css', content: '.swagger-ui .topbar { display: none }' }],
+        },
+      })
+      app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
     })
-    app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   },
   { name: 'openapi', dependencies: ['config'] },
 )

@@ -47,7 +47,6 @@ export default (async (app) => {
     '/images/:id',
     {
       exposeHeadRoute: false,
-      helmet: false, // it has `inert`, and is asked for most
       schema: {
         tags: ['images'],
         operationId: 'getImage',
@@ -84,7 +83,6 @@ export default (async (app) => {
     '/images/:id',
     {
       config: { swagger: { exposeHeadRoute: true } },
-      helmet: false,
       schema: {
         tags: ['images'],
         operationId: 'getImage', // @fastify/swagger adds -head
