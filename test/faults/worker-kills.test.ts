@@ -4,67 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
 import { makeImage } from '../helpers/images.ts'
-import { startPostgres } from '../helpers/postgres.ts'
 import { post, startServer, startWorker, until } from '../helpers/server.ts'
 import { type Answered, hasNoOrphans, listImages, sha256, times, wrongAmong } from './harness.ts'
 
-const SERVER_KILLS = times(4, 200)
-const WORKER_KILLS = times(4, 50)
-const CLIENTS = 8
+const KILLS = times(4, 50)
 const MIN = 60_000
 
 const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
 
-const postgres = startPostgres(t)
-for (const [name, missing] of [
-  ['the embedded database', false],
-  ['PostgreSQL', postgres.missing],
-] as const) {
-  t.test(
-    `on ${name}, a server is killed ${SERVER_KILLS} times under ${CLIENTS} clients`,
-    { skip: missing, timeout: 30 * MIN },
-    async (t) => {
-      const DATA_DIR = t.testdir()
-      const env: Record<string, string> = { DATA_DIR, WORKER_PROCESSES: '0' }
-      if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
-      const answered: Answered = new Map()
-      const wrong: string[] = []
-
-      for (let kill = 0; kill < SERVER_KILLS; kill++) {
-        const server = await startServer(t, env)
-        const link = await server.makeLink()
-        const now: Answered = new Map()
-        const uploading = Promise.allSettled(
-          Array.from({ length: CLIENTS }, async () => {
-            for (;;) {
-              const body = await image(randomInt(300_000))
-              const { id } = await post(link, body)
-              now.set(id, sha256(body))
-            }
-          }),
-        )
-        await sleep(randomInt(1_000))
-        await server.end('SIGKILL', { group: true })
-        await uploading
-        for (const [id, hash] of now) answered.set(id, hash)
-        // Those of the last round, on what this round found; all of them at the end.
-        if (kill % 10 === 9) {
-          const again = await startServer(t, env)
-          wrong.push(...(await wrongAmong(again.url, now)))
-          await again.end('SIGKILL', { group: true })
-        }
-      }
-
-      const server = await startServer(t, env)
-      wrong.push(...(await wrongAmong(server.url, answered)))
-      t.strictSame(wrong, [], `${answered.size} images were answered, and each is there and right`)
-      t.ok(answered.size > SERVER_KILLS, `${answered.size} images were answered`)
-      await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
-    },
-  )
-}
-
-t.test(`a worker is killed ${WORKER_KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
+t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
   const DATA_DIR = t.testdir()
   const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
   const server = await startServer(t, env)
@@ -73,7 +21,7 @@ t.test(`a worker is killed ${WORKER_KILLS} times at its work`, { timeout: 15 * M
   t.teardown(() => data.close())
   const answered: Answered = new Map()
 
-  for (let kill = 0; kill < WORKER_KILLS; kill++) {
+  for (let kill = 0; kill < KILLS; kill++) {
     const worker = startWorker(t, env)
     for (let n = 0; n < 4; n++) {
       const body = await image(300_000)

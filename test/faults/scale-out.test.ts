@@ -2,12 +2,12 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import connect from 'postgres'
 import t from 'tap'
-import { admin } from './helpers/app.ts'
-import { makeImage } from './helpers/images.ts'
-import { startNats, withoutNats } from './helpers/nats.ts'
-import { startPostgres } from './helpers/postgres.ts'
-import { startS3, withoutS3 } from './helpers/s3.ts'
-import { runToEnd, type Server, send, startServer, startWorker, until } from './helpers/server.ts'
+import { admin } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { startNats, withoutNats } from '../helpers/nats.ts'
+import { startPostgres } from '../helpers/postgres.ts'
+import { startS3, withoutS3 } from '../helpers/s3.ts'
+import { runToEnd, type Server, send, startServer, startWorker, until } from '../helpers/server.ts'
 
 const UPLOADS = 2000
 const CLIENTS = 32

@@ -1,0 +1,62 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { makeImage } from '../helpers/images.ts'
+import { startPostgres } from '../helpers/postgres.ts'
+import { post, startServer } from '../helpers/server.ts'
+import { type Answered, hasNoOrphans, sha256, times, wrongAmong } from './harness.ts'
+
+const CLIENTS = 8
+const MIN = 60_000
+
+const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
+
+const postgres = startPostgres(t)
+for (const [name, missing, kills] of [
+  ['the embedded database', false, times(3, 50)],
+  ['PostgreSQL', postgres.missing, times(5, 150)],
+] as const) {
+  t.test(
+    `on ${name}, a server is killed ${kills} times under ${CLIENTS} clients`,
+    { skip: missing, timeout: 30 * MIN },
+    async (t) => {
+      const DATA_DIR = t.testdir()
+      const env: Record<string, string> = { DATA_DIR, WORKER_PROCESSES: '0' }
+      if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
+      const answered: Answered = new Map()
+      const wrong: string[] = []
+
+      for (let kill = 0; kill < kills; kill++) {
+        const server = await startServer(t, env)
+        const link = await server.makeLink()
+        const now: Answered = new Map()
+        const uploading = Promise.allSettled(
+          Array.from({ length: CLIENTS }, async () => {
+            for (;;) {
+              const body = await image(randomInt(300_000))
+              const { id } = await post(link, body)
+              now.set(id, sha256(body))
+            }
+          }),
+        )
+        await sleep(randomInt(1_000))
+        await server.end('SIGKILL', { group: true })
+        await uploading
+        for (const [id, hash] of now) answered.set(id, hash)
+        // Those of the last round, on what this round found; all of them at the end.
+        if (kill % 10 === 9) {
+          const again = await startServer(t, env)
+          wrong.push(...(await wrongAmong(again.url, now)))
+          await again.end('SIGKILL', { group: true })
+        }
+      }
+
+      const server = await startServer(t, env)
+      wrong.push(...(await wrongAmong(server.url, answered)))
+      t.strictSame(wrong, [], `${answered.size} images were answered, and each is there and right`)
+      t.ok(answered.size > kills, `${answered.size} images were answered`)
+      await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+    },
+  )
+}
