@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { envSchema } from 'env-schema'
@@ -46,6 +47,7 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
     /** What of their metadata images are served with. */
     publicMetadata: env.PUBLIC_METADATA,
+    apiProcesses: env.API_PROCESSES === 'auto' ? availableParallelism() : Number(env.API_PROCESSES),
     workerProcesses: env.WORKER_PROCESSES,
     /** Without a slash at its end; empty where it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',

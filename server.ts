@@ -1,12 +1,16 @@
+import cluster from 'node:cluster'
 import { buildApp } from './app.ts'
+import { runCluster } from './cluster.ts'
 import worker from './plugins/worker.ts'
 import { run } from './run.ts'
 
 const IDLE_CHECK_MS = 250
 
 await run('server', async (config, log) => {
+  const isClustered = config.apiProcesses > 1
+  if (isClustered && cluster.isPrimary) return runCluster(config, log)
   const app = buildApp(config, log)
-  if (config.workerProcesses > 0) app.register(worker)
+  if (config.workerProcesses > 0 && !isClustered) app.register(worker)
   await app.listen({ host: config.host, port: config.port })
   if (app.madeAccessToken) {
     // Not by the log, which is kept: this is the one time that it is shown.

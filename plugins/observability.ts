@@ -1,6 +1,15 @@
+import cluster from 'node:cluster'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import fp from 'fastify-plugin'
+import { joinMetrics } from '../services/cluster-metrics.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Reads the metrics, in a media type of Prometheus: of all API processes together, where there are several. */
+    readMetrics(): Promise<{ type: string; text: string }>
+  }
+}
 
 /** The log of requests, and the metrics. Neither has an id, a token or a name in it. */
 export default fp(
@@ -18,9 +27,13 @@ export default fp(
       clearRegisterOnInit: true, // the registry is one for the whole process
       routeMetrics: { enabled: { histogram: true, summary: false }, groupStatusCodes: true },
     })
+    const { register } = app.metrics.client
+    const isClustered = app.config.apiProcesses > 1 && cluster.isWorker
+    const read = isClustered ? joinMetrics() : () => register.metrics()
+    app.decorate('readMetrics', async () => ({ type: register.contentType, text: await read() }))
     registerMetrics(app)
   },
-  { name: 'observability', dependencies: ['stores', 'cache', 'services'] },
+  { name: 'observability', dependencies: ['config', 'stores', 'cache', 'services'] },
 )
 
 const describe = ({ method, routeOptions, ip }: FastifyRequest) => ({ method, route: routeOptions.url, ip })
@@ -67,9 +80,12 @@ function registerMetrics({
       },
     })
   }
+  // Every API process reads the same from the database.
+  const aggregator = 'max'
   new Gauge({
     name: 'hasty_queue_depth',
     help: 'Images that wait for a worker',
+    aggregator,
     async collect() {
       this.set(await stores.queue.depth().catch(() => Number.NaN))
     },
@@ -79,6 +95,7 @@ function registerMetrics({
   new Gauge({
     name: 'hasty_sweep_finished_timestamp_seconds',
     help: 'When the last sweep ended',
+    aggregator,
     async collect() {
       const last = await lastSweep()
       this.set(last ? last.finishedAt.getTime() / 1000 : Number.NaN)
@@ -87,6 +104,7 @@ function registerMetrics({
   new Gauge({
     name: 'hasty_sweep_items',
     help: 'What the last sweep found and did',
+    aggregator,
     labelNames: ['what'],
     async collect() {
       this.reset()
@@ -97,6 +115,7 @@ function registerMetrics({
   new Gauge({
     name: 'hasty_sweep_duration_seconds',
     help: 'How long the last sweep took',
+    aggregator,
     async collect() {
       const last = await lastSweep()
       this.set(last ? last.summary.milliseconds / 1000 : Number.NaN)

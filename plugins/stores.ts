@@ -9,7 +9,8 @@ declare module 'fastify' {
 
 export default fp(
   async (app) => {
-    const stores = await openStores(app.config, { attach: false })
+    // Of several API processes none has the embedded database open itself.
+    const stores = await openStores(app.config, { attach: app.config.apiProcesses > 1 })
     app.decorate('stores', stores)
     app.addHook('onClose', () => stores.close())
   },

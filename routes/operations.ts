@@ -52,8 +52,8 @@ export default (async (app) => {
       },
     },
     async (_request, reply) => {
-      const { register } = app.metrics.client
-      return reply.type(register.contentType).send(await register.metrics())
+      const { type, text } = await app.readMetrics()
+      return reply.type(type).send(text)
     },
   )
 }) satisfies FastifyPluginAsyncTypebox

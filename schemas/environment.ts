@@ -157,6 +157,12 @@ export const Environment = Type.Object({
       'all, or none to serve images without Exif, XMP and IPTC, and only those of which it can be taken out',
     examples: ['none'],
   }),
+  API_PROCESSES: Type.String({
+    default: '1',
+    pattern: '^(auto|[1-9]|[1-5][0-9]|6[0-4])$',
+    description: 'how many processes serve the port, from 1 to 64, or auto for one for each core',
+    examples: ['auto'],
+  }),
   WORKER_PROCESSES: Type.Integer({
     default: 1,
     minimum: 0,

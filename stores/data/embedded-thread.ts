@@ -7,7 +7,8 @@ import { PGlite } from '@electric-sql/pglite'
 import { PGLiteSocketHandler } from '@electric-sql/pglite-socket'
 import { createTurns } from './embedded-turns.ts'
 
-const MAX_CONNECTIONS = 64
+// Of as many API processes and workers as there may be, with four each.
+const MAX_CONNECTIONS = 1024
 // PGlite's own 160 MB stay in memory for good, and its folder is in the page cache anyway.
 const SETTINGS = ['shared_buffers = 32MB']
 
