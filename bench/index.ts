@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { analysis } from './cases/analysis.ts'
+import { cores } from './cases/cores.ts'
 import { downloads } from './cases/downloads.ts'
 import { growth } from './cases/growth.ts'
 import { processes } from './cases/processes.ts'
@@ -24,7 +26,7 @@ const { values: options } = parseArgs({
 })
 if (options.keep && !options.quick)
   throw new Error('--keep goes with --quick: sizes and rounds must be the same')
-const cases = [...uploads, ...downloads, ...growth, ...processes].filter(
+const cases = [...uploads, ...analysis, ...downloads, ...growth, ...cores, ...processes].filter(
   ({ name }) => !options.only || options.only.some((part) => name.includes(part)),
 )
 if (cases.length === 0) throw new Error(`there is no case ${options.only}`)

@@ -73,6 +73,11 @@ export async function startHasty(scope: Scope, env: Record<string, string> = {})
 export const startBaseline = (scope: Scope, script: string, env: Record<string, string> = {}) =>
   startNode(scope, `./baselines/${script}`, { probe: '/', env })
 
+/** Starts a worker alone, with its log at `warn`. */
+export function startWorker(scope: Scope, env: Record<string, string>) {
+  spawnNode(scope, '../worker.ts', { DATA_DIR: temporaryFolder(scope), LOG_LEVEL: 'warn', ...env })
+}
+
 async function startNode(
   scope: Scope,
   script: string,
@@ -80,18 +85,23 @@ async function startNode(
 ): Promise<Server> {
   const port = await freePort()
   const startedAt = performance.now()
-  const args = [fileURLToPath(new URL(script, import.meta.url))]
-  // To read where the time goes: --cpu-prof of one process, its file in the folder named here.
-  if (process.env.BENCH_PROFILE) args.unshift('--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`)
-  const child = spawn(process.execPath, args, {
-    env: { PATH: process.env.PATH, NODE_NO_WARNINGS: '1', ...env, PORT: String(port) },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
+  const child = spawnNode(scope, script, { ...env, PORT: String(port) })
   const end = () => endProcess(child)
-  scope.teardown(end)
   const url = `http://127.0.0.1:${port}`
   await untilAnswered(url + probe, child)
   return { url, pid: child.pid!, startMs: performance.now() - startedAt, end }
+}
+
+function spawnNode(scope: Scope, script: string, env: Record<string, string>) {
+  const args = [fileURLToPath(new URL(script, import.meta.url))]
+  // To read where the time goes: --cpu-prof of each process, its file in the folder named here.
+  if (process.env.BENCH_PROFILE) args.unshift('--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`)
+  const child = spawn(process.execPath, args, {
+    env: { PATH: process.env.PATH, NODE_NO_WARNINGS: '1', ...env },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  scope.teardown(() => endProcess(child))
+  return child
 }
 
 async function endProcess(child: ChildProcess) {

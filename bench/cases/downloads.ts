@@ -1,13 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { newId } from '../../services/ids.ts'
-import { openDataStore } from '../../stores/data/index.ts'
-import { createFileStore } from '../../stores/objects/file.ts'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fill } from '../fill.ts'
 import type { Case, Prepared, Scope } from '../harness.ts'
 import { makeJpeg } from '../images.ts'
 import { get, needWrk } from '../load/index.ts'
-import { startBaseline, startHasty, startNginx, startPostgres, temporaryFolder } from '../servers.ts'
+import { startBaseline, startHasty, startNginx, temporaryFolder } from '../servers.ts'
 
 const CONNECTIONS = 64
 const KB = 1000
@@ -43,7 +40,7 @@ export const downloads: Case[] = [
     async prepare(scope, { seconds }) {
       needWrk()
       const baseline = await startBaseline(scope, 'not-modified.ts')
-      const { images, env } = await fill(scope, { size: 20 * KB, count: 1 })
+      const { images, env } = await fill(scope, await copies(20 * KB, 1))
       const hasty = await startHasty(scope, env)
       const [image] = images
       const ask = (url: string) =>
@@ -64,7 +61,7 @@ async function againstNginx(
   { size, count, seconds }: { size: number; count: number; seconds: number },
 ): Promise<Prepared> {
   needWrk()
-  const { images, env, folder } = await fill(scope, { size, count })
+  const { images, env, folder } = await fill(scope, await copies(size, count))
   const nginx = await startNginx(scope, folder)
   const hasty = await startHasty(scope, env)
   const ask = (url: string, paths: string[]) => {
@@ -105,26 +102,7 @@ function inTurn(scope: Scope, paths: string[]) {
   return script
 }
 
-/** Puts images into a store and a database, as if they had been uploaded. */
-async function fill(scope: Scope, { size, count }: { size: number; count: number }) {
-  const createDatabase = await startPostgres(scope)
-  const databaseUrl = await createDatabase()
-  const folder = temporaryFolder(scope)
-  const { path } = await createFileStore(pathToFileURL(folder))
+async function copies(size: number, count: number) {
   const jpeg = await makeJpeg(size)
-  const data = await openDataStore({ databaseUrl, dataDir: folder }, { attach: false })
-  const images: { id: string; hash: string; path: string }[] = []
-  for (let n = 0; n < count; n++) {
-    const id = newId()
-    mkdirSync(dirname(path(id)), { recursive: true })
-    writeFileSync(path(id), jpeg)
-    images.push({ id, hash: n.toString(16).padStart(64, '0'), path: relative(folder, path(id)) })
-  }
-  await data.sql`
-    insert into images (id, hash, size, status, format, media_type)
-    select id, hash, ${size}, 'ready', 'JPEG', 'image/jpeg'
-    from unnest(${images.map(({ id }) => id)}::text[], ${images.map(({ hash }) => hash)}::text[]) as t (id, hash)`
-  await data.close()
-  const env = { DATABASE_URL: databaseUrl, OBJECT_STORE_URL: pathToFileURL(folder).href }
-  return { images, env, folder }
+  return Array.from({ length: count }, () => jpeg)
 }

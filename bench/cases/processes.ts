@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Case, Missing, type Round, type Scope } from '../harness.ts'
+import type { Case, Round, Scope } from '../harness.ts'
 import { makeJpeg } from '../images.ts'
 import { readSlowly, upload, uploadSlowly } from '../load/index.ts'
 import { type Hasty, memoryOf, startHasty, startPostgres, temporaryFolder } from '../servers.ts'
@@ -83,15 +83,6 @@ export const processes: Case[] = [
     async prepare(scope) {
       const DATABASE_URL = await (await startPostgres(scope))()
       return { hasty: () => idleMemory(scope, { DATABASE_URL }, { children: false }) }
-    },
-  },
-  {
-    name: 'all-cores',
-    title: 'one API process for each core, against one process',
-    unit: 'requests/s',
-    ratio: { atLeast: 1.6 },
-    prepare: async () => {
-      throw new Missing('Hasty has one API process')
     },
   },
 ]

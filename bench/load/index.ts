@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import type { DecodeLoop } from '../baselines/decode-loop.ts'
 import { Missing } from '../harness.ts'
 import type { SlowReaders } from './slow-readers.ts'
 import type { UploadLoad, UploadReport } from './uploads.ts'
@@ -20,6 +21,11 @@ export async function uploadSlowly(load: UploadLoad & { untilSeconds: number }):
 /** Reads slowly from a process of its own for a time, and resolves with the bytes that were read. */
 export async function readSlowly(load: SlowReaders): Promise<number> {
   return Number(await runScript('slow-readers.ts', load))
+}
+
+/** Decodes files in a loop in a process of its own, and resolves with the files per second. */
+export async function decodeInLoop(loop: DecodeLoop): Promise<number> {
+  return Number(await runScript('../baselines/decode-loop.ts', loop))
 }
 
 const runScript = (script: string, argument: object) =>

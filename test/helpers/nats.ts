@@ -29,7 +29,7 @@ export const withoutNats = () =>
  *
  * @param options further arguments of nats-server
  */
-export async function createNats(t: Test, options: string[] = []): Promise<Nats> {
+export async function createNats(t: Pick<Test, 'teardown'>, options: string[] = []): Promise<Nats> {
   const store = await mkdtemp(join(tmpdir(), 'hasty-nats-'))
   const port = await freePort()
   let server: ChildProcess | undefined
@@ -69,7 +69,7 @@ export async function createNats(t: Test, options: string[] = []): Promise<Nats>
   }
 }
 
-export async function startNats(t: Test, options: string[] = []): Promise<Nats> {
+export async function startNats(t: Pick<Test, 'teardown'>, options: string[] = []): Promise<Nats> {
   const nats = await createNats(t, options)
   await nats.start()
   return nats

@@ -24,7 +24,7 @@ export const withoutS3 = () =>
   spawnSync('radosgw', ['--version']).status === 0 ? false : 'S3: radosgw is not installed'
 
 /** Starts an S3 of the test's own, on a free port, and ends it with the test. The SDK's environment is set to its keys. */
-export async function startS3(t: Test) {
+export async function startS3(t: Pick<Test, 'teardown'>) {
   const key = 'hasty'
   const secret = 'only-for-tests'
   const { folder, port } = await startAgain(t, { key, secret })
@@ -76,7 +76,7 @@ export async function startS3(t: Test) {
 }
 
 /** Starts it, and again with other ports: those that were free may be another's by then. */
-async function startAgain(t: Test, keys: { key: string; secret: string }) {
+async function startAgain(t: Pick<Test, 'teardown'>, keys: { key: string; secret: string }) {
   for (let tried = 1; ; tried++) {
     try {
       return await start(t, keys)
@@ -86,7 +86,7 @@ async function startAgain(t: Test, keys: { key: string; secret: string }) {
   }
 }
 
-async function start(t: Test, { key, secret }: { key: string; secret: string }) {
+async function start(t: Pick<Test, 'teardown'>, { key, secret }: { key: string; secret: string }) {
   const folder = await mkdtemp(join(tmpdir(), 'hasty-s3-'))
   const [port, monitorPort] = await Promise.all([freePort(), freePort()])
   const script = spawn('bash', [SCRIPT, folder, `${port}`, `${monitorPort}`, key, secret], {

@@ -1,0 +1,37 @@
+// Decodes files in a plain loop, by the libraries that a worker uses for a JPEG: what it tells, all its pixels, a
+// placeholder. It writes how many files it did in a second, the whole loop over the files repeated.
+import { readFileSync } from 'node:fs'
+import { constants, setPriority } from 'node:os'
+import sharp from 'sharp'
+import { rgbaToThumbHash } from 'thumbhash'
+
+/** As JSON, the only argument of this script. */
+export interface DecodeLoop {
+  /** A file with a path in each line. */
+  list: string
+  seconds: number
+}
+
+const { list, seconds }: DecodeLoop = JSON.parse(process.argv[2]!)
+const paths = readFileSync(list, 'utf8').trim().split('\n')
+sharp.concurrency(1)
+sharp.cache(false)
+// As the decoders of a worker have it.
+setPriority(constants.priority.PRIORITY_LOW)
+
+await examine(paths[0]!)
+const startedAt = performance.now()
+const passed = () => (performance.now() - startedAt) / 1000
+let files = 0
+for (; passed() < seconds; files++) await examine(paths[files % paths.length]!)
+process.stdout.write(String(files / passed()))
+
+async function examine(path: string) {
+  await sharp(path).metadata()
+  const { data, info } = await sharp(path, { failOn: 'error', sequentialRead: true })
+    .resize(100, 100, { fit: 'inside', withoutEnlargement: true })
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+  rgbaToThumbHash(info.width, info.height, data)
+}

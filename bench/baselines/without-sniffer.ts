@@ -1,0 +1,12 @@
+// Loaded before server.ts: has no-sniffer.ts take the place of services/sniffer.ts.
+import { registerHooks } from 'node:module'
+
+const SNIFFER = new URL('../../services/sniffer.ts', import.meta.url).href
+const NO_SNIFFER = new URL('./no-sniffer.ts', import.meta.url).href
+
+registerHooks({
+  resolve(specifier, context, next) {
+    const resolved = next(specifier, context)
+    return resolved.url === SNIFFER ? { ...resolved, url: NO_SNIFFER } : resolved
+  },
+})

@@ -1,0 +1,34 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { newId } from '../services/ids.ts'
+import { openDataStore } from '../stores/data/index.ts'
+import { createFileStore } from '../stores/objects/file.ts'
+import type { Scope } from './harness.ts'
+import { startPostgres, temporaryFolder } from './servers.ts'
+
+/** Puts JPEGs into a store and a database of PostgreSQL, as if they had been uploaded and verified. */
+export async function fill(scope: Scope, jpegs: Buffer[]) {
+  const createDatabase = await startPostgres(scope)
+  const databaseUrl = await createDatabase()
+  const folder = temporaryFolder(scope)
+  const { path } = await createFileStore(pathToFileURL(folder))
+  const data = await openDataStore({ databaseUrl, dataDir: folder }, { attach: false })
+  const images = jpegs.map((jpeg, n) => {
+    const id = newId()
+    mkdirSync(dirname(path(id)), { recursive: true })
+    writeFileSync(path(id), jpeg)
+    const hash = n.toString(16).padStart(64, '0')
+    return { id, hash, size: jpeg.length, path: relative(folder, path(id)) }
+  })
+  await data.sql`
+    insert into images (id, hash, size, status, format, media_type)
+    select id, hash, size, 'ready', 'JPEG', 'image/jpeg'
+    from unnest(
+      ${images.map(({ id }) => id)}::text[], ${images.map(({ hash }) => hash)}::text[],
+      ${images.map(({ size }) => size)}::bigint[]
+    ) as t (id, hash, size)`
+  await data.close()
+  const env = { DATABASE_URL: databaseUrl, OBJECT_STORE_URL: pathToFileURL(folder).href }
+  return { images, env, folder }
+}
