@@ -81,7 +81,9 @@ function compare(results: Result[]) {
   }
 }
 
-const readKept = (): Record<string, number> => JSON.parse(readFileSync(BASELINE, 'utf8'))
+function readKept(): Record<string, number> {
+  return JSON.parse(readFileSync(BASELINE, 'utf8'))
+}
 
 function ratiosOf(results: Result[]) {
   return Object.fromEntries(results.flatMap(({ name, ratio }) => (ratio ? [[name, ratio.median]] : [])))
