@@ -164,15 +164,23 @@ t.test('while the database is away', { skip: postgres.missing }, async (t) => {
 t.test('an upload whose outcome is not known', { skip: postgres.missing }, async (t) => {
   const proxy = await startLossyProxy(t, await postgres.createDatabase())
   const app = await build(t, { DATABASE_URL: proxy.url })
-  const link = await makeLink(app)
-  const body = await picture()
-  proxy.loseAnswer('COMMIT')
-  isAway(t, await upload(app, link, body), 'recorded, but nobody knows')
-  const [id] = await listServed(t, app)
-  t.ok(id, 'the image is there, and has its object')
-  const answer = await upload(app, link, body)
-  t.match(answer.json().processed, [{ id, duplicate: true }])
-  t.strictSame(await listServed(t, app), [id])
+  // By a link with a limit it is a transaction, else one statement.
+  for (const [limit, answer] of [
+    [{ maxImages: 100 }, 'COMMIT'],
+    [{}, 'SELECT 1'],
+  ] as const) {
+    const link = await makeLink(app, { sinceNow: 'PT1H', ...limit })
+    await upload(app, link, await picture())
+    const before = await listServed(t, app)
+    const body = await picture()
+    proxy.loseAnswer(answer)
+    isAway(t, await upload(app, link, body), `recorded, but nobody knows: ${answer}`)
+    const [id, ...others] = await listServed(t, app)
+    t.strictSame(others, before, 'the image is there, and has its object')
+    const again = await upload(app, link, body)
+    t.match(again.json().processed, [{ id, duplicate: true }])
+    t.strictSame(await listServed(t, app), [id, ...others])
+  }
 })
 
 t.test('while the bucket is away', { skip: withoutS3() }, async (t) => {
@@ -181,7 +189,8 @@ t.test('while the bucket is away', { skip: withoutS3() }, async (t) => {
   const proxy = await startFaultyProxy(t, s3.endpoint)
   const app = await build(t, { OBJECT_STORE_URL: s3.url(bucket, { through: proxy.url }).href })
   const link = await makeLink(app)
-  const kept = await picture()
+  // Larger than what is kept in memory.
+  const kept = Buffer.concat([await picture(), Buffer.alloc(300_000)])
   const { id } = (await upload(app, link, kept)).json().processed[0]
 
   const large = Buffer.concat([await picture(), Buffer.alloc(9 * 2 ** 20)])
