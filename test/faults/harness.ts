@@ -6,9 +6,6 @@ import { admin } from '../helpers/app.ts'
 import type { Server } from '../helpers/server.ts'
 import { startSweep, summaryOf } from '../helpers/sweep.ts'
 
-/** How often a fault is made: `few` times in `npm test`, `many` times in `npm run test:faults`. */
-export const times = (few: number, many: number) => (process.argv.includes('many') ? many : few)
-
 /** The SHA-256 of each image that was answered, by its id. */
 export type Answered = Map<string, string>
 

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { admin, build, makeLink, objectsOf } from '../helpers/app.ts'
+import { times } from '../helpers/campaign.ts'
 import { openConnection } from '../helpers/connection.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { keysOf } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
-import { times } from './harness.ts'
 
 const POSTS = 50
 

@@ -2,10 +2,11 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { times } from '../helpers/campaign.ts'
 import { makeImage } from '../helpers/images.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { post, startServer } from '../helpers/server.ts'
-import { type Answered, hasNoOrphans, sha256, times, wrongAmong } from './harness.ts'
+import { type Answered, hasNoOrphans, sha256, wrongAmong } from './harness.ts'
 
 const CLIENTS = 8
 const MIN = 60_000

@@ -3,9 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
+import { times } from '../helpers/campaign.ts'
 import { makeImage } from '../helpers/images.ts'
 import { post, startServer, startWorker, until } from '../helpers/server.ts'
-import { type Answered, hasNoOrphans, listImages, sha256, times, wrongAmong } from './harness.ts'
+import { type Answered, hasNoOrphans, listImages, sha256, wrongAmong } from './harness.ts'
 
 const KILLS = times(4, 50)
 const MIN = 60_000

@@ -6,12 +6,13 @@ import { readConfig } from '../../config.ts'
 import { createLog } from '../../log.ts'
 import { TOKEN } from '../helpers/app.ts'
 import { type Schema, valid, wild } from '../helpers/arbitraries.ts'
+import { seed, times } from '../helpers/campaign.ts'
 import { watchContract } from '../helpers/contract.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 
 // npm run test:fuzz makes many requests; with its seed a run can be done again.
-const [count = 500, seed = 1] = process.argv.slice(2).map(Number)
+const count = times(500, 20_000)
 t.setTimeout(0)
 
 interface Parameter {

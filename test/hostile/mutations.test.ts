@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createDecoder } from '../../services/decoding/decoder.ts'
 import { HEAD_BYTES, sniff } from '../../services/formats.ts'
+import { seed, times } from '../helpers/campaign.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import * as make from '../services/make.ts'
 
 // npm run test:mutations runs many; with its seed a run can be done again.
-const [count = 400, seed = 1] = process.argv.slice(2).map(Number)
+const count = times(400, 10_000)
 t.comment(`${count} mutations, seed ${seed}`)
 t.setTimeout(0)
 
