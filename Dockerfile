@@ -4,8 +4,7 @@ FROM node:24-slim AS dependencies
 WORKDIR /hasty
 COPY package.json package-lock.json ./
 COPY patches ./patches
-# patch-package, which is a development dependency, patches one of those that stay.
-RUN npm ci && npm prune --omit=dev
+RUN npm ci --omit=dev
 
 FROM node:24-slim
 ENV NODE_ENV=production HOST=0.0.0.0 DATA_DIR=/data
