@@ -2,6 +2,7 @@ import cluster from 'node:cluster'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import fp from 'fastify-plugin'
+import type { Logger } from 'pino'
 import { joinMetrics } from '../services/cluster-metrics.ts'
 
 declare module 'fastify' {
@@ -14,10 +15,6 @@ declare module 'fastify' {
 /** The log of requests, and the metrics. Neither has an id, a token or a name in it. */
 export default fp(
   async (app) => {
-    app.addHook('onResponse', async (request, reply) => {
-      const { statusCode, elapsedTime } = reply
-      request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
-    })
     app.addHook('onRequestAbort', async (request) => {
       request.log.info(describe(request), 'request aborted')
     })
@@ -25,9 +22,27 @@ export default fp(
     await app.register(fastifyMetrics.default, {
       endpoint: null,
       clearRegisterOnInit: true, // the registry is one for the whole process
-      routeMetrics: { enabled: { histogram: true, summary: false }, groupStatusCodes: true },
+      routeMetrics: { enabled: false },
     })
-    const { register } = app.metrics.client
+    const { Histogram, register } = app.metrics.client
+    const durations = new Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'Time from the head of a request to the end of its answer',
+      labelNames: ['method', 'route', 'status_code'] as const,
+    })
+    const logsRequests = (app.log as Logger).isLevelEnabled('info')
+    app.addHook('onResponse', (request, reply, done) => {
+      const { statusCode, elapsedTime } = reply
+      if (logsRequests)
+        request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
+      const { method, routeOptions } = request
+      const { url: route } = routeOptions
+      if (route !== undefined) {
+        const status_code = `${Math.floor(statusCode / 100)}xx`
+        durations.observe({ method, route, status_code }, elapsedTime / 1000)
+      }
+      done()
+    })
     const isClustered = app.config.apiProcesses > 1 && cluster.isWorker
     const read = isClustered ? joinMetrics() : () => register.metrics()
     app.decorate('readMetrics', async () => ({ type: register.contentType, text: await read() }))

@@ -38,9 +38,11 @@ export default (async (app) => {
 
   async function open(id: string, { metadata }: ImageVariant): Promise<Served> {
     const image = await images.open(id)
-    if (metadata === 'none' || app.config.publicMetadata === 'none')
-      return { ...(await images.withoutMetadata(image)), cacheControl: STRIPPED_CACHE_CONTROL }
-    return { ...image, cacheControl: CACHE_CONTROL, read: (range) => images.read(image, range) }
+    if (metadata === 'none' || app.config.publicMetadata === 'none') {
+      const { read, ...stripped } = await images.withoutMetadata(image)
+      return { ...describe(stripped, STRIPPED_CACHE_CONTROL), size: stripped.size, read }
+    }
+    return { ...describeOnce(image), size: image.size, read: (range) => images.read(image, range) }
   }
 
   app.get(
@@ -62,7 +64,8 @@ export default (async (app) => {
     },
     async (request, reply) => {
       const image = await open(request.params.id, request.query)
-      if (isFresh(request, describe(image, reply))) return sendNotModified(reply)
+      if (isFresh(request, image)) return sendNotModified(reply, image)
+      reply.headers(image.fields)
       const range = rangeOf(request, image)
       if (range === 'unsatisfiable') {
         reply.header('Content-Range', `bytes */${image.size}`)
@@ -94,15 +97,24 @@ export default (async (app) => {
     },
     async (request, reply) => {
       const image = await open(request.params.id, request.query)
-      return isFresh(request, describe(image, reply)) ? sendNotModified(reply) : reply.code(200).send()
+      return isFresh(request, image) ? sendNotModified(reply, image) : reply.headers(image.fields).send()
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
 
 /** What is served: an image as it came, or without its metadata. */
-interface Served extends Pick<ImageRow, 'mediaType' | 'size' | 'hash'> {
-  cacheControl: string
-  read(range?: ByteRange): Promise<Readable | Buffer>
+interface Served extends Described {
+  size: number
+  read(range?: ByteRange): Readable | Buffer | Promise<Readable | Buffer>
+}
+
+/** The header fields of an image's answers. */
+interface Described {
+  etag: string
+  /** Of a 304: those that do not tell of the bytes, as RFC 9110 §15.4.5 says. */
+  kept: Record<string, string>
+  /** Of all others. */
+  fields: Record<string, string | number>
 }
 
 // The bytes of an id never change.
@@ -110,41 +122,40 @@ const CACHE_CONTROL = 'public, max-age=31536000, immutable'
 // What is taken out of them may.
 const STRIPPED_CACHE_CONTROL = 'public, max-age=86400'
 
-const etagOf = ({ hash }: Served) => `"${hash}"`
-
 /** An SVG may hold scripts, and bytes may be anything to who guesses: with these a browser runs nothing of them. */
 export const inert = {
-  'X-Content-Type-Options': 'nosniff',
-  'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-  'Cross-Origin-Resource-Policy': 'cross-origin', // a picture is there to be shown on other sites' pages
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  'cross-origin-resource-policy': 'cross-origin', // a picture is there to be shown on other sites' pages
 }
 
-/** Says of the answer what can be said before its bytes are opened. */
-function describe(image: Served, reply: FastifyReply) {
-  return reply.headers({
-    'Content-Type': image.mediaType,
-    'Content-Length': image.size,
-    ETag: etagOf(image),
-    'Cache-Control': image.cacheControl,
-    'Accept-Ranges': 'bytes',
-    ...inert,
-  })
+function describe(
+  { mediaType, size, hash }: Pick<ImageRow, 'mediaType' | 'size' | 'hash'>,
+  cacheControl: string,
+): Described {
+  const etag = `"${hash}"`
+  const kept = { etag, 'cache-control': cacheControl, 'accept-ranges': 'bytes', ...inert }
+  return { etag, kept, fields: { 'content-type': mediaType, 'content-length': size, ...kept } }
 }
 
-/**
- * Leaves out what tells of the bytes, as RFC 9110 §15.4.5 says: there are clients that wait for as many as
- * Content-Length says.
- */
-const sendNotModified = (reply: FastifyReply) =>
-  reply.removeHeader('Content-Length').removeHeader('Content-Type').code(304).send()
+const described = new WeakMap<ImageRow, Described>()
+
+/** The fields of an image as it came, made once for as long as its row is cached. */
+function describeOnce(image: ImageRow) {
+  const known = described.get(image) ?? describe(image, CACHE_CONTROL)
+  described.set(image, known)
+  return known
+}
+
+/** There are clients that wait for as many bytes as a Content-Length says: a 304 has none. */
+const sendNotModified = (reply: FastifyReply, { kept }: Described) => reply.code(304).headers(kept).send()
 
 /**
  * Whether the client has the image already (RFC 9110 §13.2.2).
  *
  * @throws {PreconditionFailed}
  */
-function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
-  const etag = String(reply.getHeader('etag'))
+function isFresh({ headers }: FastifyRequest, { etag }: Described) {
   const wanted = headers['if-match']
   if (wanted !== undefined && wanted !== '*' && !wanted.split(/ *, */).includes(etag)) {
     throw new PreconditionFailed()
@@ -158,7 +169,7 @@ function isFresh({ headers }: FastifyRequest, reply: FastifyReply) {
  */
 function rangeOf({ headers }: FastifyRequest, image: Served): ByteRange | 'unsatisfiable' | undefined {
   const condition = headers['if-range']
-  if (condition !== undefined && condition !== etagOf(image)) return undefined
+  if (condition !== undefined && condition !== image.etag) return undefined
   const [, first, last, suffix] = /^bytes= *(?:(\d+)-(\d*)|-(\d+))$/i.exec(headers.range ?? '') ?? []
   if (first === undefined && suffix === undefined) return undefined
   const start = suffix ? Math.max(image.size - Number(suffix), 0) : Number(first)

@@ -97,10 +97,9 @@ export function createImages({
     readServed(row, (store) => store.get(row.id, range))
 
   async function readSmall(row: ImageRow, range?: ByteRange) {
-    const cached = byteCache.get(row.id)
-    const bytes = cached ?? (await readServed(row, (store) => readWhole(store, row)))
-    if (!cached) byteCache.offer(row.id, bytes)
-    return range ? bytes.subarray(range.start, range.end + 1) : bytes
+    const bytes = await readServed(row, (store) => readWhole(store, row))
+    byteCache.offer(row.id, bytes)
+    return cut(bytes, range)
   }
 
   async function planOf({ id, mediaType }: ImageRow, open: Open) {
@@ -123,10 +122,13 @@ export function createImages({
      *
      * @throws {ImageNotFound | ImageGone | ImageDamaged}
      */
-    async open(id: string): Promise<ImageRow> {
-      const row = cache.get(id) ?? (await findServed(id))
-      accesses.note(id)
-      return row
+    open(id: string): ImageRow | Promise<ImageRow> {
+      const note = (row: ImageRow) => {
+        accesses.note(id)
+        return row
+      }
+      const cached = cache.get(id)
+      return cached ? note(cached) : findServed(id).then(note)
     },
 
     /**
@@ -134,10 +136,14 @@ export function createImages({
      *
      * @throws {ImageGone} another process removed it since it was found
      */
-    async read(row: ImageRow, range?: ByteRange): Promise<Readable | Buffer> {
-      const bytes = row.size > SMALL_BYTES ? await openServed(row, range) : await readSmall(row, range)
-      counts.served++
-      return bytes
+    read(row: ImageRow, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
+      const count = <T>(bytes: T) => {
+        counts.served++
+        return bytes
+      }
+      if (row.size > SMALL_BYTES) return openServed(row, range).then(count)
+      const cached = byteCache.get(row.id)
+      return cached ? count(cut(cached, range)) : readSmall(row, range).then(count)
     },
 
     /**
@@ -203,6 +209,8 @@ export function createImages({
     },
   }
 }
+
+const cut = (bytes: Buffer, range?: ByteRange) => (range ? bytes.subarray(range.start, range.end + 1) : bytes)
 
 async function readWhole(store: ObjectStore, { id, size }: ImageRow) {
   if (readsWhole(store)) return store.readWhole(id, size)
