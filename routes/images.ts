@@ -36,13 +36,14 @@ export default (async (app) => {
     ),
   }
 
-  async function open(id: string, { metadata }: ImageVariant): Promise<Served> {
-    const image = await images.open(id)
-    if (metadata === 'none' || app.config.publicMetadata === 'none') {
-      const { read, ...stripped } = await images.withoutMetadata(image)
-      return { ...describe(stripped, STRIPPED_CACHE_CONTROL), size: stripped.size, read }
-    }
+  function serve(image: ImageRow, { metadata }: ImageVariant): Served | Promise<Served> {
+    if (metadata === 'none' || app.config.publicMetadata === 'none') return serveWithoutMetadata(image)
     return { ...describeOnce(image), size: image.size, read: (range) => images.read(image, range) }
+  }
+
+  async function serveWithoutMetadata(image: ImageRow) {
+    const { read, ...stripped } = await images.withoutMetadata(image)
+    return { ...describe(stripped, STRIPPED_CACHE_CONTROL), size: stripped.size, read }
   }
 
   app.get(
@@ -63,7 +64,7 @@ export default (async (app) => {
       },
     },
     async (request, reply) => {
-      const image = await open(request.params.id, request.query)
+      const image = await serve(await images.open(request.params.id), request.query)
       if (isFresh(request, image)) return sendNotModified(reply, image)
       reply.headers(image.fields)
       const range = rangeOf(request, image)
@@ -96,7 +97,7 @@ export default (async (app) => {
       },
     },
     async (request, reply) => {
-      const image = await open(request.params.id, request.query)
+      const image = await serve(await images.open(request.params.id), request.query)
       return isFresh(request, image) ? sendNotModified(reply, image) : reply.headers(image.fields).send()
     },
   )
