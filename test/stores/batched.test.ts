@@ -1,0 +1,83 @@
+import type postgres from 'postgres'
+import t from 'tap'
+import { readConfig } from '../../config.ts'
+import { newId } from '../../services/ids.ts'
+import { batched } from '../../stores/data/batched.ts'
+import { connect } from '../../stores/data/connect.ts'
+import { createImages } from '../../stores/data/images.ts'
+import { openDataStore } from '../../stores/data/index.ts'
+import { eachDatabase } from '../helpers/databases.ts'
+
+t.test('what is asked for together is one query', async (t) => {
+  const asked: string[][] = []
+  const find = batched(
+    async (keys) => {
+      asked.push(keys)
+      return keys
+        .filter((key) => key !== 'unknown')
+        .reverse()
+        .map((key) => ({ key }))
+    },
+    ({ key }) => key,
+  )
+  t.strictSame(await Promise.all(['a', 'b', 'a', 'unknown'].map(find)), [
+    { key: 'a' },
+    { key: 'b' },
+    { key: 'a' },
+    undefined,
+  ])
+  t.strictSame(asked, [['a', 'b', 'unknown']])
+
+  asked.length = 0
+  const keys = Array.from({ length: 150 }, (_, n) => `${n}`)
+  t.strictSame(
+    await Promise.all(keys.map(find)),
+    keys.map((key) => ({ key })),
+  )
+  t.strictSame(
+    asked.map(({ length }) => length),
+    [64, 64, 22],
+  )
+})
+
+t.test('where the query fails, all who asked see it, and the next one is a new one', async (t) => {
+  let broken = true
+  const find = batched(
+    async (keys) => {
+      if (broken) throw new Error('away')
+      return keys.map((key) => ({ key }))
+    },
+    ({ key }) => key,
+  )
+  for (const { status } of await Promise.allSettled(['a', 'b'].map(find))) t.equal(status, 'rejected')
+  broken = false
+  t.strictSame(await find('a'), { key: 'a' })
+})
+
+// A prepared statement may keep the plan that was made while the table was empty.
+eachDatabase(async (t, env) => {
+  const config = readConfig({ DATA_DIR: t.testdir(), ...env })
+  const data = await openDataStore(config, { attach: false })
+  t.teardown(() => data.close())
+  const { sql, close } = await connect(config, { attach: true })
+  t.teardown(close)
+  // The very statement that the store runs is explained.
+  let ran: Promise<postgres.RowList<postgres.Row[]>> | undefined
+  const recording = new Proxy(sql, {
+    apply(target, _this, args: Parameters<typeof sql>) {
+      const made: unknown = Reflect.apply(target, undefined, args)
+      if (made instanceof Promise) ran = made
+      return made
+    },
+  })
+  await createImages(recording).find(newId())
+  const { string } = (await ran!).statement
+  const only = await sql.reserve()
+  await only.unsafe('set plan_cache_mode = force_generic_plan')
+  await only.unsafe(`prepare lookup (text[]) as ${string}`)
+  const plan = await only.unsafe(`explain execute lookup ('{a,b}')`)
+  const text = plan.map((row) => row.queryPlan ?? row['QUERY PLAN']).join('\n')
+  t.match(text, /Index Scan using images_pkey/)
+  t.notMatch(text, /Seq Scan on images/)
+  only.release()
+})
