@@ -47,16 +47,25 @@ export function createAnalysis({
 
   async function analyseAll(signal: AbortSignal) {
     const decoder = createDecoder()
-    while (!signal.aborted) {
-      try {
-        const lease = await queue.take(signal)
-        if (lease) await keeping(lease, () => analyse(lease, decoder))
-      } catch (error) {
-        // A store is away. The lease was given back or runs out, and the image comes again.
-        log.error({ err: error }, 'analysis is held up')
-        await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
-      }
+    // A store is away. The lease was given back or runs out, and the image comes again.
+    const heldUp = async (error: unknown) => {
+      log.error({ err: error }, 'analysis is held up')
+      await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
     }
+    // While the verdict on one image is written, the decoder has the next one.
+    let settling = Promise.resolve()
+    while (!signal.aborted) {
+      const lease = await queue.take(signal).catch(heldUp)
+      if (!lease) continue
+      const decoded = Promise.withResolvers<void>()
+      const working = keeping(lease, () => analyse(lease, decoder, decoded.resolve))
+        .catch(heldUp)
+        .finally(decoded.resolve)
+      await decoded.promise
+      await settling
+      settling = working
+    }
+    await settling
     await decoder.close()
   }
 
@@ -66,7 +75,8 @@ export function createAnalysis({
     await work().finally(() => clearInterval(extending))
   }
 
-  async function analyse(lease: Lease, decoder: Decoder) {
+  /** @param decoded is called when the decoder is free again */
+  async function analyse(lease: Lease, decoder: Decoder, decoded: () => void) {
     const { imageId, attempt, format, mediaType } = lease
     // It was leased before and never settled: each time, the process that had it died.
     if (attempt > MAX_ATTEMPTS) {
@@ -89,6 +99,7 @@ export function createAnalysis({
       log.error({ err: error, imageId }, 'an image can not be analysed')
       verdict = { status: 'failed', failure: message }
     }
+    decoded()
     await settle(lease, unlessNotAccepted(lease, verdict))
   }
 
