@@ -143,9 +143,11 @@ const described = new WeakMap<ImageRow, Described>()
 
 /** The fields of an image as it came, made once for as long as its row is cached. */
 function describeOnce(image: ImageRow) {
-  const known = described.get(image) ?? describe(image, CACHE_CONTROL)
-  described.set(image, known)
-  return known
+  const known = described.get(image)
+  if (known) return known
+  const made = describe(image, CACHE_CONTROL)
+  described.set(image, made)
+  return made
 }
 
 /** There are clients that wait for as many bytes as a Content-Length says: a 304 has none. */
