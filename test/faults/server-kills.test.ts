@@ -41,7 +41,7 @@ for (const [name, missing, kills] of [
             }
           }),
         )
-        await sleep(randomInt(1_000))
+        await sleep(randomInt(500))
         await server.end('SIGKILL', { group: true })
         await uploading
         for (const [id, hash] of now) answered.set(id, hash)

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -16,6 +18,8 @@ export interface Server {
   makeLink(): Promise<string>
 }
 
+// A third of a start is compiling, and hundreds are made.
+const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 
 /** Starts `server.ts` as a process group of its own on a free port, and resolves when it listens. */
@@ -26,7 +30,15 @@ export async function startServer(
 ): Promise<Server> {
   const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
   const child = spawn('sh', ['-c', `${command}exec "$0" "$1"`, process.execPath, SERVER], {
-    env: { ...process.env, NODE_OPTIONS: '', ACCESS_TOKEN: TOKEN, PORT: '0', LOG_LEVEL: 'info', ...env },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      NODE_COMPILE_CACHE,
+      ACCESS_TOKEN: TOKEN,
+      PORT: '0',
+      LOG_LEVEL: 'info',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
@@ -88,7 +100,7 @@ export async function runToEnd(entry: string, env: Record<string, string>): Prom
 
 const spawnEntry = (entry: string, env: Record<string, string>) =>
   spawn(process.execPath, [fileURLToPath(new URL(`../../${entry}`, import.meta.url))], {
-    env: { ...process.env, NODE_OPTIONS: '', ...env },
+    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, ...env },
     stdio: ['ignore', 'ignore', 'inherit'],
   })
 
