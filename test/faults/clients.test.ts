@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { openConnection } from '../helpers/connection.ts'
+import { closed, openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { post, startServer } from '../helpers/server.ts'
@@ -37,7 +36,7 @@ t.test('a client that cuts the connection at every tenth byte leaves nothing', a
     if (at % 20) socket.resetAndDestroy()
     else socket.end()
     socket.resume()
-    if (!socket.closed) await once(socket, 'close')
+    await closed(socket)
   }
   // The image may be whole before the request is.
   await sleep(500)

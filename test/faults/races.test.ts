@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { times } from '../helpers/campaign.ts'
-import { openConnection } from '../helpers/connection.ts'
+import { closed, openConnection } from '../helpers/connection.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { keysOf } from '../helpers/lifecycle.ts'
@@ -97,7 +96,7 @@ eachDatabase(async (t, env) => {
     await send(payload.subarray(400))
     t.equal((await answer()).statusCode, 200)
     socket.end()
-    await once(socket, 'close')
+    await closed(socket)
     t.equal((await readLink(link)).uploads, 1)
   })
 })

@@ -1,5 +1,12 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
+
+/** Resolves when a socket is closed, be it by an error. */
+export const closed = (socket: Socket) =>
+  new Promise<void>((resolve) => {
+    if (socket.closed) resolve()
+    else socket.once('close', () => resolve())
+  })
 
 export interface RawAnswer {
   statusCode: number

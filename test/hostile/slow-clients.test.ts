@@ -3,7 +3,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { build, makeLink, objectsOf } from '../helpers/app.ts'
-import { openConnection } from '../helpers/connection.ts'
+import { closed, openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
@@ -23,17 +23,17 @@ const head = (length: number | string) =>
 
 /** Sends a byte a time until the server ends the connection. */
 async function drip(socket: Socket, bytes: Uint8Array, pause: number) {
-  const closed = once(socket, 'close').then(() => true)
+  const ended = closed(socket).then(() => true)
   for (let at = 0; at < bytes.length && !socket.destroyed; at++) {
     socket.write(bytes.subarray(at, at + 1))
-    if (await Promise.race([closed, sleep(pause)])) return
+    if (await Promise.race([ended, sleep(pause)])) return
   }
 }
 
 /** Resolves with how long the connection stood, in milliseconds. */
 async function ended(t: Test, socket: Socket, about: string) {
   const start = performance.now()
-  if (!socket.destroyed) await Promise.race([once(socket, 'close'), sleep(PATIENCE_MS)])
+  await Promise.race([closed(socket), sleep(PATIENCE_MS)])
   t.ok(socket.destroyed, `${about}: the connection is ended`)
   return performance.now() - start
 }

@@ -1,8 +1,7 @@
-import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { build, makeLink } from '../helpers/app.ts'
-import { openConnection } from '../helpers/connection.ts'
+import { closed, openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 
@@ -130,6 +129,6 @@ t.test('a request without a host is refused', async (t) => {
   const chunks: Buffer[] = []
   socket.on('data', (data) => chunks.push(data))
   socket.write('GET /livez HTTP/1.1\r\n\r\n')
-  await once(socket, 'close')
+  await closed(socket)
   t.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 400 /)
 })
