@@ -1,13 +1,13 @@
-import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { closed, openConnection } from '../helpers/connection.ts'
-import { makeImage } from '../helpers/images.ts'
+import { makeImage, makePadded } from '../helpers/images.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
-import { post, startServer } from '../helpers/server.ts'
-import { type Answered, filesIn, hasNoOrphans, listImages, sha256, watch, wrongAmong } from './harness.ts'
+import { listImages, post, startServer } from '../helpers/server.ts'
+import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 t.test('a client that cuts the connection at every tenth byte leaves nothing', async (t) => {
   const DATA_DIR = t.testdir()
@@ -15,7 +15,7 @@ t.test('a client that cuts the connection at every tenth byte leaves nothing', a
   const server = await startServer(t, env)
   const { port } = new URL(server.url)
   const link = await server.makeLink()
-  const body = Buffer.concat([await makeImage('png'), randomBytes(1_000)])
+  const body = await makePadded(1_000)
   const { payload, headers } = multipart([{ body }])
   const request = Buffer.concat([
     Buffer.from(
@@ -57,9 +57,8 @@ t.test('a process that has run out of file descriptors goes on when there are so
   const { port } = new URL(server.url)
   const link = await server.makeLink()
   const answered: Answered = new Map()
-  const image = async () => Buffer.concat([await makeImage(), randomBytes(10_000)])
   const upload = async () => {
-    const body = await image()
+    const body = await makePadded(10_000)
     const { id, hash } = await post(link, body)
     answered.set(id, hash)
   }

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { admin } from '../helpers/app.ts'
-import { makeImage } from '../helpers/images.ts'
-import { startServer } from '../helpers/server.ts'
-import { type Answered, filesIn, hasNoOrphans, sha256, watch, wrongAmong } from './harness.ts'
+import { makePadded } from '../helpers/images.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
+import { send, startServer } from '../helpers/server.ts'
+import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 const MiB = 2 ** 20
 const run = (command: string, ...args: string[]) => spawnSync(command, args, { encoding: 'utf8' })
@@ -36,21 +36,6 @@ function makeDisk(t: Test, size: string) {
   }
 }
 
-/** Posts an image, and resolves with the whole answer. */
-async function postForAnswer(link: string, body: Buffer) {
-  const form = new FormData()
-  form.append('image', new Blob([new Uint8Array(body)]), 'image')
-  const answer = await fetch(link, { method: 'POST', body: form })
-  return { status: answer.status, body: (await answer.json()) as Answer }
-}
-
-interface Answer {
-  type?: string
-  processed?: { id: string; hash: string }[]
-}
-
-const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
-
 t.test('disks that fail', { skip: withoutMount() }, async (t) => {
   await t.test('a full disk: 507, nothing is left, and all goes on when there is room', async (t) => {
     const disk = makeDisk(t, '24m')
@@ -67,12 +52,12 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
 
     let full = 0
     while (full < 3) {
-      const body = await image(3 * MiB)
-      const answer = await postForAnswer(link, body)
-      if (answer.status === 200) answered.set(answer.body.processed![0]!.id, sha256(body))
+      const body = await makePadded(3 * MiB)
+      const answer = await send(link, body)
+      if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
       else {
         t.equal(answer.status, 507)
-        t.equal(answer.body.type, 'urn:hasty:problem:insufficient-storage')
+        t.equal(answer.type, 'urn:hasty:problem:insufficient-storage')
         full++
       }
       t.ok(answered.size < 9, 'the disk is smaller than that')
@@ -84,9 +69,9 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     // Several at once that each would have room alone.
     const small = await Promise.all(
       Array.from({ length: 20 }, async () => {
-        const body = await image(300_000)
-        const answer = await postForAnswer(link, body)
-        if (answer.status === 200) answered.set(answer.body.processed![0]!.id, sha256(body))
+        const body = await makePadded(300_000)
+        const answer = await send(link, body)
+        if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
         return answer.status
       }),
     )
@@ -96,10 +81,10 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     const [first] = answered.keys()
     await fetch(`${server.url}/admin/images/${first}`, { method: 'DELETE', headers: admin })
     answered.delete(first!)
-    const again = await image(2 * MiB)
-    const answer = await postForAnswer(link, again)
+    const again = await makePadded(2 * MiB)
+    const answer = await send(link, again)
     t.equal(answer.status, 200, 'there is room again')
-    answered.set(answer.body.processed![0]!.id, sha256(again))
+    answered.set(answer.processed[0]!.id, sha256(again))
     t.strictSame(await wrongAmong(server.url, answered), [])
     await hasNoOrphans(t, server, env, objects)
     await isUnharmed(t)
@@ -117,26 +102,26 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
       }
       const server = await startServer(t, env)
       const link = await server.makeLink()
-      const body = await image(100_000)
-      const { id } = (await postForAnswer(link, body)).body.processed![0]!
+      const body = await makePadded(100_000)
+      const { id } = (await send(link, body)).processed[0]!
       const answered: Answered = new Map([[id, sha256(body)]])
       const isUnharmed = await watch(server)
 
       disk.setReadOnly(true)
       for (let n = 0; n < 3; n++) {
-        const answer = await postForAnswer(link, await image(1 * MiB))
+        const answer = await send(link, await makePadded(1 * MiB))
         t.equal(answer.status, 503)
-        t.equal(answer.body.type, 'urn:hasty:problem:unavailable')
+        t.equal(answer.type, 'urn:hasty:problem:unavailable')
       }
       t.strictSame(await wrongAmong(server.url, answered), [], 'reads go on')
       t.equal((await fetch(`${server.url}/readyz`)).status, 503)
       t.equal((await fetch(`${server.url}/livez`)).status, 200)
 
       disk.setReadOnly(false)
-      const again = await image(1 * MiB)
-      const { status, body: after } = await postForAnswer(link, again)
+      const again = await makePadded(1 * MiB)
+      const { status, processed } = await send(link, again)
       t.equal(status, 200)
-      answered.set(after.processed![0]!.id, sha256(again))
+      answered.set(processed[0]!.id, sha256(again))
       t.strictSame(await wrongAmong(server.url, answered), [])
       await hasNoOrphans(t, server, env, objects)
       await isUnharmed(t)
@@ -155,9 +140,9 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     // Down to the last bytes, in which no upload fits, but it is the database that is told first.
     let statuses: number[] = []
     for (let size = 4 * MiB; statuses.length < 5; ) {
-      const body = await image(size)
-      const { status, body: answer } = await postForAnswer(link, body)
-      if (status === 200) answered.set(answer.processed![0]!.id, sha256(body))
+      const body = await makePadded(size)
+      const { status, processed } = await send(link, body)
+      if (status === 200) answered.set(processed[0]!.id, sha256(body))
       else if (size > 100) size = Math.floor(size / 4)
       else statuses.push(status)
     }
@@ -171,10 +156,10 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
       if (status === 204) answered.delete(id)
     }
     t.comment(`removing on a full disk: ${statuses}`)
-    const again = await image(1 * MiB)
-    const after = await postForAnswer(link, again)
+    const again = await makePadded(1 * MiB)
+    const after = await send(link, again)
     t.equal(after.status, 200, 'there is room again')
-    answered.set(after.body.processed![0]!.id, sha256(again))
+    answered.set(after.processed[0]!.id, sha256(again))
     t.strictSame(await wrongAmong(server.url, answered), [])
     await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
     await isUnharmed(t)

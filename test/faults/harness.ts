@@ -1,15 +1,13 @@
-import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { admin } from '../helpers/app.ts'
-import type { Server } from '../helpers/server.ts'
+import { residentMiB } from '../helpers/large-upload.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
+import { listImages, type Server } from '../helpers/server.ts'
 import { startSweep, summaryOf } from '../helpers/sweep.ts'
 
 /** The SHA-256 of each image that was answered, by its id. */
 export type Answered = Map<string, string>
-
-export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 /** The ids of those answered images that are not served, or with other bytes. */
 export async function wrongAmong(url: string, answered: Answered) {
@@ -20,19 +18,6 @@ export async function wrongAmong(url: string, answered: Answered) {
     if (answer.status !== 200 || sha256(bytes) !== hash) wrong.push(`${id}: ${answer.status}`)
   }
   return wrong
-}
-
-/** All images that the admin sees. */
-export async function listImages(url: string) {
-  const images: { id: string; status: string; removedAt?: string }[] = []
-  let cursor = ''
-  do {
-    const page = await fetch(`${url}/admin/images?limit=500${cursor}`, { headers: admin })
-    const { items, nextCursor } = (await page.json()) as { items: typeof images; nextCursor?: string }
-    images.push(...items)
-    cursor = nextCursor ? `&cursor=${nextCursor}` : ''
-  } while (cursor)
-  return images
 }
 
 /** The files in a folder and below it. */
@@ -64,11 +49,6 @@ function linkOf(path: string) {
   } catch {
     return undefined // it is closed by now
   }
-}
-
-const residentMiB = (pid: number) => {
-  const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
-  return Number(kB) / 1024
 }
 
 // A file that is read for a moment, and what a heap grows by in its youth.

@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import connect from 'postgres'
 import t, { type Test } from 'tap'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { startFaultyProxy } from '../helpers/faulty-proxy.ts'
-import { makeImage } from '../helpers/images.ts'
+import { makePadded } from '../helpers/images.ts'
 import { startLossyProxy } from '../helpers/lossy-proxy.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { startPostgres } from '../helpers/postgres.ts'
@@ -14,7 +13,7 @@ import { startS3, withoutS3 } from '../helpers/s3.ts'
 /** A call of the database has 10 s. */
 const BOUND_MS = 12_000
 
-const picture = async () => Buffer.concat([await makeImage('png'), randomBytes(1000)])
+const picture = () => makePadded(1000)
 const upload = (app: App, url: string, body: Buffer) =>
   app.inject({ method: 'POST', url, ...multipart([{ body }]) })
 

@@ -1,9 +1,10 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import connect from 'postgres'
 import t from 'tap'
 import { admin } from '../helpers/app.ts'
-import { makeImage } from '../helpers/images.ts'
+import { makePadded } from '../helpers/images.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
 import { startNats, withoutNats } from '../helpers/nats.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { startS3, withoutS3 } from '../helpers/s3.ts'
@@ -16,8 +17,6 @@ const PATIENCE_MS = 120_000
 
 const postgres = startPostgres(t)
 const missing = [postgres.missing, withoutNats(), withoutS3()].filter(Boolean).join(', ')
-
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 /** Runs `work` on each of the items, `CLIENTS` at a time. */
 async function forEach<T>(items: Iterable<T>, work: (item: T) => Promise<void>) {
@@ -79,7 +78,7 @@ t.test(
       while (uploads < UPLOADS) {
         const known =
           uploads++ % 4 === 3 && uploaded.length > 0 ? uploaded[randomInt(uploaded.length)] : undefined
-        const body = known ?? Buffer.concat([await makeImage('png'), randomBytes(BYTES)])
+        const body = known ?? (await makePadded(BYTES))
         const { id, hash, duplicate } = await upload(body)
         if (hash !== sha256(body)) throw new Error('another hash')
         if (known) {

@@ -1,17 +1,16 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { times } from '../helpers/campaign.ts'
-import { makeImage } from '../helpers/images.ts'
+import { makePadded } from '../helpers/images.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { post, startServer } from '../helpers/server.ts'
-import { type Answered, hasNoOrphans, sha256, wrongAmong } from './harness.ts'
+import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 
 const CLIENTS = 8
 const MIN = 60_000
-
-const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
 
 const postgres = startPostgres(t)
 for (const [name, missing, kills] of [
@@ -35,7 +34,7 @@ for (const [name, missing, kills] of [
         const uploading = Promise.allSettled(
           Array.from({ length: CLIENTS }, async () => {
             for (;;) {
-              const body = await image(randomInt(300_000))
+              const body = await makePadded(randomInt(300_000))
               const { id } = await post(link, body)
               now.set(id, sha256(body))
             }

@@ -1,17 +1,16 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
 import { times } from '../helpers/campaign.ts'
-import { makeImage } from '../helpers/images.ts'
-import { post, startServer, startWorker, until } from '../helpers/server.ts'
-import { type Answered, hasNoOrphans, listImages, sha256, wrongAmong } from './harness.ts'
+import { makeImage, makePadded } from '../helpers/images.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
+import { listImages, post, startServer, startWorker, until } from '../helpers/server.ts'
+import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 
 const KILLS = times(4, 50)
 const MIN = 60_000
-
-const image = async (bytes: number) => Buffer.concat([await makeImage('png'), randomBytes(bytes)])
 
 t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
   const DATA_DIR = t.testdir()
@@ -25,7 +24,7 @@ t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, a
   for (let kill = 0; kill < KILLS; kill++) {
     const worker = startWorker(t, env)
     for (let n = 0; n < 4; n++) {
-      const body = await image(300_000)
+      const body = await makePadded(300_000)
       answered.set((await post(link, body)).id, sha256(body))
     }
     await until(async () => (await leased()) > 0 || undefined, 20_000)

@@ -18,3 +18,6 @@ export async function makeImage(
   const image = sharp(randomBytes(width * height * 3), pixels).toFormat(format)
   return (model ? image.withExif({ IFD0: { Make: 'Acme', Model: model } }) : image).toBuffer()
 }
+
+/** Makes a PNG with so many random bytes after it: as large as it has to be, and each another one. */
+export const makePadded = async (bytes: number) => Buffer.concat([await makeImage(), randomBytes(bytes)])

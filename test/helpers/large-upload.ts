@@ -23,16 +23,18 @@ export async function uploadZeros(link: string, mebibytes: number) {
   return { status: answer.statusCode, body: JSON.parse(body), size: JPEG_HEAD.length + mebibytes * MiB }
 }
 
+/** The resident memory of a process, in MiB. */
+export function residentMiB(pid: number) {
+  const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kB) / 1024
+}
+
 /** The resident memory of a process while `work` goes on: before it, and at most, in MiB. */
 export async function memoryDuring(pid: number, work: () => Promise<void>) {
-  const resident = () => {
-    const [, kB] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
-    return Number(kB) / 1024
-  }
-  const idle = resident()
+  const idle = residentMiB(pid)
   let peak = idle
   const watching = setInterval(() => {
-    peak = Math.max(peak, resident())
+    peak = Math.max(peak, residentMiB(pid))
   }, 20)
   await work().finally(() => clearInterval(watching))
   return { idle, peak }

@@ -104,18 +104,31 @@ const spawnEntry = (entry: string, env: Record<string, string>) =>
     stdio: ['ignore', 'ignore', 'inherit'],
   })
 
-/** Posts one image. */
+/** Posts one image and resolves with the answer, whether it is taken in or a problem. */
 export async function send(link: string, body: Uint8Array) {
   const form = new FormData()
   form.append('image', new Blob([body as Uint8Array<ArrayBuffer>]), 'image')
   const answer = await fetch(link, { method: 'POST', body: form })
-  const { processed } = (await answer.json()) as UploadAnswer
-  return { status: answer.status, processed }
+  const told = (await answer.json()) as UploadAnswer & { type?: string }
+  return { status: answer.status, ...told }
 }
 
 /** Posts one image and resolves with what the answer says of it. */
 export async function post(link: string, body: Uint8Array) {
   return (await send(link, body)).processed[0]!
+}
+
+/** All images that the admin sees. */
+export async function listImages(url: string) {
+  const images: { id: string; hash: string; status: string; removedAt?: string }[] = []
+  let cursor = ''
+  do {
+    const page = await fetch(`${url}/admin/images?limit=500${cursor}`, { headers: admin })
+    const { items, nextCursor } = (await page.json()) as { items: typeof images; nextCursor?: string }
+    images.push(...items)
+    cursor = nextCursor ? `&cursor=${nextCursor}` : ''
+  } while (cursor)
+  return images
 }
 
 /** Asks again and again until `read` gives something. */
