@@ -1,12 +1,31 @@
 import { Type } from 'typebox'
 import { problemDetails } from '../schemas/problem.ts'
-import { InternalError, type Problem, Unavailable } from '../services/errors.ts'
+import {
+  InternalError,
+  InvalidRequest,
+  type Problem,
+  TooLarge,
+  TooManyGuesses,
+  TooManyTokens,
+  Unauthorized,
+  Unavailable,
+  UnsupportedMediaType,
+} from '../services/errors.ts'
+
+type Kind = new () => Problem
+
+/** What may be wrong with the body of a request, or with one that it should not have. */
+export const ofBody: readonly Kind[] = [InvalidRequest, TooLarge, UnsupportedMediaType]
+
+/** As `problems`, of an operation that is the admin's: the token may be missing, wrong, or one guess too many. */
+export const adminProblems = (...kinds: Kind[]) =>
+  problems(...kinds, TooManyGuesses, TooManyTokens, Unauthorized)
 
 /**
  * The part of a response schema that tells which errors an operation may answer with, each with an example. Any may
  * meet a fault of the service's own, or a database that is away.
  */
-export function problems(...kinds: (new () => Problem)[]): Record<never, never> {
+export function problems(...kinds: Kind[]): Record<never, never> {
   const byStatus = Map.groupBy(
     [...new Set([...kinds, InternalError, Unavailable])].map((Kind) => new Kind()),
     ({ status }) => status,

@@ -8,14 +8,9 @@ import {
   InvalidCursor,
   InvalidFilter,
   InvalidRequest,
-  TooLarge,
-  TooManyGuesses,
-  TooManyTokens,
-  Unauthorized,
-  UnsupportedMediaType,
 } from '../../services/errors.ts'
 import { inert } from '../images.ts'
-import { problems } from '../problems.ts'
+import { adminProblems, ofBody } from '../problems.ts'
 
 export default (async (app) => {
   const { images } = app.services
@@ -29,14 +24,7 @@ export default (async (app) => {
         querystring: ImageQuery,
         response: {
           200: ImagePage,
-          ...problems(
-            InvalidCursor,
-            InvalidFilter,
-            InvalidRequest,
-            TooManyGuesses,
-            TooManyTokens,
-            Unauthorized,
-          ),
+          ...adminProblems(InvalidCursor, InvalidFilter, InvalidRequest),
         },
       },
     },
@@ -52,7 +40,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           200: Type.Ref('Image'),
-          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound),
+          ...adminProblems(ImageNotFound),
         },
       },
     },
@@ -69,7 +57,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           200: { description: 'the image, byte by byte as it came', content: ImageBytes },
-          ...problems(TooManyGuesses, TooManyTokens, Unauthorized, ImageNotFound, ImageGone),
+          ...adminProblems(ImageNotFound, ImageGone),
         },
       },
     },
@@ -94,16 +82,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           204: Type.Null({ description: 'removed' }),
-          ...problems(
-            InvalidRequest,
-            TooLarge,
-            TooManyGuesses,
-            TooManyTokens,
-            Unauthorized,
-            UnsupportedMediaType,
-            ImageNotFound,
-            ImageGone,
-          ),
+          ...adminProblems(...ofBody, ImageNotFound, ImageGone),
         },
       },
     },

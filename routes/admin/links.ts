@@ -8,14 +8,9 @@ import {
   InvalidExpiry,
   InvalidRequest,
   LinkNotFound,
-  TooLarge,
-  TooManyGuesses,
-  TooManyTokens,
-  Unauthorized,
   UnknownRegion,
-  UnsupportedMediaType,
 } from '../../services/errors.ts'
-import { problems } from '../problems.ts'
+import { adminProblems, ofBody } from '../problems.ts'
 
 export default (async (app) => {
   const { links } = app.services
@@ -29,16 +24,7 @@ export default (async (app) => {
         body: NewLink,
         response: {
           201: CreatedLink,
-          ...problems(
-            InvalidExpiry,
-            InvalidRequest,
-            TooLarge,
-            TooManyGuesses,
-            TooManyTokens,
-            Unauthorized,
-            UnknownRegion,
-            UnsupportedMediaType,
-          ),
+          ...adminProblems(InvalidExpiry, ...ofBody, UnknownRegion),
         },
       },
     },
@@ -58,7 +44,7 @@ export default (async (app) => {
         querystring: PageQuery,
         response: {
           200: LinkPage,
-          ...problems(InvalidCursor, InvalidRequest, TooManyGuesses, TooManyTokens, Unauthorized),
+          ...adminProblems(InvalidCursor, InvalidRequest),
         },
       },
     },
@@ -75,14 +61,7 @@ export default (async (app) => {
         querystring: PageQuery,
         response: {
           200: LinkWithUploads,
-          ...problems(
-            InvalidCursor,
-            InvalidRequest,
-            TooManyGuesses,
-            TooManyTokens,
-            Unauthorized,
-            LinkNotFound,
-          ),
+          ...adminProblems(InvalidCursor, InvalidRequest, LinkNotFound),
         },
       },
     },
@@ -98,15 +77,7 @@ export default (async (app) => {
         params: IdParams,
         response: {
           204: Type.Null({ description: 'revoked' }),
-          ...problems(
-            InvalidRequest,
-            TooLarge,
-            TooManyGuesses,
-            TooManyTokens,
-            Unauthorized,
-            UnsupportedMediaType,
-            LinkNotFound,
-          ),
+          ...adminProblems(...ofBody, LinkNotFound),
         },
       },
     },

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Stats } from '../../schemas/stats.ts'
-import { TooManyGuesses, TooManyTokens, Unauthorized } from '../../services/errors.ts'
-import { problems } from '../problems.ts'
+import { adminProblems } from '../problems.ts'
 
 export default (async (app) => {
   app.get(
@@ -10,7 +9,7 @@ export default (async (app) => {
       schema: {
         operationId: 'readStats',
         summary: 'Read what came in: formats, cameras, days',
-        response: { 200: Stats, ...problems(TooManyGuesses, TooManyTokens, Unauthorized) },
+        response: { 200: Stats, ...adminProblems() },
       },
     },
     () => app.services.stats.read(),
