@@ -30,7 +30,11 @@ export default fp(
     app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       answers.set(request.socket, response)
       const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-      if (length || coding) bodies.add(startBody(request, response))
+      if (!length && !coding) return
+      const body = startBody(request, response)
+      bodies.add(body)
+      // At once: it holds what the upload has held.
+      request.once('close', () => bodies.delete(body))
     })
 
     // Not a byte went either way for so long. Who waits for an answer that is not there yet has nothing to send.
@@ -42,8 +46,7 @@ export default fp(
 
     const checking = setInterval(() => {
       for (const body of bodies) {
-        if (body.request.complete || body.request.destroyed) bodies.delete(body)
-        else if (isTooSlow(body, clientTimeout)) giveUp(body, app.server)
+        if (!body.request.complete && isTooSlow(body, clientTimeout)) giveUp(body, app.server)
       }
     }, clientTimeout / CHECKS_PER_TIMEOUT)
     app.addHook('onClose', async () => clearInterval(checking))
