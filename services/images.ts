@@ -7,6 +7,7 @@ import {
   type ByteRange,
   ObjectNotFound,
   type ObjectStore,
+  type ReadOptions,
   readsWhole,
 } from '../stores/objects/object-store.ts'
 import type { Accesses } from './accesses.ts'
@@ -93,8 +94,8 @@ export function createImages({
       return findServed(row.id)
     })
 
-  const openServed = (row: ImageRow, range?: ByteRange) =>
-    readServed(row, (store) => store.get(row.id, range))
+  const openServed = (row: ImageRow, range?: ByteRange, options?: ReadOptions) =>
+    readServed(row, (store) => store.get(row.id, range, options))
 
   async function readSmall(row: ImageRow, range?: ByteRange) {
     const bytes = await readServed(row, (store) => readWhole(store, row))
@@ -132,7 +133,8 @@ export function createImages({
     },
 
     /**
-     * Opens the bytes of an image, or a range of them. Those of a small one come at once.
+     * Opens the bytes of an image, or a range of them, to be piped to a client (see `ReadOptions`). Those of a small one
+     * come at once.
      *
      * @throws {ImageGone} another process removed it since it was found
      */
@@ -141,7 +143,7 @@ export function createImages({
         counts.served++
         return bytes
       }
-      if (row.size > SMALL_BYTES) return openServed(row, range).then(count)
+      if (row.size > SMALL_BYTES) return openServed(row, range, { reuse: true }).then(count)
       const cached = byteCache.get(row.id)
       return cached ? count(cut(cached, range)) : readSmall(row, range).then(count)
     },

@@ -1,6 +1,6 @@
-import { randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { admin } from './helpers/app.ts'
@@ -8,6 +8,9 @@ import { makeImage, makePadded } from './helpers/images.ts'
 import { memoryDuring, uploadZeros } from './helpers/large-upload.ts'
 import { sha256 } from './helpers/lifecycle.ts'
 import { listImages, post, type Server, startServer, until } from './helpers/server.ts'
+
+const HEAD = Buffer.from('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
+const TAIL = Buffer.from('\r\n--b--\r\n')
 
 const readImage = async ({ url }: Server, id: string) => {
   const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
@@ -132,4 +135,27 @@ t.test('an upload of 1 GB keeps the process within 100 MB of its idle memory', a
   })
   t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB`)
   t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
+})
+
+t.test('what uploads held is let go at once, not when their connection ends', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '0' })
+  const link = await server.makeLink()
+  const image = await makePadded(200_000)
+  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  t.teardown(() => agent.destroy())
+  const upload = async () => {
+    const body = Buffer.concat([HEAD, image, randomBytes(16), TAIL])
+    const headers = { 'content-type': 'multipart/form-data; boundary=b', 'content-length': body.length }
+    const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(body), 'response')
+    await answer.toArray()
+    return answer.statusCode
+  }
+  const uploadMany = async (uploads: number) => {
+    const statuses = await Promise.all(Array.from({ length: uploads }, upload))
+    t.ok(statuses.every((status) => status === 200))
+  }
+  await uploadMany(200)
+  const { idle, peak } = await memoryDuring(server.process.pid!, () => uploadMany(1500))
+  t.comment(`${idle.toFixed(0)} MiB after 200 uploads, ${peak.toFixed(0)} MiB at most`)
+  t.ok(peak - idle < 150, `1,500 uploads of 200 KB, and ${(peak - idle).toFixed(0)} MiB more`)
 })

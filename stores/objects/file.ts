@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, constants, existsSync, open as openCallback, read as readCallback } from 'node:fs'
 import { access, type FileHandle, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
-import { Writable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { StoreUnavailable } from '../unavailable.ts'
 import {
+  type ByteRange,
   type HasPaths,
   ObjectNotFound,
   type ObjectStore,
+  type ReadOptions,
   type ReadsWhole,
   type StoredObject,
   StoreFull,
@@ -20,8 +22,8 @@ const openDescriptor = promisify(openCallback)
 const readDescriptor = promisify(readCallback)
 
 const INCOMING = 'incoming/'
-// A slow reader has two of these waiting for it.
-const READ_BYTES = 128 * 1024
+// A slow reader has one of these waiting for it.
+const READ_BYTES = 256 * 1024
 // What comes while a write is under way, up to so much, becomes the next one.
 const WRITE_BYTES = 1024 * 1024
 // A large object is flushed on the way, each time so much has come, or the last flush would have to do it all.
@@ -105,9 +107,8 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
       }
     },
 
-    async get(key, range) {
-      const file = await find(key, (path) => open(path))
-      return file.createReadStream({ highWaterMark: READ_BYTES, ...range })
+    async get(key, range, options) {
+      return createReader(await find(key, (path) => open(path)), range, options)
     },
 
     async readWhole(key, size) {
@@ -152,6 +153,40 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
       await access(incoming, constants.W_OK)
     },
   }
+}
+
+/** Yields the bytes of a file, or a range of them, and closes it. */
+function createReader(
+  file: FileHandle,
+  range: ByteRange = { start: 0, end: Infinity },
+  { reuse = false }: ReadOptions = {},
+) {
+  let position = range.start
+  let end = range.end + 1
+  let piece: Buffer | undefined
+  async function next() {
+    const length = Math.min(READ_BYTES, end - position)
+    if (length === 0) return null
+    if (!piece || !reuse) piece = Buffer.allocUnsafeSlow(length)
+    const { bytesRead } = await file.read(piece, 0, length, position)
+    position += bytesRead
+    if (bytesRead < length) end = position // of the file
+    return bytesRead > 0 ? piece.subarray(0, bytesRead) : null
+  }
+  return new Readable({
+    // Nothing is read ahead: the last piece has gone when the next is asked for.
+    highWaterMark: 0,
+    read() {
+      next().then(
+        (bytes) => this.push(bytes),
+        (error) => this.destroy(error),
+      )
+    },
+    // It waits for the read that is under way.
+    destroy(error, done) {
+      file.close().then(() => done(error), done)
+    },
+  })
 }
 
 /** Takes in the bytes of a new file and makes them durable. */

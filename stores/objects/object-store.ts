@@ -35,7 +35,7 @@ export interface ObjectStore {
    *
    * @throws {ObjectNotFound}
    */
-  get(key: string, range?: ByteRange): Promise<Readable>
+  get(key: string, range?: ByteRange, options?: ReadOptions): Promise<Readable>
 
   /**
    * The object's size in bytes.
@@ -55,6 +55,14 @@ export interface ObjectStore {
 
   /** Resolves when the store can be written to. */
   ping(): Promise<void>
+}
+
+export interface ReadOptions {
+  /**
+   * Whoever reads is done with each piece when it asks for the next, as a socket is into which they are piped. Then all
+   * of them may come in the same memory: made anew for each piece, it is what the garbage collector is busiest with.
+   */
+  reuse?: boolean
 }
 
 /** An object that was taken in whole. Whoever staged it calls one of the two, once. */

@@ -1,9 +1,9 @@
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { admin, build, makeLink, objectsOf, TOKEN } from '../helpers/app.ts'
 import { openConnection } from '../helpers/connection.ts'
-import { makeImage } from '../helpers/images.ts'
+import { makeImage, makePadded } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
 import { until } from '../helpers/server.ts'
@@ -234,5 +234,34 @@ t.test('chunks of any size, cut anywhere, make the same upload', async (t) => {
     )
     await servesOn(t, connection, `chunks of ${size}`)
     connection.socket.destroy()
+  }
+})
+
+t.test('a client that reads slowly, and asks again before it has all, gets each byte', async (t) => {
+  const app = await build(t, {})
+  await app.listen({ port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const image = await makePadded(3_000_000)
+  const { payload, headers } = multipart([{ body: image }])
+  const uploaded = await app.inject({ method: 'POST', url: await makeLink(app), headers, payload })
+  const path = `/images/${uploaded.json().processed[0].id}`
+
+  const socket = connect(port, '127.0.0.1').pause()
+  t.teardown(() => socket.destroy())
+  socket.write(head('GET', path) + head('GET', path, { Range: 'bytes=1000-2500000' }) + head('GET', path))
+  const bodies = [image, image.subarray(1000, 2_500_001), image]
+  let received = Buffer.alloc(0)
+  for (const [n, body] of bodies.entries()) {
+    for (;;) {
+      const start = received.indexOf('\r\n\r\n') + 4
+      if (start >= 4 && received.length >= start + body.length) {
+        t.ok(received.subarray(start, start + body.length).equals(body), `answer ${n}`)
+        received = received.subarray(start + body.length)
+        break
+      }
+      const piece = socket.read(100_000) ?? socket.read()
+      if (piece) received = Buffer.concat([received, piece])
+      await sleep(1)
+    }
   }
 })

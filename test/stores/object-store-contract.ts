@@ -48,6 +48,16 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     }
   })
 
+  await t.test('memory that is used again has one piece after the other', async (t) => {
+    for (const range of [undefined, { start: 5, end: size - 7 }]) {
+      const pieces: Buffer[] = []
+      for await (const piece of await store.get('abcdefgh', range, { reuse: true }))
+        pieces.push(Buffer.from(piece))
+      const expected = range ? bytes.subarray(range.start, range.end + 1) : bytes
+      t.ok(expected.equals(Buffer.concat(pieces)), range ? `${range.start}-${range.end}` : 'whole')
+    }
+  })
+
   await t.test('the listing has key, size and time', async (t) => {
     const [object] = await Array.fromAsync(store.list())
     t.match(object, { key: 'abcdefgh', size })

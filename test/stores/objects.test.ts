@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
@@ -61,6 +63,22 @@ t.test('file store', async (t) => {
     await (await store.stage('large', Readable.from(pieces()))).commit()
     t.ok(bytes.equals(await buffer(await store.get('large'))))
     await store.delete('large')
+  })
+
+  await t.test('a reader that is given up closes its file', async (t) => {
+    await (await store.stage('givenup', chunks(10_000_000).source)).commit()
+    const open = () => readdirSync('/proc/self/fd').length
+    const before = open()
+    const fresh = await store.get('givenup')
+    const started = await store.get('givenup')
+    await once(started, 'readable')
+    const reading = await store.get('givenup')
+    reading.resume()
+    t.equal(open(), before + 3)
+    for (const reader of [fresh, started, reading]) reader.destroy()
+    await Promise.all([fresh, started, reading].map((reader) => reader.closed || once(reader, 'close')))
+    t.equal(open(), before)
+    await store.delete('givenup')
   })
 
   await t.test('a folder that somebody removed is made again', async (t) => {
