@@ -5,6 +5,7 @@ import { NotAnImage, readMetadata, type Source } from './metadata.ts'
 
 /** How much of a part is held, from its front: most photographs have their metadata there. */
 export const FRONT_BYTES = 2 ** 18
+const COPY_BYTES = 4096
 
 /** What stands beside a stream and learns what passes by. It holds `FRONT_BYTES` at most, however they are cut. */
 export interface Sniffer {
@@ -32,14 +33,17 @@ export interface Sniffed {
 
 /** @param inlineLimit bytes: of a larger file no more than the front is looked at */
 export function createSniffer(inlineLimit: number): Sniffer {
-  let front = Buffer.allocUnsafe(HEAD_BYTES)
+  const front: Buffer[] = []
+  // The free rest of the last piece of the front, where that is one of copies.
+  let room = Buffer.alloc(0)
   let frontBytes = 0
   let passedBytes = 0
   let format: Format | undefined
 
   async function learnFormat() {
     // Always of the same bytes, however they were cut into chunks.
-    format = await sniff(front.subarray(0, Math.min(frontBytes, HEAD_BYTES)))
+    const [first = room] = front
+    format = await sniff((first.length < HEAD_BYTES ? Buffer.concat(front) : first).subarray(0, HEAD_BYTES))
     if (!format) throw new Rejection('not_an_image')
     return format
   }
@@ -53,27 +57,35 @@ export function createSniffer(inlineLimit: number): Sniffer {
 
     async end(content) {
       const sniffed = format ?? (await learnFormat())
-      const kept = front.subarray(0, frontBytes)
       const inline = passedBytes <= inlineLimit
-      const whole = passedBytes === frontBytes ? kept : inline ? content : undefined
+      const whole = passedBytes === frontBytes ? front : inline ? content : undefined
       return {
         status: whole && inline ? 'ready' : 'pending',
-        metadata: whole ? await readWhole(whole, sniffed) : await readFront(kept, sniffed),
+        metadata: whole ? await readWhole(whole, sniffed) : await readFront(front, sniffed),
       }
     },
   }
 
-  // A copy: a chunk would keep alive the larger buffer that it is a view of.
+  // A chunk is held as it is, unless it is small, or keeps alive a memory that is mostly others': then a copy of it.
   function keep(chunk: Buffer) {
-    const taken = chunk.subarray(0, FRONT_BYTES - frontBytes)
-    const needed = frontBytes + taken.length
-    if (needed > front.length) {
-      const larger = Buffer.allocUnsafe(Math.min(Math.max(needed, front.length * 4), FRONT_BYTES))
-      front.copy(larger, 0, 0, frontBytes)
-      front = larger
+    let taken = chunk.subarray(0, FRONT_BYTES - frontBytes)
+    frontBytes += taken.length
+    if (taken.length >= COPY_BYTES && taken.length >= taken.buffer.byteLength / 2) {
+      front.push(taken)
+      room = room.subarray(room.length)
+      return
     }
-    taken.copy(front, frontBytes)
-    frontBytes = needed
+    while (taken.length > 0) {
+      if (room.length === 0) {
+        room = Buffer.allocUnsafeSlow(COPY_BYTES)
+        front.push(room.subarray(0, 0))
+      }
+      const copied = taken.copy(room)
+      const copies = front.at(-1)!
+      front[front.length - 1] = Buffer.from(copies.buffer, 0, copies.length + copied)
+      room = room.subarray(copied)
+      taken = taken.subarray(copied)
+    }
   }
 }
 
@@ -86,7 +98,7 @@ async function readWhole(source: Source, format: Format) {
 }
 
 /** What the front tells; its header may stand further behind. How many frames there are, only the whole file tells. */
-async function readFront(front: Buffer, format: Format): Promise<Metadata> {
+async function readFront(front: Buffer[], format: Format): Promise<Metadata> {
   try {
     const { frames: _, duration: __, ...metadata } = await readMetadata(front, format)
     return metadata

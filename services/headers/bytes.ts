@@ -7,14 +7,34 @@ export interface Bytes {
   read(offset: number, length: number): Promise<Buffer>
 }
 
-/** A file's bytes in memory, or where they are on disk. */
-export type Source = Buffer | { path: string }
+/** A file's bytes in memory, whole or in pieces, or where they are on disk. */
+export type Source = Buffer | Buffer[] | { path: string }
 
 export const bytesOf = (buffer: Buffer): Bytes => ({
   size: buffer.length,
   read: async (offset, length) =>
     offset >= 0 && offset < buffer.length ? buffer.subarray(offset, offset + length) : Buffer.alloc(0),
 })
+
+/** What lies within one piece is not copied. */
+function bytesOfPieces(pieces: Buffer[]): Bytes {
+  const size = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  return {
+    size,
+    async read(offset, length) {
+      const found: Buffer[] = []
+      const end = Math.min(offset + length, size)
+      let start = 0
+      for (const piece of offset >= 0 ? pieces : []) {
+        if (start >= end) break
+        if (start + piece.length > offset)
+          found.push(piece.subarray(Math.max(0, offset - start), end - start))
+        start += piece.length
+      }
+      return found.length === 1 ? found[0]! : Buffer.concat(found)
+    },
+  }
+}
 
 /** A part of the bytes as bytes of their own, for a file within a file. */
 export const part = (bytes: Bytes, start: number, end = bytes.size): Bytes => {
@@ -34,6 +54,7 @@ const WINDOW_BYTES = 16_384
 /** Opens a source for the time of one call. */
 export async function withBytes<T>(source: Source, use: (bytes: Bytes) => Promise<T>): Promise<T> {
   if (Buffer.isBuffer(source)) return use(bytesOf(source))
+  if (Array.isArray(source)) return use(bytesOfPieces(source))
   const file = await open(source.path)
   try {
     const { size } = await file.stat()

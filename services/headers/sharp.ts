@@ -10,7 +10,8 @@ export async function readBySharp(source: Source): Promise<Header | undefined> {
   sharp.cache(false)
   let found: SharpMetadata
   try {
-    found = await sharp(Buffer.isBuffer(source) ? source : source.path, {
+    const whole = Array.isArray(source) ? Buffer.concat(source) : source
+    found = await sharp(Buffer.isBuffer(whole) ? whole : whole.path, {
       limitInputPixels: false, // nothing is decoded
       failOn: 'none',
     }).metadata()

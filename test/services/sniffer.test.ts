@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { createSniffer, FRONT_BYTES } from '../../services/sniffer.ts'
+import { chunksOf } from '../helpers/chunks.ts'
 import { noSamples, sample } from '../helpers/images.ts'
 import * as make from './make.ts'
 
@@ -20,8 +21,8 @@ async function pass(
 ) {
   const sniffer = createSniffer(inlineLimit)
   try {
-    for (let at = 0; at < file.length; at += chunk) {
-      const taking = sniffer.take(file.subarray(at, at + chunk))
+    for (const taken of chunksOf(file, chunk)) {
+      const taking = sniffer.take(taken)
       if (taking) await taking
     }
     return await sniffer.end(content ? file : undefined)
@@ -109,7 +110,9 @@ t.test('samples are the same however they are cut into chunks', { skip: noSample
     const file = sample(name)
     for (const inlineLimit of [0, MiB]) {
       const [whole, ...others] = await Promise.all(
-        [file.length, 1, 7, 1000, 65_536].map((chunk) => pass(file, { chunk, inlineLimit, content: true })),
+        [file.length, 1, 7, 1000, 5000, 65_536].map((chunk) =>
+          pass(file, { chunk, inlineLimit, content: true }),
+        ),
       )
       for (const other of others) t.strictSame(other, whole, name)
     }
