@@ -6,6 +6,7 @@ import { type Source, withBytes } from './headers/bytes.ts'
 import { profileName } from './headers/colour.ts'
 import type { Header, HeaderReader } from './headers/header.ts'
 import { readHeif } from './headers/heif.ts'
+import { readJpeg } from './headers/jpeg.ts'
 import { readJpeg2000 } from './headers/jpeg2000.ts'
 import { readJxl } from './headers/jxl.ts'
 import { readPng } from './headers/png.ts'
@@ -22,13 +23,6 @@ export type { Source }
 export class NotAnImage extends Error {
   override name = 'NotAnImage'
 }
-
-const JPEG_HEAD_BYTES = 2 ** 18
-
-/** All that a JPEG tells is before its first scan. libvips, given more, looks through all of it for a gain map. */
-const readJpeg: HeaderReader = async ({ bytes, source }) =>
-  (await readBySharp(await bytes.read(0, JPEG_HEAD_BYTES))) ??
-  (bytes.size > JPEG_HEAD_BYTES ? readBySharp(source) : undefined)
 
 const WEBP_HEAD_BYTES = 30
 

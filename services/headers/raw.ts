@@ -1,7 +1,7 @@
 import { part } from './bytes.ts'
 import type { HeaderReader } from './header.ts'
 import { find } from './isobmff.ts'
-import { readBySharp } from './sharp.ts'
+import { readJpegFront } from './jpeg.ts'
 import { openTiff } from './tiff.ts'
 
 const CANON = 'uuid:85c0b687820f11e08111f4ce462b6a48'
@@ -25,7 +25,6 @@ export const readCr3: HeaderReader = async ({ bytes }) => {
   }
 }
 
-const PREVIEW_HEAD_BYTES = 2 ** 18
 const FULL_SIZE = 0x100
 const CROPPED_SIZE = 0x111
 
@@ -34,7 +33,7 @@ export const readRaf: HeaderReader = async ({ bytes }) => {
   const head = await bytes.read(84, 16)
   if (head.length < 16) return undefined
   const preview = part(bytes, head.readUInt32BE(0), head.readUInt32BE(0) + head.readUInt32BE(4))
-  const jpeg = await readBySharp(await preview.read(0, PREVIEW_HEAD_BYTES))
+  const jpeg = await readJpegFront(preview)
 
   const directory = await part(bytes, head.readUInt32BE(8)).read(0, head.readUInt32BE(12))
   const sizes = new Map<number, { width: number; height: number }>()

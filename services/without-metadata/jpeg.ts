@@ -1,18 +1,21 @@
+import {
+  APP0,
+  APP1,
+  APP2,
+  APP14,
+  APP15,
+  COM,
+  DNL,
+  EOI,
+  isFrame,
+  parts,
+  SOI,
+  SOS,
+  startsWith,
+} from '../headers/jpeg-segments.ts'
 import { isColourProfile, orientationOnly, PROFILE_FRONT_BYTES } from './kept.ts'
 import { CannotStrip, createPlan, type Plan } from './plan.ts'
 import type { Reader } from './reader.ts'
-
-// The markers' names are those of ITU-T T.81, table B.1.
-const SOI = 0xd8
-const EOI = 0xd9
-const SOS = 0xda
-const DNL = 0xdc
-const APP0 = 0xe0
-const APP1 = 0xe1
-const APP2 = 0xe2
-const APP14 = 0xee
-const APP15 = 0xef
-const COM = 0xfe
 
 const JFIF = Buffer.from('JFIF\0', 'latin1')
 const EXIF = Buffer.from('Exif\0', 'latin1')
@@ -125,34 +128,4 @@ function makeSegment(marker: number, ...contents: Buffer[]) {
   return segment
 }
 
-const startsWith = (segment: Buffer, name: Buffer) => segment.subarray(0, name.length).equals(name)
 const isRestart = (marker: number) => marker >= 0xd0 && marker <= 0xd7
-const isFrame = (marker: number) => frameMarkers.includes(marker)
-
-// SOF0 to SOF3 and SOF9 to SOF11. The others are of the hierarchical mode, which no decoder at hand knows.
-const frameMarkers = [0xc0, 0xc1, 0xc2, 0xc3, 0xc9, 0xca, 0xcb]
-
-/** What a picture is decoded from, and whether a segment has the length that its contents need (T.81 §B.2). */
-const parts = new Map<number, (segment: Buffer) => boolean>([
-  ...frameMarkers.map(
-    (marker) => [marker, (segment: Buffer) => segment.length === 6 + 3 * segment[5]!] as const,
-  ),
-  [0xc4, areHuffmanTables],
-  [0xcc, ({ length }) => length % 2 === 0 && length <= 2 * 32], // DAC: conditioning of arithmetic coding
-  [SOS, (segment) => segment.length === 4 + 2 * segment[0]!],
-  [0xdb, areQuantizationTables],
-  [DNL, ({ length }) => length === 2],
-  [0xdd, ({ length }) => length === 2], // DRI
-])
-
-function areHuffmanTables(segment: Buffer) {
-  let at = 0
-  while (at < segment.length) at += 17 + segment.subarray(at + 1, at + 17).reduce((sum, n) => sum + n, 0)
-  return at === segment.length
-}
-
-function areQuantizationTables(segment: Buffer) {
-  let at = 0
-  while (at < segment.length) at += segment[at]! >> 4 === 0 ? 65 : 129
-  return at === segment.length
-}
