@@ -127,5 +127,8 @@ export function showMetadata(row: MetadataRow): ShownMetadata {
 
 type Known<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> }
 
-const known = <T extends object>(found: T) =>
-  Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined)) as Known<T>
+function known<T extends object>(found: T) {
+  const result: Partial<T> = {}
+  for (const name in found) if (found[name] !== undefined) result[name] = found[name]
+  return result as Known<T>
+}

@@ -6,28 +6,28 @@ const TEXT_LENGTH = 200
  */
 export function cleanText(value: Buffer | string): string | undefined {
   const [beforeNul = ''] = (typeof value === 'string' ? value : decode(value)).split('\0', 1)
-  const clean = [
-    ...repair(beforeNul)
-      .replace(/\p{C}+/gu, ' ')
-      .trim(),
-  ]
-    .slice(0, TEXT_LENGTH)
-    .join('')
+  const clean = repair(beforeNul)
+    .replace(/\p{C}+/gu, ' ')
     .trim()
-  return clean === '' ? undefined : clean
+  return (clean.length > TEXT_LENGTH ? cut(clean) : clean) || undefined
 }
+
+const cut = (text: string) => [...text].slice(0, TEXT_LENGTH).join('').trim()
 
 // Exif's text is ASCII, and UTF-8 in its third edition (CIPA DC-008-2023); older writers used the code page of a Western
 // Windows. What is valid UTF-8 is hardly ever anything else.
 function decode(bytes: Buffer) {
   const nul = bytes.indexOf(0)
   const text = nul < 0 ? bytes : bytes.subarray(0, nul)
-  return fromUtf8(text) ?? new TextDecoder('windows-1252').decode(text)
+  return fromUtf8(text) ?? western.decode(text)
 }
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false })
+const western = new TextDecoder('windows-1252')
 
 function fromUtf8(bytes: Uint8Array) {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes)
+    return utf8.decode(bytes)
   } catch {
     return undefined
   }
@@ -45,6 +45,4 @@ function repair(text: string) {
 }
 
 const everyByte = Uint8Array.from({ length: 256 }, (_, byte) => byte)
-const windows1252 = new Map(
-  [...new TextDecoder('windows-1252').decode(everyByte)].map((letter, byte) => [letter, byte]),
-)
+const windows1252 = new Map([...western.decode(everyByte)].map((letter, byte) => [letter, byte]))

@@ -124,6 +124,11 @@ t.test('a usual JPEG is read without libvips, and as it reads it', async (t) => 
     ),
     'nothing behind its header': jpeg.subarray(0, parseJpeg(jpeg)!.end),
     'a directory of pictures, and no more pictures': withSegments(multiPicture, xmp('A')),
+    'a directory of pictures, and a picture in a segment': withSegments(
+      multiPicture,
+      xmp('A'),
+      segment(0xe5, gainMap),
+    ),
     'another picture behind it': Buffer.concat([tagged, gainMap]),
     'another picture behind it, and what is too far away': Buffer.concat([
       withSegments(multiPicture, exif('A'), xmp('B')),
@@ -203,14 +208,17 @@ t.test('an odd JPEG is left to libvips', async (t) => {
 t.test('a JPEG that is cut anywhere in its header', async (t) => {
   const small = make.withExif(await make.picture(8, 8).toColourspace('b-w').jpeg().toBuffer(), make.exif())
   const { end } = parseJpeg(small)!
-  for (let length = 0; length < end; length++)
-    if (isRead(small.subarray(0, length))) t.fail(`${length} bytes are taken for a header`)
-  const different: number[] = []
   for (let length = 0; length <= small.length; length++) {
-    const [found, byLibvips] = await both(small.subarray(0, length))
-    if (!t.strictSame(found, byLibvips, `${length} bytes`)) different.push(length)
+    const file = small.subarray(0, length)
+    const [found, byLibvips] = await both(file)
+    if (isRead(file) !== length >= end || JSON.stringify(found) !== JSON.stringify(byLibvips))
+      t.strictSame(
+        found,
+        byLibvips,
+        `${length} of ${end} bytes, ${isRead(file) ? 'read' : 'left to libvips'}`,
+      )
   }
-  t.strictSame(different, [])
+  t.ok(isRead(small.subarray(0, end)) && !isRead(small.subarray(0, end - 1)), 'all of it is needed')
 })
 
 const samples = new URL('../../../shared/samples/', import.meta.url)
@@ -232,6 +240,7 @@ t.test('the samples are read as libvips reads them', { skip }, async (t) => {
 
 const count = times(1500, 100_000)
 t.comment(`${count} mutations, seed ${seed}`)
+t.setTimeout(0)
 
 type Mutate = (header: Buffer, random: Random) => Buffer
 const place = ({ length }: Buffer, { next }: Random) => Math.floor(next() * length)
