@@ -20,8 +20,9 @@ import { readBySharp } from './sharp.ts'
 import { exifDirectories } from './tags.ts'
 import { openExif } from './tiff.ts'
 
-// Before its first scan a photograph has its tags with a thumbnail, a profile and tables.
-const USUAL_BYTES = 2 ** 16
+// Before its first scan a photograph has its tags with a thumbnail, a profile and tables. So much is most often in one
+// piece: what is read from a socket at once has 64 KiB with the header fields.
+const USUAL_BYTES = 60 * 1024
 const FRONT_BYTES = 2 ** 18
 
 /** All that a JPEG tells is before its first scan. libvips, given more, looks through all of it for a gain map. */
