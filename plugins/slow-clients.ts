@@ -25,10 +25,8 @@ export default fp(
   async (app) => {
     const { clientTimeout } = app.config
     const bodies = new Set<Body>()
-    const answers = new WeakMap<Socket, ServerResponse>()
 
     app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      answers.set(request.socket, response)
       const { 'content-length': length, 'transfer-encoding': coding } = request.headers
       if (!length && !coding) return
       const body = startBody(request, response)
@@ -38,9 +36,8 @@ export default fp(
     })
 
     // Not a byte went either way for so long. Who waits for an answer that is not there yet has nothing to send.
-    app.server.setTimeout(clientTimeout, (socket: Socket) => {
-      const answer = answers.get(socket)
-      const waits = answer && !answer.writableFinished && socket.writableLength === 0
+    app.server.setTimeout(clientTimeout, (socket: Serving) => {
+      const waits = socket._httpMessage && socket.writableLength === 0
       if (!waits) socket.destroy()
     })
 
@@ -53,6 +50,11 @@ export default fp(
   },
   { name: 'slow-clients', dependencies: ['config'] },
 )
+
+/** Node keeps the answer that a connection is at with it. To keep it here as well would make it live on until the next. */
+interface Serving extends Socket {
+  _httpMessage?: ServerResponse | null
+}
 
 /** The body of a request that is on its way, and how far it was at the begin of the time in which it is measured. */
 interface Body {
