@@ -2,7 +2,6 @@ import type { Config } from '../config.ts'
 import { type DataStore, openDataStore } from './data/index.ts'
 import { type ObjectStores, openObjectStores } from './objects/index.ts'
 import { createDatabaseQueue } from './queue/database.ts'
-import { openJetStreamQueue } from './queue/jetstream.ts'
 import type { Queue } from './queue/queue.ts'
 
 /** Where things live. */
@@ -21,7 +20,7 @@ export interface Stores {
 export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
   const objects = await openObjectStores(config)
   const data = await openDataStore(config, options)
-  const queue = config.queueUrl ? await openJetStreamQueue(config.queueUrl, data) : createDatabaseQueue(data)
+  const queue = await openQueue(config, data)
   return {
     data,
     objects,
@@ -31,4 +30,10 @@ export async function openStores(config: Config, options: { attach: boolean }): 
       await data.close()
     },
   }
+}
+
+async function openQueue({ queueUrl }: Config, data: DataStore): Promise<Queue> {
+  if (!queueUrl) return createDatabaseQueue(data)
+  // Loaded where it is used: the client of NATS takes 7 MB of memory.
+  return (await import('./queue/jetstream.ts')).openJetStreamQueue(queueUrl, data)
 }
