@@ -1,4 +1,8 @@
-import { LRUMap } from 'mnemonist'
+import { createRequire } from 'node:module'
+import type { LRUMap as Lru } from 'mnemonist'
+
+// By require, as no import reaches one structure of the library without all of the others: 1 MB of heap.
+const LRUMap: typeof Lru = createRequire(import.meta.url)('mnemonist/lru-map')
 
 /** How many lookups a cache answered, and how many it could not. */
 export interface CacheCount {
