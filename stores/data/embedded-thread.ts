@@ -1,4 +1,5 @@
-// The thread of the embedded database: PGlite keeps an event loop busy while a query runs, so it gets one of its own.
+// The thread of the embedded database: PGlite keeps an event loop busy while a query runs, so it gets one of its own. As
+// a process of its own it creates a database in the folder that it is given, and ends.
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -12,7 +13,9 @@ const MAX_CONNECTIONS = 1024
 // PGlite's own 160 MB stay in memory for good, and its folder is in the page cache anyway.
 const SETTINGS = ['shared_buffers = 32MB']
 
-const { folder, socket } = workerData as { folder: string; socket?: string }
+const { folder, socket } = (workerData ?? { folder: process.argv[2] }) as { folder: string; socket?: string }
+// Nobody waits for the database of a process that is killed.
+if (!socket) process.once('disconnect', () => process.exit(1))
 const database = await PGlite.create(folder, { postgresqlconf: SETTINGS })
 if (socket) await serve(socket)
 await database.close()

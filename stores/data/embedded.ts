@@ -1,8 +1,11 @@
+import { fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { on, once } from 'node:events'
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -14,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
 /** The folder of the embedded database is open in another process. */
@@ -27,6 +31,8 @@ export interface Embedded {
   path: string
   close(): Promise<void>
 }
+
+const DATABASE = fileURLToPath(new URL('./embedded-thread.ts', import.meta.url))
 
 // sockaddr_un has room for 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL among them.
 const SOCKET_PATH_BYTES = 103
@@ -73,7 +79,7 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
   }
   try {
     const folder = join(dataDir, 'db')
-    if (!existsSync(folder)) await create(folder)
+    if (!existsSync(folder)) await create(dataDir, folder)
     rmSync(socket.path, { force: true })
     const thread = startThread({ folder, socket: socket.path })
     let open = true
@@ -98,18 +104,21 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
 }
 
 /**
- * Creates the database aside and renames it when it is whole, so that a kill in between leaves none. The thread that
- * creates it ends, and gives back the memory that it took for that.
+ * Creates the database aside and renames it when it is whole, so that a kill in between leaves none. A process does
+ * that, whose memory ends with it: a thread would leave 70 MB of it behind.
  */
-async function create(folder: string) {
-  const draft = `${folder}.new`
-  rmSync(draft, { recursive: true, force: true })
-  await endOf(startThread({ folder: draft }))
+async function create(dataDir: string, folder: string) {
+  for (const name of readdirSync(dataDir)) {
+    if (name.startsWith('db.new')) rmSync(join(dataDir, name), { recursive: true, force: true })
+  }
+  // The process of one that was killed may still write to its own.
+  const draft = join(dataDir, `db.new-${randomUUID()}`)
+  const [code] = await once(fork(DATABASE, [draft]), 'exit')
+  if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
   renameSync(draft, folder)
 }
 
-const startThread = (workerData: { folder: string; socket?: string }) =>
-  new Worker(new URL('./embedded-thread.ts', import.meta.url), { workerData })
+const startThread = (workerData: { folder: string; socket: string }) => new Worker(DATABASE, { workerData })
 
 /** Resolves when the thread says so; what is loaded into every thread (for tests, say) may say other things before. */
 async function untilOpen(thread: Worker) {

@@ -1,7 +1,16 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { cpSync, existsSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -184,6 +193,23 @@ t.test('the folder of a killed process is taken over, with all that it has commi
   const links = await linksOf(next)
   t.equal(links.length, 201)
   t.notOk(links.includes('uncommitted'))
+})
+
+t.test('a process that is killed while it creates the database leaves nothing in the way', async (t) => {
+  const dataDir = t.testdir()
+  const drafts = () => readdirSync(dataDir).filter((name) => name.startsWith('db.new'))
+  const killed = startProcess(t, dataDir, { attach: false }, '')
+  killed.catch(() => {})
+  while (drafts().length === 0) await sleep(5)
+  const holder = Number(readFileSync(join(dataDir, 'db.pid'), 'utf8'))
+  process.kill(holder, 'SIGKILL')
+  await t.rejects(killed)
+  t.notOk(existsSync(join(dataDir, 'db')))
+
+  const next = await open(dataDir)
+  t.teardown(next.close)
+  t.strictSame(await migrate(next.sql), migrations)
+  t.strictSame(drafts(), [])
 })
 
 t.test('a folder may have a path that is too long for a socket', async (t) => {
