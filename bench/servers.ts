@@ -11,6 +11,8 @@ import { findPostgres, runPostgres } from '../test/helpers/postgres.ts'
 import { Missing, type Scope } from './harness.ts'
 
 const TOKEN = 'the-token-of-the-benchmarks'
+// Where the scripts of package.json have Node keep what it has compiled.
+const NODE_COMPILE_CACHE = fileURLToPath(new URL('../node_modules/.cache/node', import.meta.url))
 export const admin = { 'x-access-token': TOKEN }
 
 export interface Server {
@@ -97,7 +99,7 @@ function spawnNode(scope: Scope, script: string, env: Record<string, string>) {
   // To read where the time goes: --cpu-prof of each process, its file in the folder named here.
   if (process.env.BENCH_PROFILE) args.unshift('--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`)
   const child = spawn(process.execPath, args, {
-    env: { PATH: process.env.PATH, NODE_NO_WARNINGS: '1', ...env },
+    env: { PATH: process.env.PATH, NODE_NO_WARNINGS: '1', NODE_COMPILE_CACHE, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   scope.teardown(() => endProcess(child))

@@ -1,6 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { admin } from './helpers/app.ts'
@@ -114,6 +115,17 @@ t.test('a worker that is killed is started again, and empties the queue', async 
     return undefined
   })
   t.pass('the worker ends with its server')
+})
+
+t.test('it starts where compiled code can not be kept', async (t) => {
+  const folder = t.testdir({ file: '' })
+  const server = await startServer(t, {
+    DATA_DIR: join(folder, 'data'),
+    NODE_COMPILE_CACHE: join(folder, 'file', 'cache'),
+    WORKER_PROCESSES: '0',
+  })
+  t.equal((await fetch(`${server.url}/readyz`)).status, 200)
+  t.equal(await server.end('SIGTERM'), 0)
 })
 
 t.test('a start that can not be says why, and ends', async (t) => {
