@@ -1,4 +1,4 @@
-import sharp, { type Metadata as SharpMetadata } from 'sharp'
+import type { Metadata as SharpMetadata } from 'sharp'
 import { bytesOf, type Source } from './bytes.ts'
 import type { Header } from './header.ts'
 import { exifDirectories } from './tags.ts'
@@ -6,6 +6,8 @@ import { openExif } from './tiff.ts'
 
 /** What libvips reads of a header, without decoding a pixel; undefined where it can't. */
 export async function readBySharp(source: Source): Promise<Header | undefined> {
+  // Loaded with the first picture that is no JPEG: it takes 10 MB of memory.
+  const { default: sharp } = await import('sharp')
   // libvips remembers what it read of a path, even when another file has taken its place.
   sharp.cache(false)
   let found: SharpMetadata
