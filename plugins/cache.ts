@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin'
 import { type ByteCache, type Cache, createByteCache, createCache } from '../services/cache.ts'
 import type { Plan } from '../services/without-metadata/plan.ts'
-import type { ImageRow } from '../stores/data/images.ts'
+import type { ServedRow } from '../stores/data/images.ts'
 import type { LinkRow } from '../stores/data/links.ts'
 
 declare module 'fastify' {
@@ -13,7 +13,7 @@ declare module 'fastify' {
 /** What this process remembers, so that it need not ask the database again. */
 export interface Caches {
   links: Cache<LinkRow>
-  images: Cache<ImageRow>
+  images: Cache<ServedRow>
   /** The ids of images by their hash. */
   knownHashes: Cache<string>
   /** How images are served without their metadata, by their ids. */
@@ -31,7 +31,7 @@ export default fp(
   async (app) => {
     app.decorate('cache', {
       links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
-      images: createCache<ImageRow>({ capacity: 10_000, ttl: TTL_MS }),
+      images: createCache<ServedRow>({ capacity: 10_000, ttl: TTL_MS }),
       // A hint is checked before it is used, so it may be old.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
       // The bytes of an image never change.

@@ -15,7 +15,7 @@ import {
   RangeNotSatisfiable,
   TooManyGuesses,
 } from '../services/errors.ts'
-import type { ImageRow } from '../stores/data/images.ts'
+import type { ServedRow } from '../stores/data/images.ts'
 import type { ByteRange } from '../stores/objects/object-store.ts'
 import { problems } from './problems.ts'
 
@@ -36,12 +36,12 @@ export default (async (app) => {
     ),
   }
 
-  function serve(image: ImageRow, { metadata }: ImageVariant): Served | Promise<Served> {
+  function serve(image: ServedRow, { metadata }: ImageVariant): Served | Promise<Served> {
     if (metadata === 'none' || app.config.publicMetadata === 'none') return serveWithoutMetadata(image)
     return { ...describeOnce(image), size: image.size, read: (range) => images.read(image, range) }
   }
 
-  async function serveWithoutMetadata(image: ImageRow) {
+  async function serveWithoutMetadata(image: ServedRow) {
     const { read, ...stripped } = await images.withoutMetadata(image)
     return { ...describe(stripped, STRIPPED_CACHE_CONTROL), size: stripped.size, read }
   }
@@ -131,7 +131,7 @@ export const inert = {
 }
 
 function describe(
-  { mediaType, size, hash }: Pick<ImageRow, 'mediaType' | 'size' | 'hash'>,
+  { mediaType, size, hash }: Pick<ServedRow, 'mediaType' | 'size' | 'hash'>,
   cacheControl: string,
 ): Described {
   const etag = `"${hash}"`
@@ -139,10 +139,10 @@ function describe(
   return { etag, kept, fields: { 'content-type': mediaType, 'content-length': size, ...kept } }
 }
 
-const described = new WeakMap<ImageRow, Described>()
+const described = new WeakMap<ServedRow, Described>()
 
 /** The fields of an image as it came, made once for as long as its row is cached. */
-function describeOnce(image: ImageRow) {
+function describeOnce(image: ServedRow) {
   const known = described.get(image)
   if (known) return known
   const made = describe(image, CACHE_CONTROL)

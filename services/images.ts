@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Image, ImageFilter } from '../schemas/images.ts'
-import type { ImageRow } from '../stores/data/images.ts'
+import type { ImageRow, ServedRow } from '../stores/data/images.ts'
 import type { Stores } from '../stores/index.ts'
 import {
   type ByteRange,
@@ -38,7 +38,7 @@ export function createImages({
   accesses,
 }: {
   stores: Stores
-  cache: Cache<ImageRow>
+  cache: Cache<ServedRow>
   /** How images are served without their metadata, by their ids. */
   plans: Cache<Promise<Plan>>
   /** The bytes of small images. They are served only while the image's row says that they may be. */
@@ -47,8 +47,8 @@ export function createImages({
 }) {
   const counts = { served: 0 }
 
-  async function find(id: string) {
-    const row = isId(id) ? await data.images.find(id) : undefined
+  async function find<Row>(id: string, look: (id: string) => Promise<Row | undefined>) {
+    const row = isId(id) ? await look(id) : undefined
     if (!row) throw new ImageNotFound()
     return row
   }
@@ -67,9 +67,9 @@ export function createImages({
 
   /** Reads the object from where the row has it; where it was moved since, `refind` finds where to. */
   async function readObject<T>(
-    row: ImageRow,
+    row: ServedRow,
     read: (store: ObjectStore) => Promise<T>,
-    refind: () => Promise<ImageRow>,
+    refind: () => Promise<ServedRow>,
   ) {
     try {
       return await read(objects.at(row))
@@ -82,28 +82,28 @@ export function createImages({
   }
 
   async function findKept(id: string) {
-    const row = await find(id)
+    const row = await find(id, data.images.findServed)
     if (row.removedAt) throw new ImageGone()
     return row
   }
 
   /** Reads what is served; what is gone or moved is forgotten, and found again. */
-  const readServed = <T>(row: ImageRow, read: (store: ObjectStore) => Promise<T>) =>
+  const readServed = <T>(row: ServedRow, read: (store: ObjectStore) => Promise<T>) =>
     readObject(row, read, () => {
       cache.delete(row.id)
       return findServed(row.id)
     })
 
-  const openServed = (row: ImageRow, range?: ByteRange, options?: ReadOptions) =>
+  const openServed = (row: ServedRow, range?: ByteRange, options?: ReadOptions) =>
     readServed(row, (store) => store.get(row.id, range, options))
 
-  async function readSmall(row: ImageRow, range?: ByteRange) {
+  async function readSmall(row: ServedRow, range?: ByteRange) {
     const bytes = await readServed(row, (store) => readWhole(store, row))
     byteCache.offer(row.id, bytes)
     return cut(bytes, range)
   }
 
-  async function planOf({ id, mediaType }: ImageRow, open: Open) {
+  async function planOf({ id, mediaType }: ServedRow, open: Open) {
     const known = plans.get(id)
     if (known) return known
     const planning = planWithoutMetadata(mediaType, open)
@@ -123,8 +123,8 @@ export function createImages({
      *
      * @throws {ImageNotFound | ImageGone | ImageDamaged}
      */
-    open(id: string): ImageRow | Promise<ImageRow> {
-      const note = (row: ImageRow) => {
+    open(id: string): ServedRow | Promise<ServedRow> {
+      const note = (row: ServedRow) => {
         accesses.note(id)
         return row
       }
@@ -138,7 +138,7 @@ export function createImages({
      *
      * @throws {ImageGone} another process removed it since it was found
      */
-    read(row: ImageRow, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
+    read(row: ServedRow, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
       const count = <T>(bytes: T) => {
         counts.served++
         return bytes
@@ -153,7 +153,7 @@ export function createImages({
      *
      * @throws {ImageNotFound | ImageGone}
      */
-    async inspect(id: string): Promise<{ row: ImageRow; bytes: Readable }> {
+    async inspect(id: string): Promise<{ row: ServedRow; bytes: Readable }> {
       const row = await findKept(id)
       return {
         row,
@@ -170,7 +170,7 @@ export function createImages({
      *
      * @throws {MetadataNotRemovable | ImageGone}
      */
-    async withoutMetadata(image: ImageRow) {
+    async withoutMetadata(image: ServedRow) {
       const open: Open = (range) => openServed(image, range)
       const plan = await planOf(image, open).catch((error) => {
         if (!(error instanceof CannotStrip)) throw error
@@ -196,12 +196,12 @@ export function createImages({
 
     /** All that is known of an image, be it served or not. @throws {ImageNotFound} */
     async show(id: string) {
-      return showImage(await find(id))
+      return showImage(await find(id, data.images.find))
     },
 
     /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
     async remove(id: string) {
-      const { region } = await find(id)
+      const { region } = await find(id, data.images.find)
       const removed = await data.images.remove(id)
       cache.delete(id)
       byteCache.delete(id)
@@ -214,7 +214,7 @@ export function createImages({
 
 const cut = (bytes: Buffer, range?: ByteRange) => (range ? bytes.subarray(range.start, range.end + 1) : bytes)
 
-async function readWhole(store: ObjectStore, { id, size }: ImageRow) {
+async function readWhole(store: ObjectStore, { id, size }: ServedRow) {
   if (readsWhole(store)) return store.readWhole(id, size)
   const bytes = await buffer(await store.get(id))
   if (bytes.length !== size) throw new Error(`the object ${id} has other than ${size} bytes`)

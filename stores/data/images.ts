@@ -25,6 +25,12 @@ export interface ImageRow extends MetadataRow, Place {
   askedAt: Date
 }
 
+/** What it takes to serve an image. */
+export type ServedRow = Pick<
+  ImageRow,
+  'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'removedAt' | 'region' | 'tier'
+>
+
 /** What a list of images is narrowed to. Ranges begin with `From` and end before `To`. */
 export interface ImageSearch {
   status?: ImageStatus | undefined
@@ -83,6 +89,9 @@ const columns = [
   'asked_at',
 ]
 
+// Few: who asks for many images in turn has the database and its driver busy with the columns of each.
+const servedColumns = ['id', 'hash', 'size', 'status', 'media_type', 'removed_at', 'region', 'tier']
+
 /** What is known of an image, for an insert or an update. */
 export const metadataColumns = (metadata: Metadata) =>
   Object.fromEntries(
@@ -92,13 +101,18 @@ export const metadataColumns = (metadata: Metadata) =>
 export function createImages(sql: Database) {
   return {
     // Joined laterally, for a look into the index for each: of a list of ids the planner may make a scan of the table.
-    find: batched(
-      (ids) => sql<ImageRow[]>`
+    findServed: batched(
+      (ids) => sql<ServedRow[]>`
         select image.* from unnest(${ids}::text[]) as asked (id), lateral (
-          select ${sql(columns)} from images where images.id = asked.id limit 1
+          select ${sql(servedColumns)} from images where images.id = asked.id limit 1
         ) as image`,
       (row) => row.id,
     ),
+
+    async find(id: string): Promise<ImageRow | undefined> {
+      const [row] = await sql<ImageRow[]>`select ${sql(columns)} from images where id = ${id}`
+      return row
+    },
 
     /** Newest first. */
     async page(request: PageRequest & { search?: ImageSearch }) {

@@ -70,7 +70,7 @@ eachDatabase(async (t, env) => {
       return made
     },
   })
-  await createImages(recording).find(newId())
+  await createImages(recording).findServed(newId())
   const { string } = (await ran!).statement
   const only = await sql.reserve()
   await only.unsafe('set plan_cache_mode = force_generic_plan')
