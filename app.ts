@@ -53,15 +53,17 @@ export function buildApp(config: Config, log: Logger) {
   app.register(openapi)
   app.register(auth)
   app.register(guesses)
-  app.register(multipart)
 
   // What is asked for most sets its header fields itself.
   app.register(images)
   app.register(async (app) => {
     app.register(headers)
     app.register(operations)
-    app.register(uploads)
     app.register(admin, { prefix: '/admin' })
+    app.register(async (app) => {
+      app.register(multipart)
+      app.register(uploads)
+    })
   })
 
   return app

@@ -15,10 +15,6 @@ declare module 'fastify' {
 /** The log of requests, and the metrics. Neither has an id, a token or a name in it. */
 export default fp(
   async (app) => {
-    app.addHook('onRequestAbort', async (request) => {
-      request.log.info(describe(request), 'request aborted')
-    })
-
     await app.register(fastifyMetrics.default, {
       endpoint: null,
       clearRegisterOnInit: true, // the registry is one for the whole process
@@ -31,6 +27,11 @@ export default fp(
       labelNames: ['method', 'route', 'status_code'] as const,
     })
     const logsRequests = (app.log as Logger).isLevelEnabled('info')
+    if (logsRequests) {
+      app.addHook('onRequestAbort', async (request) => {
+        request.log.info(describe(request), 'request aborted')
+      })
+    }
     app.addHook('onResponse', (request, reply, done) => {
       const { statusCode, elapsedTime } = reply
       if (logsRequests)
