@@ -6,7 +6,7 @@ import { type Source, withBytes } from './headers/bytes.ts'
 import { profileName } from './headers/colour.ts'
 import type { Header, HeaderReader } from './headers/header.ts'
 import { readHeif } from './headers/heif.ts'
-import { readJpeg } from './headers/jpeg.ts'
+import { readJpeg, readJpegStart, START_BYTES } from './headers/jpeg.ts'
 import { readJpeg2000 } from './headers/jpeg2000.ts'
 import { readJxl } from './headers/jxl.ts'
 import { readPng } from './headers/png.ts'
@@ -17,7 +17,7 @@ import { readSvg } from './headers/svg.ts'
 import { readExif, readXmp } from './headers/tags.ts'
 import { readTiffFile } from './headers/tiff-files.ts'
 
-export type { Source }
+export { type Source, START_BYTES }
 
 /** The file begins like an image and is none. */
 export class NotAnImage extends Error {
@@ -72,6 +72,17 @@ export async function readMetadata(source: Source, { format, mediaType }: Format
   if (!found || !(found.width || sizeIsOptional.has(found.format)))
     throw new NotAnImage(`it begins like ${format}, but has no readable header`)
   return found
+}
+
+/**
+ * Reads of the first `START_BYTES` of an image what all of it tells of itself; undefined where they may not be enough.
+ *
+ * @param front as many bytes, or more
+ */
+export async function readStart(front: Source, { format, mediaType }: Format): Promise<Metadata | undefined> {
+  if (format !== 'JPEG') return undefined
+  const header = await withBytes(front, readJpegStart)
+  return header && gather(header, mediaType)
 }
 
 async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {

@@ -1,7 +1,7 @@
 import type { Metadata } from '../schemas/images.ts'
 import { Rejection } from './errors.ts'
 import { type Format, HEAD_BYTES, sniff } from './formats.ts'
-import { NotAnImage, readMetadata, type Source } from './metadata.ts'
+import { NotAnImage, readMetadata, readStart, type Source, START_BYTES } from './metadata.ts'
 
 /** How much of a part is held, from its front: most photographs have their metadata there. */
 export const FRONT_BYTES = 2 ** 18
@@ -39,6 +39,9 @@ export function createSniffer(inlineLimit: number): Sniffer {
   let frontBytes = 0
   let passedBytes = 0
   let format: Format | undefined
+  let startRead = false
+  // What the start of the file has told, where that is all.
+  let told: Metadata | undefined
 
   async function learnFormat() {
     // Always of the same bytes, however they were cut into chunks.
@@ -48,16 +51,28 @@ export function createSniffer(inlineLimit: number): Sniffer {
     return format
   }
 
+  async function look() {
+    const sniffed = format ?? (await learnFormat())
+    if (startRead || frontBytes < START_BYTES) return
+    startRead = true
+    told = await readStart(front, sniffed)
+    // Nothing is held any longer: memory that is let go at once costs the garbage collector least.
+    if (told) front.length = 0
+  }
+
   return {
     take(chunk) {
       passedBytes += chunk.length
+      if (told) return undefined
       keep(chunk)
-      return format || frontBytes < HEAD_BYTES ? undefined : learnFormat()
+      const isDue = format ? !startRead && frontBytes >= START_BYTES : frontBytes >= HEAD_BYTES
+      return isDue ? look() : undefined
     },
 
     async end(content) {
       const sniffed = format ?? (await learnFormat())
       const inline = passedBytes <= inlineLimit
+      if (told) return { status: inline ? 'ready' : 'pending', metadata: told }
       const whole = passedBytes === frontBytes ? front : inline ? content : undefined
       return {
         status: whole && inline ? 'ready' : 'pending',

@@ -22,7 +22,7 @@ import { openExif } from './tiff.ts'
 
 // Before its first scan a photograph has its tags with a thumbnail, a profile and tables. So much is most often in one
 // piece: what is read from a socket at once has 64 KiB with the header fields.
-const USUAL_BYTES = 60 * 1024
+export const START_BYTES = 60 * 1024
 const FRONT_BYTES = 2 ** 18
 
 /** All that a JPEG tells is before its first scan. libvips, given more, looks through all of it for a gain map. */
@@ -35,22 +35,29 @@ export const readJpeg: HeaderReader = async ({ bytes, source }) =>
  */
 export async function readJpegFront(bytes: Bytes): Promise<Header | undefined> {
   const found =
-    parseJpeg(await bytes.read(0, USUAL_BYTES)) ??
-    (bytes.size > USUAL_BYTES ? parseJpeg(await bytes.read(0, FRONT_BYTES)) : undefined)
+    parseJpeg(await bytes.read(0, START_BYTES)) ??
+    (bytes.size > START_BYTES ? parseJpeg(await bytes.read(0, FRONT_BYTES)) : undefined)
   if (!found || (found.multiPicture && hasImage(await bytes.read(0, FRONT_BYTES), found.end)))
     return readBySharp(await bytes.read(0, FRONT_BYTES))
-  const { width, height, colourSpace, exif, xmp, icc } = found
-  return {
-    width,
-    height,
-    bitDepth: 8,
-    colourSpace,
-    hasAlpha: false,
-    exif: exif && (await exifDirectories(await openExif(bytesOf(exif)))),
-    xmp,
-    icc,
-  }
+  return toHeader(found)
 }
+
+/** What the first `START_BYTES` tell for sure; undefined where more of the file has to be looked at. */
+export async function readJpegStart(bytes: Bytes): Promise<Header | undefined> {
+  const found = parseJpeg(await bytes.read(0, START_BYTES))
+  return found && !found.multiPicture ? toHeader(found) : undefined
+}
+
+const toHeader = async ({ width, height, colourSpace, exif, xmp, icc }: JpegHeader): Promise<Header> => ({
+  width,
+  height,
+  bitDepth: 8,
+  colourSpace,
+  hasAlpha: false,
+  exif: exif && (await exifDirectories(await openExif(bytesOf(exif)))),
+  xmp,
+  icc,
+})
 
 const START = Buffer.of(0xff, SOI)
 

@@ -91,17 +91,38 @@ t.test('no more than the front is held, whatever the limit and however it is cut
     }
     return process.memoryUsage().arrayBuffers
   }
-  const chunk = Buffer.concat([jpeg, Buffer.alloc(MiB)])
-  const before = await held()
-  const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30))
-  for (const sniffer of sniffers) {
-    await sniffer.take(Buffer.from(chunk))
-    for (let n = 0; n < 8; n++) await sniffer.take(Buffer.alloc(MiB))
-    for (let n = 0; n < 100; n++) sniffer.take(Buffer.alloc(1))
+  for (const [image, most] of [
+    [jpeg, 16_384], // its start tells all
+    [large.subarray(0, 5000), FRONT_BYTES + 16_384],
+  ] as const) {
+    const chunk = Buffer.concat([image, Buffer.alloc(MiB)])
+    const before = await held()
+    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30))
+    for (const sniffer of sniffers) {
+      await sniffer.take(Buffer.from(chunk))
+      for (let n = 0; n < 8; n++) await sniffer.take(Buffer.alloc(MiB))
+      for (let n = 0; n < 100; n++) sniffer.take(Buffer.alloc(1))
+    }
+    const each = ((await held()) - before) / sniffers.length
+    t.comment(`${(each / 1024).toFixed(0)} KiB each`)
+    t.ok(each < most)
   }
-  const each = ((await held()) - before) / sniffers.length
-  t.comment(`${(each / 1024).toFixed(0)} KiB each`)
-  t.ok(each < FRONT_BYTES + 16_384)
+})
+
+t.test('a JPEG is told by its start, or by more where its header is longer', async (t) => {
+  const comment = Buffer.concat([Buffer.from('fffefffe', 'hex'), Buffer.alloc(0xfffc)])
+  const body = randomBytes(400_000)
+  for (const comments of [0, 1, 3]) {
+    const parts = [jpeg.subarray(0, 2), ...Array(comments).fill(comment), jpeg.subarray(2), body]
+    const file = Buffer.concat(parts)
+    const expected = { metadata: { format: 'JPEG', width: 48, height: 32 } }
+    for (const chunk of [1000, 65_536]) {
+      t.match(await pass(file, { chunk, content: true }), { status: 'ready', ...expected })
+      t.match(await pass(file, { chunk, inlineLimit: 0 }), { status: 'pending', ...expected })
+    }
+    const status = comments === 0 ? 'ready' : 'pending'
+    t.match(await pass(file, {}), { status, ...expected }, 'of a store that has it not at hand')
+  }
 })
 
 t.test('samples are the same however they are cut into chunks', { skip: noSamples }, async (t) => {
