@@ -8,10 +8,8 @@ import { admin } from './helpers/app.ts'
 import { makeImage, makePadded } from './helpers/images.ts'
 import { memoryDuring, uploadZeros } from './helpers/large-upload.ts'
 import { sha256 } from './helpers/lifecycle.ts'
+import { multipart } from './helpers/multipart.ts'
 import { listImages, post, type Server, startServer, until } from './helpers/server.ts'
-
-const HEAD = Buffer.from('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
-const TAIL = Buffer.from('\r\n--b--\r\n')
 
 const readImage = async ({ url }: Server, id: string) => {
   const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
@@ -156,9 +154,8 @@ t.test('what uploads held is let go at once, not when their connection ends', as
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })
   t.teardown(() => agent.destroy())
   const upload = async () => {
-    const body = Buffer.concat([HEAD, image, randomBytes(16), TAIL])
-    const headers = { 'content-type': 'multipart/form-data; boundary=b', 'content-length': body.length }
-    const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(body), 'response')
+    const { headers, payload } = multipart([{ body: Buffer.concat([image, randomBytes(16)]) }])
+    const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(payload), 'response')
     await answer.toArray()
     return answer.statusCode
   }

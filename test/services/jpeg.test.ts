@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import sharp from 'sharp'
 import t from 'tap'
 import { bytesOf } from '../../services/headers/bytes.ts'
@@ -7,6 +7,7 @@ import { parseJpeg, readJpeg } from '../../services/headers/jpeg.ts'
 import { readBySharp } from '../../services/headers/sharp.ts'
 import { readExif } from '../../services/headers/tags.ts'
 import { seed, times } from '../helpers/campaign.ts'
+import { noSamples, sample } from '../helpers/images.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import * as make from './make.ts'
 
@@ -222,14 +223,13 @@ t.test('a JPEG that is cut anywhere in its header', async (t) => {
 })
 
 const samples = new URL('../../../shared/samples/', import.meta.url)
-const skip = existsSync(samples) ? false : 'no ../shared/samples'
-const photographs = skip
+const photographs = noSamples
   ? []
   : readdirSync(samples)
       .filter((name) => /\.jpe?g$/i.test(name))
-      .map((name) => [name, readFileSync(new URL(name, samples))] as const)
+      .map((name) => [name, sample(name)] as const)
 
-t.test('the samples are read as libvips reads them', { skip }, async (t) => {
+t.test('the samples are read as libvips reads them', { skip: noSamples }, async (t) => {
   let read = 0
   for (const [name, file] of photographs) {
     t.strictSame(...(await both(file)), name)
