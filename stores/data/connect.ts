@@ -28,6 +28,8 @@ export async function connect(
     connect_timeout: CONNECT_TIMEOUT_S,
     // The driver's own pause grows to 20 s, which is so much longer than the outage.
     backoff: () => RECONNECT_PAUSE_S,
+    // A statement that waits for a lock must not hold up others, which have connections of their own.
+    max_pipeline: 0,
     onnotice: () => {},
     transform: postgres.camel,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },

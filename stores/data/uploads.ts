@@ -1,3 +1,4 @@
+import type { PendingQuery, Row } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, type CountKey, count, randomShard } from './counts.ts'
 import { analysedKeys, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
@@ -68,7 +69,9 @@ export function createUploads(sql: Database) {
     },
 
     /** Records a part as an upload of the shared image of the link's region with the same hash; undefined where there is none. */
-    recordKnown(received: Received): Promise<Recorded | undefined> {
+    async recordKnown(received: Received): Promise<Recorded | undefined> {
+      const recorded = isLimited(received.link) ? undefined : await recordDuplicate(sql, received)
+      if (recorded) return recorded
       return sql.begin(async (sql) => {
         const image = await lockImage(sql, received)
         if (!image) return undefined
@@ -124,36 +127,67 @@ const imageRow = ({ link, hash, size }: Received, { id, status, metadata, shared
 })
 
 /**
- * Records the upload of a new image by a link without a limit, in one statement: the transaction for every case has
- * five, each of which waits for the answer to the one before. Undefined where the content is known, or another upload
+ * Records the upload of a new image by a link without a limit. Undefined where the content is known, or another upload
  * of it came first: then nothing is recorded.
  */
 async function recordNew(sql: Sql, received: Received, image: NewImage): Promise<Recorded | undefined> {
-  const { link, name, size } = received
-  const { id, status, metadata } = image
-  const row = imageRow(received, image)
-  // The database's clock tells the day.
-  const keys = [{ kind: 'day', key: null }, ...keysOf(link, row)]
-  const [recorded] = await sql`
-    with image as (
-      insert into images ${sql(row)}
+  const [recorded] = await recordAtOnce(sql, received, {
+    image: sql`
+      insert into images ${sql(imageRow(received, image))}
       on conflict (region, hash) where removed_at is null and shared do nothing
-      returning id
-    ), upload as (
+      returning id, status, format, camera_model`,
+    duplicate: false,
+    columns: ['id'],
+  })
+  const { id, status, metadata } = image
+  return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
+}
+
+/**
+ * Records an upload of the shared image of the hash by a link without a limit. Undefined where there is none, or
+ * somebody is changing it: other statements may wait for this one, so it does not wait.
+ */
+async function recordDuplicate(sql: Sql, received: Received): Promise<Recorded | undefined> {
+  const [image] = await recordAtOnce(sql, received, {
+    image: sql`${sharedImage(sql, received)} for share skip locked`,
+    duplicate: true,
+    columns: knownColumns,
+  })
+  return image && toRecorded(image, true)
+}
+
+/**
+ * Records an upload in one statement: the transaction for every case has five, each of which waits for the answer to
+ * the one before.
+ *
+ * @param image a query for the image with its id, status, format and camera_model; without a row nothing is recorded
+ * @returns the columns of the image
+ */
+function recordAtOnce(
+  sql: Sql,
+  { link, name, size }: Received,
+  { image, duplicate, columns }: { image: PendingQuery<Row[]>; duplicate: boolean; columns: string[] },
+) {
+  // The database's clock tells the day.
+  return sql<KnownImage[]>`
+    with image as (${image}), upload as (
       insert into uploads (link_id, image_id, name, duplicate)
-      select ${link.id}::text, id, ${name}::text, false from image
+      select ${link.id}::text, id, ${name}::text, ${duplicate}::boolean from image
       returning ${dayOf(sql)} as day
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
-      select line.kind, coalesce(line.key, upload.day), ${randomShard()}::smallint, 1, ${size}::bigint
-      from upload, unnest(
-        ${keys.map(({ kind }) => kind)}::text[], ${keys.map(({ key }) => key)}::text[]
-      ) as line (kind, key)
+      select line.kind, line.key, ${randomShard()}::smallint, 1, ${size}::bigint
+      from image, upload, lateral (values
+        ('day', upload.day, true),
+        ('link', ${link.id}::text, true),
+        ('format', image.format, status not in ('pending', 'corrupt')),
+        ('model', coalesce(image.camera_model, ''), status not in ('pending', 'corrupt'))
+      ) as line (kind, key, counts)
+      where line.counts
       order by line.kind -- the order of all who add to the counts
       ${adding(sql)}
     )
-    select id from image`
-  return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
+    select ${sql(columns)} from image`
 }
 
 async function insertImage(sql: Sql, received: Received, image: NewImage) {
@@ -165,12 +199,14 @@ async function insertImage(sql: Sql, received: Received, image: NewImage) {
 }
 
 /** The shared image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
-async function lockImage(sql: Sql, { link, hash }: Received) {
-  const [image] = await sql<KnownImage[]>`
-    select ${sql(knownColumns)} from images
-    where region = ${link.region} and hash = ${hash} and removed_at is null and shared for share`
+async function lockImage(sql: Sql, received: Received) {
+  const [image] = await sql<KnownImage[]>`${sharedImage(sql, received)} for share`
   return image
 }
+
+const sharedImage = (sql: Sql, { link, hash }: Received) => sql`
+  select ${sql(knownColumns)} from images
+  where region = ${link.region} and hash = ${hash} and removed_at is null and shared`
 
 /** Adds the upload, and counts it. Towards a format and a camera it counts when these are known. */
 async function insertUpload(
@@ -187,7 +223,10 @@ async function insertUpload(
     sql,
     keys.map((key) => ({ ...key, uploads: 1, bytes: size })),
   )
-  const { id, status, ...metadata } = image
+  return toRecorded(image, duplicate)
+}
+
+function toRecorded({ id, status, ...metadata }: KnownImage, duplicate: boolean): RecordedUpload {
   return { id, status, duplicate, metadata }
 }
 
