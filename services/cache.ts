@@ -61,24 +61,34 @@ export interface ByteCache {
   readonly count: CacheCount
 }
 
-// Of how many objects it is known how often they were asked for.
-const COUNTED = 20_000
-// More does not count: what was asked for a million times, but no longer, would never go.
-const MOST_COUNTED = 15
+// Askings are counted in windows of so many. What is older than the last two does not count.
+const WINDOW = 20_000
+// Passes over everything ask for some up to twice more often than for others, depending on where the windows begin.
+const MARGIN = 2
 
 /**
  * Makes a cache of at most `capacity` bytes. An object comes in when it is asked for a second time; where it is full,
- * only if it was asked for more often than the one that would have to go, which was used longest ago: so one pass over
- * everything does not empty it, as in TinyLFU (https://arxiv.org/abs/1512.00727). The one that stays is taken for asked
- * for once less, so that old fame wears off.
+ * only if it was asked for clearly more often of late than the one that would have to go, which was used longest ago: so
+ * passes over everything do not empty it, or fill it anew, as in TinyLFU (https://arxiv.org/abs/1512.00727).
  */
 export function createByteCache({ capacity }: { capacity: number }): ByteCache {
   const entries = new Map<string, Buffer>() // the one used longest ago comes first
-  const asked = new LRUMap<string, number>(COUNTED)
   const count = { hits: 0, misses: 0 }
   let size = 0
+  let asked = new Map<string, number>()
+  let askedBefore = new Map<string, number>() // in the window before
+  let askings = 0
 
-  const timesAsked = (key: string) => asked.peek(key) ?? 0
+  const timesAsked = (key: string) => (asked.get(key) ?? 0) + (askedBefore.get(key) ?? 0)
+
+  function countAsking(key: string) {
+    if (++askings > WINDOW) {
+      askings = 1
+      askedBefore = asked
+      asked = new Map()
+    }
+    asked.set(key, (asked.get(key) ?? 0) + 1)
+  }
 
   function remove(key: string) {
     size -= entries.get(key)?.length ?? 0
@@ -87,15 +97,13 @@ export function createByteCache({ capacity }: { capacity: number }): ByteCache {
 
   /** The keys that have to go for so many bytes to come in; undefined where one of them stays. */
   function victimsOf(key: string, bytes: number) {
-    if (bytes > capacity || timesAsked(key) < 2) return undefined
+    const times = timesAsked(key)
+    if (bytes > capacity || times < 2) return undefined
     const victims: string[] = []
     let free = capacity - size
     for (const [victim, { length }] of entries) {
       if (free >= bytes) break
-      if (timesAsked(victim) >= timesAsked(key)) {
-        asked.set(victim, timesAsked(victim) - 1)
-        return undefined
-      }
+      if (times <= timesAsked(victim) + MARGIN) return undefined
       victims.push(victim)
       free += length
     }
@@ -105,7 +113,7 @@ export function createByteCache({ capacity }: { capacity: number }): ByteCache {
   return {
     count,
     get(key) {
-      asked.set(key, Math.min(timesAsked(key) + 1, MOST_COUNTED))
+      countAsking(key)
       const bytes = entries.get(key)
       if (!bytes) {
         count.misses++
