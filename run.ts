@@ -16,8 +16,8 @@ export async function run(
   name: string,
   start: (config: Config, log: Logger) => Promise<(() => Promise<void>) | undefined>,
 ): Promise<void> {
-  // In one process of five V8 learns from its first seconds that what a request makes lives long, and for good keeps all
-  // of it until the next collection of everything: docs/performance.md.
+  // In one process of six V8 learns from its first seconds that what a request makes lives long, and from then on keeps
+  // all of it until the next collection of everything: docs/performance.md.
   setFlagsFromString('--no-allocation-site-pretenuring')
   // Before it is up there is nothing in hand.
   let closeOnce: () => void = () => process.exit()

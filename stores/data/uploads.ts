@@ -1,4 +1,4 @@
-import type { PendingQuery, Row } from 'postgres'
+import type { PendingQuery } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, type CountKey, count, randomShard } from './counts.ts'
 import { analysedKeys, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
@@ -60,8 +60,8 @@ export function createUploads(sql: Database) {
       if (recorded) return recorded
       return sql.begin(async (sql) => {
         if (!(await takeRoom(sql, received))) return 'link_used_up'
-        const inserted = await insertImage(sql, received, image)
-        const known = inserted ?? (await lockImage(sql, received))
+        const [inserted] = await insertedImage(sql, received, image)
+        const [known] = inserted ? [inserted] : await lockedImage(sql, received)
         // The known image was removed between the two statements: a transaction that runs again sees it gone.
         if (!known) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
         return insertUpload(sql, received, { image: known, duplicate: !inserted })
@@ -70,10 +70,9 @@ export function createUploads(sql: Database) {
 
     /** Records a part as an upload of the shared image of the link's region with the same hash; undefined where there is none. */
     async recordKnown(received: Received): Promise<Recorded | undefined> {
-      const recorded = isLimited(received.link) ? undefined : await recordDuplicate(sql, received)
-      if (recorded) return recorded
+      if (!isLimited(received.link)) return recordDuplicate(sql, received)
       return sql.begin(async (sql) => {
-        const image = await lockImage(sql, received)
+        const [image] = await lockedImage(sql, received)
         if (!image) return undefined
         if (!(await takeRoom(sql, received))) return 'link_used_up'
         return insertUpload(sql, received, { image, duplicate: true })
@@ -132,10 +131,7 @@ const imageRow = ({ link, hash, size }: Received, { id, status, metadata, shared
  */
 async function recordNew(sql: Sql, received: Received, image: NewImage): Promise<Recorded | undefined> {
   const [recorded] = await recordAtOnce(sql, received, {
-    image: sql`
-      insert into images ${sql(imageRow(received, image))}
-      on conflict (region, hash) where removed_at is null and shared do nothing
-      returning id, status, format, camera_model`,
+    image: insertedImage(sql, received, image),
     duplicate: false,
     columns: ['id'],
   })
@@ -143,13 +139,10 @@ async function recordNew(sql: Sql, received: Received, image: NewImage): Promise
   return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
 }
 
-/**
- * Records an upload of the shared image of the hash by a link without a limit. Undefined where there is none, or
- * somebody is changing it: other statements may wait for this one, so it does not wait.
- */
+/** Records an upload of the shared image of the hash by a link without a limit; undefined where there is none. */
 async function recordDuplicate(sql: Sql, received: Received): Promise<Recorded | undefined> {
   const [image] = await recordAtOnce(sql, received, {
-    image: sql`${sharedImage(sql, received)} for share skip locked`,
+    image: lockedImage(sql, received),
     duplicate: true,
     columns: knownColumns,
   })
@@ -160,15 +153,15 @@ async function recordDuplicate(sql: Sql, received: Received): Promise<Recorded |
  * Records an upload in one statement: the transaction for every case has five, each of which waits for the answer to
  * the one before.
  *
- * @param image a query for the image with its id, status, format and camera_model; without a row nothing is recorded
- * @returns the columns of the image
+ * @param image a query for the image; without a row nothing is recorded
+ * @param columns those of the image to be told
  */
 function recordAtOnce(
   sql: Sql,
   { link, name, size }: Received,
-  { image, duplicate, columns }: { image: PendingQuery<Row[]>; duplicate: boolean; columns: string[] },
+  { image, duplicate, columns }: { image: PendingQuery<KnownImage[]>; duplicate: boolean; columns: string[] },
 ) {
-  // The database's clock tells the day.
+  // The database's clock tells the day. What is counted is what `keysOf` has.
   return sql<KnownImage[]>`
     with image as (${image}), upload as (
       insert into uploads (link_id, image_id, name, duplicate)
@@ -190,23 +183,16 @@ function recordAtOnce(
     select ${sql(columns)} from image`
 }
 
-async function insertImage(sql: Sql, received: Received, image: NewImage) {
-  const [inserted] = await sql<KnownImage[]>`
-    insert into images ${sql(imageRow(received, image))}
-    on conflict (region, hash) where removed_at is null and shared do nothing
-    returning ${sql(knownColumns)}`
-  return inserted
-}
+/** The new image; nothing where one of the hash is there that it is to be shared with. */
+const insertedImage = (sql: Sql, received: Received, image: NewImage) => sql<KnownImage[]>`
+  insert into images ${sql(imageRow(received, image))}
+  on conflict (region, hash) where removed_at is null and shared do nothing
+  returning ${sql(knownColumns)}`
 
 /** The shared image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
-async function lockImage(sql: Sql, received: Received) {
-  const [image] = await sql<KnownImage[]>`${sharedImage(sql, received)} for share`
-  return image
-}
-
-const sharedImage = (sql: Sql, { link, hash }: Received) => sql`
+const lockedImage = (sql: Sql, { link, hash }: Received) => sql<KnownImage[]>`
   select ${sql(knownColumns)} from images
-  where region = ${link.region} and hash = ${hash} and removed_at is null and shared`
+  where region = ${link.region} and hash = ${hash} and removed_at is null and shared for share`
 
 /** Adds the upload, and counts it. Towards a format and a camera it counts when these are known. */
 async function insertUpload(
