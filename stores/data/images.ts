@@ -338,7 +338,7 @@ const uploadDays = (sql: Sql, { id }: Analysed) => sql<{ day: string; uploads: n
   from uploads where image_id = ${id} group by 1`
 
 /** What an upload of an analysed image counts towards. */
-export const analysedKeys = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [
+const analysedKeys = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [
   { kind: 'format', key: image.format },
   { kind: 'model', key: image.cameraModel ?? '' },
 ]

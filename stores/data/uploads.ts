@@ -1,7 +1,7 @@
 import type { PendingQuery } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
-import { adding, type CountKey, count, randomShard } from './counts.ts'
-import { analysedKeys, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
+import { adding, randomShard } from './counts.ts'
+import { type MetadataRow, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
@@ -52,20 +52,18 @@ export interface UploadRow {
 export function createUploads(sql: Database) {
   return {
     /**
-     * Records a part as an upload, in one transaction: of a new image, or where that is to be shared, of the shared one of
-     * the link's region with the same hash where there is one. The unique index decides between two that race.
+     * Records a part as an upload: of a new image, or where that is to be shared, of the shared one of the link's region
+     * with the same hash where there is one. The unique index decides between two that race.
      */
     async record(received: Received, image: NewImage): Promise<Recorded> {
-      const recorded = isLimited(received.link) ? undefined : await recordNew(sql, received, image)
-      if (recorded) return recorded
-      return sql.begin(async (sql) => {
-        if (!(await takeRoom(sql, received))) return 'link_used_up'
-        const [inserted] = await insertedImage(sql, received, image)
-        const [known] = inserted ? [inserted] : await lockedImage(sql, received)
-        // The known image was removed between the two statements: a transaction that runs again sees it gone.
-        if (!known) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
-        return insertUpload(sql, received, { image: known, duplicate: !inserted })
-      })
+      const record = async (sql: Sql) => {
+        const recorded = (await recordNew(sql, received, image)) ?? (await recordDuplicate(sql, received))
+        // The known image was removed between the two statements: what runs again sees it gone.
+        if (!recorded) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
+        return recorded
+      }
+      if (!isLimited(received.link)) return record(sql)
+      return sql.begin(async (sql) => ((await takeRoom(sql, received)) ? record(sql) : 'link_used_up'))
     },
 
     /** Records a part as an upload of the shared image of the link's region with the same hash; undefined where there is none. */
@@ -74,8 +72,7 @@ export function createUploads(sql: Database) {
       return sql.begin(async (sql) => {
         const [image] = await lockedImage(sql, received)
         if (!image) return undefined
-        if (!(await takeRoom(sql, received))) return 'link_used_up'
-        return insertUpload(sql, received, { image, duplicate: true })
+        return (await takeRoom(sql, received)) ? recordDuplicate(sql, received) : 'link_used_up'
       })
     },
 
@@ -96,9 +93,8 @@ export function createUploads(sql: Database) {
 /** Whether the link counts what it takes in. A link's limits never change. */
 const isLimited = ({ maxImages, maxBytes }: Received['link']) => maxImages !== null || maxBytes !== null
 
-/** Takes room for a part from its link; false where none is left. A link without a limit has room for ever. */
+/** Takes room for a part from its link, which has a limit; false where none is left. */
 async function takeRoom(sql: Sql, { link, size }: Received) {
-  if (!isLimited(link)) return true
   const rows = await sql`
     update links set used_images = used_images + 1, used_bytes = used_bytes + ${size}
     where id = ${link.id}
@@ -126,8 +122,8 @@ const imageRow = ({ link, hash, size }: Received, { id, status, metadata, shared
 })
 
 /**
- * Records the upload of a new image by a link without a limit. Undefined where the content is known, or another upload
- * of it came first: then nothing is recorded.
+ * Records the upload of a new image. Undefined where the content is known, or another upload of it came first: then
+ * nothing is recorded.
  */
 async function recordNew(sql: Sql, received: Received, image: NewImage): Promise<Recorded | undefined> {
   const [recorded] = await recordAtOnce(sql, received, {
@@ -139,19 +135,21 @@ async function recordNew(sql: Sql, received: Received, image: NewImage): Promise
   return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
 }
 
-/** Records an upload of the shared image of the hash by a link without a limit; undefined where there is none. */
+/** Records an upload of the shared image of the hash; undefined where there is none. */
 async function recordDuplicate(sql: Sql, received: Received): Promise<Recorded | undefined> {
   const [image] = await recordAtOnce(sql, received, {
     image: lockedImage(sql, received),
     duplicate: true,
     columns: knownColumns,
   })
-  return image && toRecorded(image, true)
+  if (!image) return undefined
+  const { id, status, ...metadata } = image
+  return { id, status, duplicate: true, metadata }
 }
 
 /**
- * Records an upload in one statement: the transaction for every case has five, each of which waits for the answer to
- * the one before.
+ * Records an upload in one statement, so that it waits for one answer: the upload and its counts, towards a format and a
+ * camera when these are known.
  *
  * @param image a query for the image; without a row nothing is recorded
  * @param columns those of the image to be told
@@ -161,12 +159,12 @@ function recordAtOnce(
   { link, name, size }: Received,
   { image, duplicate, columns }: { image: PendingQuery<KnownImage[]>; duplicate: boolean; columns: string[] },
 ) {
-  // The database's clock tells the day. What is counted is what `keysOf` has.
+  // The database's clock tells the day.
   return sql<KnownImage[]>`
     with image as (${image}), upload as (
       insert into uploads (link_id, image_id, name, duplicate)
       select ${link.id}::text, id, ${name}::text, ${duplicate}::boolean from image
-      returning ${dayOf(sql)} as day
+      returning (received_at at time zone 'UTC')::date::text as day
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
       select line.kind, line.key, ${randomShard()}::smallint, 1, ${size}::bigint
@@ -193,37 +191,3 @@ const insertedImage = (sql: Sql, received: Received, image: NewImage) => sql<Kno
 const lockedImage = (sql: Sql, { link, hash }: Received) => sql<KnownImage[]>`
   select ${sql(knownColumns)} from images
   where region = ${link.region} and hash = ${hash} and removed_at is null and shared for share`
-
-/** Adds the upload, and counts it. Towards a format and a camera it counts when these are known. */
-async function insertUpload(
-  sql: Sql,
-  { link, name, size }: Received,
-  { image, duplicate }: { image: KnownImage; duplicate: boolean },
-) {
-  const [upload] = await sql<{ day: string }[]>`
-    insert into uploads (link_id, image_id, name, duplicate)
-    values (${link.id}, ${image.id}, ${name}, ${duplicate})
-    returning ${dayOf(sql)} as day`
-  const keys: CountKey[] = [{ kind: 'day', key: upload!.day }, ...keysOf(link, image)]
-  await count(
-    sql,
-    keys.map((key) => ({ ...key, uploads: 1, bytes: size })),
-  )
-  return toRecorded(image, duplicate)
-}
-
-function toRecorded({ id, status, ...metadata }: KnownImage, duplicate: boolean): RecordedUpload {
-  return { id, status, duplicate, metadata }
-}
-
-/** The day of an upload, in UTC. */
-const dayOf = (sql: Sql) => sql`(received_at at time zone 'UTC')::date::text`
-
-/** What an upload counts towards beside its day. */
-const keysOf = (
-  link: Received['link'],
-  image: Pick<KnownImage, 'status' | 'format' | 'cameraModel'>,
-): CountKey[] => [
-  { kind: 'link', key: link.id },
-  ...(image.status === 'pending' || image.status === 'corrupt' ? [] : analysedKeys(image)),
-]
