@@ -19,6 +19,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { tellWhenSlow } from './slow.ts'
 
 /** The folder of the embedded database is open in another process. */
 export class DataDirInUse extends Error {
@@ -41,6 +42,7 @@ const SOCKET_PATH_BYTES = 103
 const PATIENCE_MS = 60_000
 const POLL_MS = 50
 const LOCK_TIMEOUT_MS = 100
+const REOPEN_MS = 1_000
 
 /**
  * Opens the embedded database in `dataDir` and serves it on a Unix socket in that folder.
@@ -80,20 +82,11 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
   try {
     const folder = join(dataDir, 'db')
     if (!existsSync(folder)) await create(dataDir, folder)
-    rmSync(socket.path, { force: true })
-    const thread = startThread({ folder, socket: socket.path })
-    let open = true
-    const ended = endOf(thread).then(() => {
-      // Nobody waits for this then: it ends the process, which is of no use without its database.
-      if (open) throw new Error('the embedded database has ended')
-    })
-    await Promise.race([untilOpen(thread), ended])
+    const served = await serve({ folder, socket: socket.path })
     return {
       path: socket.path,
       async close() {
-        open = false
-        thread.postMessage('close')
-        await ended
+        await served.close()
         release()
       },
     }
@@ -113,22 +106,69 @@ async function create(dataDir: string, folder: string) {
   }
   // The process of one that was killed may still write to its own.
   const draft = join(dataDir, `db.new-${randomUUID()}`)
-  const [code] = await once(fork(DATABASE, [draft]), 'exit')
+  const [code] = await tellWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
   if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
   renameSync(draft, folder)
 }
 
-const startThread = (workerData: { folder: string; socket: string }) => new Worker(DATABASE, { workerData })
+/**
+ * Serves the database in a thread until it is closed. A thread that ends before, because of what makes PostgreSQL end
+ * all its processes (no room for its write-ahead log, say), is started again, and recovers as after a kill. Until that
+ * succeeds there is nothing on the socket.
+ */
+async function serve(database: { folder: string; socket: string }) {
+  let thread = startThread(database)
+  let closing = false
+  await thread.open
+  const closed = keepOpen()
+
+  async function keepOpen() {
+    for (;;) {
+      const failure = await thread.ended
+      if (closing && failure) throw failure
+      if (closing) return
+      process.emitWarning(
+        `The embedded database has ended (${failure?.message}), and is opened again. Is there room on its disk?`,
+      )
+      await sleep(REOPEN_MS)
+      if (closing) return
+      thread = startThread(database)
+    }
+  }
+
+  return {
+    close() {
+      closing = true
+      thread.close()
+      return closed
+    },
+  }
+}
+
+/** Starts the thread of the database; `open` resolves when it can be spoken to, `ended` with why it has ended. */
+function startThread(workerData: { folder: string; socket: string }) {
+  rmSync(workerData.socket, { force: true })
+  const thread = new Worker(DATABASE, { workerData })
+  const ended = new Promise<Error | undefined>((resolve) => {
+    let failure: Error | undefined
+    thread.once('error', (error: Error) => {
+      failure = error
+    })
+    thread.once('exit', (code) => {
+      if (code !== 0) failure ??= new Error(`its thread ended with ${code}`)
+      resolve(failure)
+    })
+  })
+  const failed = ended.then((failure) => Promise.reject(failure))
+  const open = tellWhenSlow('Opening the embedded database', Promise.race([untilOpen(thread), failed]))
+  // Who waits for it is told; who does not, by `ended`.
+  open.catch(() => {})
+  return { open, ended, close: () => thread.postMessage('close') }
+}
 
 /** Resolves when the thread says so; what is loaded into every thread (for tests, say) may say other things before. */
 async function untilOpen(thread: Worker) {
   for await (const [message] of on(thread, 'message')) if (message === 'open') return
-}
-
-/** Resolves when the thread has ended well. */
-async function endOf(thread: Worker) {
-  const [code] = await once(thread, 'exit')
-  if (code !== 0) throw new Error(`the embedded database's thread ended with ${code}`)
 }
 
 /**

@@ -7,6 +7,7 @@ import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { retrying } from './retry.ts'
+import { tellWhenSlow } from './slow.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
 import { createUploads } from './uploads.ts'
@@ -24,7 +25,7 @@ export async function openDataStore(
 ) {
   const { sql, close } = await connect(config, options)
   try {
-    const migrated = await migrate(sql)
+    const migrated = await tellWhenSlow('Bringing the schema up to date', migrate(sql))
     return {
       sql,
       /** The names of the migrations that opening the store applied. */

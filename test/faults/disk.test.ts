@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmdirSync } from 'node:fs'
+import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { connect } from '../../stores/data/connect.ts'
 import { admin } from '../helpers/app.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
-import { send, startServer } from '../helpers/server.ts'
+import { send, startServer, until } from '../helpers/server.ts'
 import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 const MiB = 2 ** 20
@@ -34,6 +35,12 @@ function makeDisk(t: Test, size: string) {
       if (status !== 0) throw new Error(stderr)
     },
   }
+}
+
+/** The bytes that still fit on the disk of a folder. */
+function roomOn(folder: string) {
+  const { bavail, bsize } = statfsSync(folder)
+  return bavail * bsize
 }
 
 t.test('disks that fail', { skip: withoutMount() }, async (t) => {
@@ -161,6 +168,47 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     t.equal(after.status, 200, 'there is room again')
     answered.set(after.processed[0]!.id, sha256(again))
     t.strictSame(await wrongAmong(server.url, answered), [])
+    await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+    await isUnharmed(t)
+  })
+
+  await t.test('no room for the write-ahead log of the embedded database', async (t) => {
+    const disk = makeDisk(t, '128m')
+    const DATA_DIR = join(disk.folder, 'data')
+    const env = { DATA_DIR, WORKER_PROCESSES: '0' }
+    const server = await startServer(t, env)
+    const link = await server.makeLink()
+    const answered: Answered = new Map()
+    const upload = async () => {
+      const body = await makePadded(100_000)
+      const answer = await send(link, body)
+      if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
+      return answer
+    }
+    t.equal((await upload()).status, 200)
+    const isUnharmed = await watch(server)
+
+    const database = await connect({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+    t.teardown(database.close)
+    const rest = join(disk.folder, 'rest')
+    writeFileSync(rest, Buffer.alloc(roomOn(disk.folder)))
+    // More than the rest of a segment of 16 MiB.
+    const log = async () => {
+      for (let n = 0; n < 17; n++)
+        await database.sql`select pg_logical_emit_message(false, '', repeat('x', ${MiB}::int))`
+    }
+    await t.rejects(log())
+    t.equal((await fetch(`${server.url}/readyz`)).status, 503)
+    t.equal((await fetch(`${server.url}/livez`)).status, 200)
+    const refused = await upload()
+    t.equal(refused.status, 507)
+    await until(async () => server.lines.find((line) => line.includes('Is there room on its disk?')))
+
+    rmSync(rest)
+    await until(async () => ((await fetch(`${server.url}/readyz`)).status === 200 ? true : undefined), 60_000)
+    t.equal((await upload()).status, 200, 'there is room again')
+    t.strictSame(await wrongAmong(server.url, answered), [])
+    t.equal(answered.size, 2)
     await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
     await isUnharmed(t)
   })

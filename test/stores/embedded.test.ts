@@ -22,6 +22,7 @@ import { connect } from '../../stores/data/connect.ts'
 import { openEmbedded } from '../../stores/data/embedded.ts'
 import { migrate } from '../../stores/data/migrate.ts'
 import { migrations } from '../helpers/migrations.ts'
+import { until } from '../helpers/server.ts'
 
 const root = new URL('../../', import.meta.url)
 const template = t.testdir()
@@ -297,6 +298,33 @@ t.test('a connection that ends in the middle of a query does not hold up the oth
     t.strictSame(await waiting, ['kept'], name)
     t.strictSame([...(await holder.sql`select ${1}::integer as one`)], [{ one: 1 }], name)
   }
+})
+
+t.test('a database whose backend has ended is opened again, with all that it has committed', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const { path, close } = await openEmbedded(dataDir, { attach: true })
+  t.teardown(close)
+  await holder.sql`insert into links (id, expires_at) values ('before', now())`
+
+  // Where it expects rows it finds an end, of which it ends itself: FATAL.
+  const socket = createConnection(path)
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  const [warning] = await Promise.all([
+    once(process, 'warning'),
+    socket.write(Buffer.concat([startup, query('copy links from stdin')])),
+  ])
+  t.match(
+    warning[0].message,
+    'The embedded database has ended (its thread ended with 1), and is opened again.',
+  )
+
+  const links = await until(() => linksOf(holder), 30_000)
+  t.strictSame(links, ['before', 'kept'])
+  await holder.sql`insert into links (id, expires_at) values ('after', now())`
+  t.strictSame(await linksOf(holder), ['after', 'before', 'kept'])
 })
 
 t.test('queries of several connections and processes do not get mixed up', async (t) => {
