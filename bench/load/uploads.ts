@@ -84,7 +84,7 @@ async function client() {
     if (load.multipart) socket.write(HEAD)
     await send(socket, first)
     socket.uncork()
-    for (let left = load.size - first.length; left > 0; left -= MiB)
+    for (let left = load.size - first.length; left > 0; left -= more.length)
       await send(socket, more.subarray(0, left))
     if (load.multipart) socket.write(TAIL)
     const status = await answer
