@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http'
 import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
 
@@ -8,12 +9,23 @@ import fp from 'fastify-plugin'
 export default fp(
   async (app) => {
     await app.register(helmet, {
+      global: false,
       contentSecurityPolicy: {
         useDefaults: false,
         directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] },
       },
       xFrameOptions: { action: 'deny' },
       strictTransportSecurity: false,
+    })
+    // The same for every answer: the plugin would put them together for each.
+    let fields: OutgoingHttpHeaders | undefined
+    app.addHook('onRequest', (_request, reply, done) => {
+      if (fields) reply.headers(fields)
+      else {
+        reply.helmet()
+        fields = reply.raw.getHeaders()
+      }
+      done()
     })
   },
   { name: 'headers' },
