@@ -1,3 +1,4 @@
+import postgres from 'postgres'
 import { type ImageStatus, Metadata } from '../../schemas/images.ts'
 import type { Place } from '../places.ts'
 import { batched } from './batched.ts'
@@ -91,6 +92,15 @@ const columns = [
 
 // Few: who asks for many images in turn has the database and its driver busy with the columns of each.
 const servedColumns = ['id', 'hash', 'size', 'status', 'media_type', 'removed_at', 'region', 'tier']
+
+/** Names of columns, for a query's text. The driver would make it out of the names each time. */
+export const columnList = (fields: string[]) => fields.map(postgres.fromCamel).join(', ')
+
+const metadataColumnOf = Object.fromEntries(metadataFields.map((field) => [field, postgres.fromCamel(field)]))
+
+/** What is known of an image, by the names of the columns. */
+export const columnsOf = (metadata: Metadata) =>
+  Object.fromEntries(Object.entries(metadata).map(([field, value]) => [metadataColumnOf[field]!, value]))
 
 /** What is known of an image, for an insert or an update. */
 export const metadataColumns = (metadata: Metadata) =>

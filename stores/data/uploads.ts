@@ -1,7 +1,8 @@
-import type { PendingQuery } from 'postgres'
+import type { Fragment, JSONValue } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, randomShard } from './counts.ts'
-import { type MetadataRow, metadataColumns, metadataFields } from './images.ts'
+import { gathered } from './gathered.ts'
+import { columnList, columnsOf, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
@@ -50,29 +51,34 @@ export interface UploadRow {
 }
 
 export function createUploads(sql: Database) {
+  const recordNewOne = gathered((parts: NewPart[]) => recordNew(sql, parts))
+  const recordKnownOne = gathered((parts: Received[]) => recordKnown(sql, parts))
+
   return {
     /**
      * Records a part as an upload: of a new image, or where that is to be shared, of the shared one of the link's region
      * with the same hash where there is one. The unique index decides between two that race.
      */
     async record(received: Received, image: NewImage): Promise<Recorded> {
-      const record = async (sql: Sql) => {
-        const recorded = (await recordNew(sql, received, image)) ?? (await recordDuplicate(sql, received))
-        // The known image was removed between the two statements: what runs again sees it gone.
-        if (!recorded) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
-        return recorded
+      const part = { received, image }
+      if (!isLimited(received.link)) {
+        return (await recordNewOne(part)) ?? stillKnown(await recordKnownOne(received))
       }
-      if (!isLimited(received.link)) return record(sql)
-      return sql.begin(async (sql) => ((await takeRoom(sql, received)) ? record(sql) : 'link_used_up'))
+      return sql.begin(async (sql) => {
+        if (!(await takeRoom(sql, received))) return 'link_used_up'
+        const [recorded] = await recordNew(sql, [part])
+        return recorded ?? stillKnown((await recordKnown(sql, [received]))[0])
+      })
     },
 
     /** Records a part as an upload of the shared image of the link's region with the same hash; undefined where there is none. */
     async recordKnown(received: Received): Promise<Recorded | undefined> {
-      if (!isLimited(received.link)) return recordDuplicate(sql, received)
+      if (!isLimited(received.link)) return recordKnownOne(received)
       return sql.begin(async (sql) => {
-        const [image] = await lockedImage(sql, received)
+        const { hash, link } = received
+        const [image] = await lockedImage(sql, { region: link.region, hash })
         if (!image) return undefined
-        return (await takeRoom(sql, received)) ? recordDuplicate(sql, received) : 'link_used_up'
+        return (await takeRoom(sql, received)) ? (await recordKnown(sql, [received]))[0] : 'link_used_up'
       })
     },
 
@@ -109,85 +115,124 @@ interface KnownImage extends MetadataRow {
   status: ServedStatus
 }
 
-const knownColumns = ['id', 'status', ...metadataFields]
+const knownFields = ['id', 'status', ...metadataFields]
+const knownColumns = columnList(knownFields)
+const newColumns = columnList([...knownFields, 'region', 'hash', 'size', 'shared'])
 
-const imageRow = ({ link, hash, size }: Received, { id, status, metadata, shared = true }: NewImage) => ({
-  id,
-  region: link.region,
-  hash,
-  size,
-  status,
-  shared,
-  ...metadataColumns(metadata),
+/** A part whose content is taken for new. */
+interface NewPart {
+  received: Received
+  image: NewImage
+}
+
+/**
+ * Records the uploads of new images. Of one whose content is known, or of which another upload came first, nothing is
+ * recorded, and the answer is undefined.
+ */
+async function recordNew(sql: Sql, parts: NewPart[]): Promise<(RecordedUpload | undefined)[]> {
+  const given = parts.map(({ received, image: { id, status, metadata, shared = true } }) => ({
+    ...givenPart(received),
+    ...{ id, status, shared, ...columnsOf(metadata) },
+  }))
+  const source = sql`image as (
+      insert into images (${sql.unsafe(newColumns)})
+      select ${sql.unsafe(newColumns)} from given, jsonb_populate_record(null::images, given.part)
+      on conflict (region, hash) where removed_at is null and shared do nothing
+      returning ${sql.unsafe(knownColumns)}, size
+    ), recorded as (
+      select image.*, given.part from given join image on image.id = given.part ->> 'id'
+    )`
+  const rows = await recordAtOnce<{ id: string }>(sql, given, { source, duplicate: false, columns: 'id' })
+  const recorded = new Set(rows.map(({ id }) => id))
+  return parts.map(({ image: { id, status, metadata } }) =>
+    recorded.has(id) ? { id, status, duplicate: false, metadata: metadataColumns(metadata) } : undefined,
+  )
+}
+
+/** Records uploads of the shared images of their hashes; undefined where there is none. */
+async function recordKnown(sql: Sql, parts: Received[]): Promise<(RecordedUpload | undefined)[]> {
+  const given = parts.map((received, index) => ({ ...givenPart(received), index }))
+  // Joined laterally, for a look into the index for each: the planner may make a scan of the table of it.
+  const source = sql`recorded as (
+      select image.*, given.part from given, lateral (
+        ${lockedImage(sql, { region: sql`given.part ->> 'region'`, hash: sql`given.part ->> 'hash'` })}
+      ) as image
+    )`
+  const columns = `${knownColumns}, (part ->> 'index')::integer as index`
+  const rows = await recordAtOnce<KnownImage & { index: number }>(sql, given, {
+    source,
+    duplicate: true,
+    columns,
+  })
+  const recorded = new Map(rows.map(({ index, ...image }) => [index, image]))
+  return parts.map((_, index) => {
+    const image = recorded.get(index)
+    if (!image) return undefined
+    const { id, status, ...metadata } = image
+    return { id, status, duplicate: true, metadata }
+  })
+}
+
+/** A part as the database is given it: the upload's columns, and those of its image. */
+interface GivenPart {
+  link_id: string
+  name: string
+  region: string
+  hash: string
+  size: number
+}
+
+const givenPart = ({ link: { id: link_id, region }, name, hash, size }: Received): GivenPart => ({
+  ...{ link_id, name, region, hash, size },
 })
 
 /**
- * Records the upload of a new image. Undefined where the content is known, or another upload of it came first: then
- * nothing is recorded.
- */
-async function recordNew(sql: Sql, received: Received, image: NewImage): Promise<Recorded | undefined> {
-  const [recorded] = await recordAtOnce(sql, received, {
-    image: insertedImage(sql, received, image),
-    duplicate: false,
-    columns: ['id'],
-  })
-  const { id, status, metadata } = image
-  return recorded && { id, status, duplicate: false, metadata: metadataColumns(metadata) }
-}
-
-/** Records an upload of the shared image of the hash; undefined where there is none. */
-async function recordDuplicate(sql: Sql, received: Received): Promise<Recorded | undefined> {
-  const [image] = await recordAtOnce(sql, received, {
-    image: lockedImage(sql, received),
-    duplicate: true,
-    columns: knownColumns,
-  })
-  if (!image) return undefined
-  const { id, status, ...metadata } = image
-  return { id, status, duplicate: true, metadata }
-}
-
-/**
- * Records an upload in one statement, so that it waits for one answer: the upload and its counts, towards a format and a
+ * Records uploads in one statement, so that it waits for one answer: the uploads and their counts, towards a format and a
  * camera when these are known.
  *
- * @param image a query for the image; without a row nothing is recorded
- * @param columns those of the image to be told
+ * @param given what `source` has as `given`, each as `part`, in the order of their hashes: so two statements can't wait for
+ *   each other
+ * @param source of `recorded`: the image of each upload, and the `part` that it was given as
+ * @param columns those of `recorded` to be told
  */
-function recordAtOnce(
+function recordAtOnce<Row extends object>(
   sql: Sql,
-  { link, name, size }: Received,
-  { image, duplicate, columns }: { image: PendingQuery<KnownImage[]>; duplicate: boolean; columns: string[] },
+  given: GivenPart[],
+  { source, duplicate, columns }: { source: Fragment; duplicate: boolean; columns: string },
 ) {
+  const sorted = given.toSorted((a, b) => (a.hash < b.hash ? -1 : 1))
   // The database's clock tells the day.
-  return sql<KnownImage[]>`
-    with image as (${image}), upload as (
+  return sql<Row[]>`
+    with given as (
+      select part from jsonb_array_elements(${sql.json(sorted as unknown as JSONValue)}) as given (part)
+    ), ${source}, upload as (
       insert into uploads (link_id, image_id, name, duplicate)
-      select ${link.id}::text, id, ${name}::text, ${duplicate}::boolean from image
-      returning (received_at at time zone 'UTC')::date::text as day
+      select part ->> 'link_id', id, part ->> 'name', ${duplicate}::boolean from recorded
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
-      select line.kind, line.key, ${randomShard()}::smallint, 1, ${size}::bigint
-      from image, upload, lateral (values
-        ('day', upload.day, true),
-        ('link', ${link.id}::text, true),
-        ('format', image.format, status not in ('pending', 'corrupt')),
-        ('model', coalesce(image.camera_model, ''), status not in ('pending', 'corrupt'))
+      select line.kind, line.key, ${randomShard()}::smallint, count(*), sum(size)::bigint
+      from recorded, lateral (values
+        ('day', (now()::timestamptz(3) at time zone 'UTC')::date::text, true),
+        ('link', part ->> 'link_id', true),
+        ('format', format, status not in ('pending', 'corrupt')),
+        ('model', coalesce(camera_model, ''), status not in ('pending', 'corrupt'))
       ) as line (kind, key, counts)
       where line.counts
-      order by line.kind -- the order of all who add to the counts
+      group by line.kind, line.key
+      order by line.kind, line.key -- the order of all who add to the counts
       ${adding(sql)}
     )
-    select ${sql(columns)} from image`
+    select ${sql.unsafe(columns)} from recorded`
 }
 
-/** The new image; nothing where one of the hash is there that it is to be shared with. */
-const insertedImage = (sql: Sql, received: Received, image: NewImage) => sql<KnownImage[]>`
-  insert into images ${sql(imageRow(received, image))}
-  on conflict (region, hash) where removed_at is null and shared do nothing
-  returning ${sql(knownColumns)}`
-
 /** The shared image of a hash, locked so that it is neither settled nor removed before this upload of it is counted. */
-const lockedImage = (sql: Sql, { link, hash }: Received) => sql<KnownImage[]>`
-  select ${sql(knownColumns)} from images
-  where region = ${link.region} and hash = ${hash} and removed_at is null and shared for share`
+const lockedImage = (sql: Sql, { region, hash }: Record<'region' | 'hash', string | Fragment>) =>
+  sql<KnownImage[]>`
+    select ${sql.unsafe(knownColumns)}, size from images
+    where region = ${region} and hash = ${hash} and removed_at is null and shared limit 1 for share`
+
+/** The known image may be removed between two statements: what runs again sees it gone. */
+function stillKnown(recorded: RecordedUpload | undefined) {
+  if (!recorded) throw Object.assign(new Error('the known image has gone'), { code: '40001' })
+  return recorded
+}

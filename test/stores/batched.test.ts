@@ -6,6 +6,7 @@ import { batched } from '../../stores/data/batched.ts'
 import { connect } from '../../stores/data/connect.ts'
 import { createImages } from '../../stores/data/images.ts'
 import { openDataStore } from '../../stores/data/index.ts'
+import { createUploads } from '../../stores/data/uploads.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 
 t.test('what is asked for together is one query', async (t) => {
@@ -61,23 +62,35 @@ eachDatabase(async (t, env) => {
   t.teardown(() => data.close())
   const { sql, close } = await connect(config, { attach: true })
   t.teardown(close)
-  // The very statement that the store runs is explained.
-  let ran: Promise<postgres.RowList<postgres.Row[]>> | undefined
+  // The very statements that the stores run are explained.
+  const ran: Promise<postgres.RowList<postgres.Row[]>>[] = []
   const recording = new Proxy(sql, {
     apply(target, _this, args: Parameters<typeof sql>) {
       const made: unknown = Reflect.apply(target, undefined, args)
-      if (made instanceof Promise) ran = made
+      if (made instanceof Promise) ran.push(made)
       return made
     },
   })
-  await createImages(recording).findServed(newId())
-  const { string } = (await ran!).statement
   const only = await sql.reserve()
+  t.teardown(() => only.release())
   await only.unsafe('set plan_cache_mode = force_generic_plan')
-  await only.unsafe(`prepare lookup (text[]) as ${string}`)
-  const plan = await only.unsafe(`explain execute lookup ('{a,b}')`)
-  const text = plan.map((row) => row.queryPlan ?? row['QUERY PLAN']).join('\n')
-  t.match(text, /Index Scan using images_pkey/)
-  t.notMatch(text, /Seq Scan on images/)
-  only.release()
+
+  async function explain(types: string, values: string) {
+    const { string } = (await ran.at(-1)!).statement
+    await only.unsafe('deallocate all')
+    await only.unsafe(`prepare statement (${types}) as ${string}`)
+    const plan = await only.unsafe(`explain execute statement (${values})`)
+    return plan.map((row) => row.queryPlan ?? row['QUERY PLAN']).join('\n')
+  }
+
+  await createImages(recording).findServed(newId())
+  const lookup = await explain('text[]', `'{a,b}'`)
+  t.match(lookup, /Index Scan using images_pkey/)
+  t.notMatch(lookup, /Seq Scan on images/)
+
+  const link = { id: newId(), region: '', maxImages: null, maxBytes: null }
+  await createUploads(recording).recordKnown({ link, name: '', hash: 'unknown', size: 1 })
+  const known = await explain('jsonb, boolean, smallint', `'[]', true, 0`)
+  t.match(known, /Index Scan using images_shared_hash/)
+  t.notMatch(known, /Seq Scan on images/)
 })

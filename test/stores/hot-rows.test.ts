@@ -6,10 +6,10 @@ import type { Database, Sql } from '../../stores/data/sql.ts'
 import { createUploads, type Recorded } from '../../stores/data/uploads.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 
-// Each upload adds to one of 32 shards by chance, so of 64 some two meet the one that is held, and nobody waits behind
-// them: far from a quarter.
-const OTHERS = 64
-const MOST = OTHERS * 0.75
+// Sixteen uploads at most go together and add to one of 32 shards by chance, so of 17 such groups hardly five meet the one
+// that is held, and nobody waits behind them.
+const OTHERS = 256
+const MOST = OTHERS * 0.7
 // Idle, it takes a tenth of a second; the machine may have other work.
 const PATIENCE_MS = 10_000
 const HOT_ROW_MS = 1_000
