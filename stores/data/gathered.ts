@@ -1,10 +1,9 @@
+import { isOfStatement } from './retry.ts'
+
 // So many at most go together: what one of them waits for, all wait for.
 const MOST = 16
 // What is under way may wait for a lock, which is no reason for the others to wait.
 const PATIENCE_MS = 5
-
-// data_exception, integrity_constraint_violation: of one of them, which the others have nothing to do with.
-const OF_ONE = /^2[23]/
 
 /**
  * Makes a write of one out of a write of several: what comes while one is under way goes together when that is done, as a
@@ -24,7 +23,8 @@ export function gathered<Item, Outcome>(
       const outcomes = await writeMany(batch.map(({ item }) => item))
       for (const [index, { resolve }] of batch.entries()) resolve(outcomes[index]!)
     } catch (error) {
-      if (batch.length > 1 && OF_ONE.test((error as { code?: string }).code ?? '')) {
+      if (batch.length > 1 && isOfStatement(error)) {
+        // A value of one of them, say, which the others have nothing to do with.
         await Promise.all(batch.map((one) => write([one])))
       } else {
         for (const { reject } of batch) reject(error)

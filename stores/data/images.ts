@@ -99,7 +99,7 @@ export const columnList = (fields: string[]) => fields.map(postgres.fromCamel).j
 const metadataColumnOf = Object.fromEntries(metadataFields.map((field) => [field, postgres.fromCamel(field)]))
 
 /** What is known of an image, by the names of the columns. */
-export const columnsOf = (metadata: Metadata) =>
+export const metadataByColumn = (metadata: Metadata) =>
   Object.fromEntries(Object.entries(metadata).map(([field, value]) => [metadataColumnOf[field]!, value]))
 
 /** What is known of an image, for an insert or an update. */

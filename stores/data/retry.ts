@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import { StoreUnavailable } from '../unavailable.ts'
 
 const TRIES = 20
@@ -117,6 +118,10 @@ function isAway(error: unknown) {
   const code = codeOf(error)
   return NOT_CONNECTED.has(code) || LOST.has(code) || AWAY.test(code)
 }
+
+/** Whether the database refused what a statement says: it would do so again, and nothing of it has happened. */
+export const isOfStatement = (error: unknown) =>
+  error instanceof postgres.PostgresError && !isAway(error) && !asksForRetry(error)
 
 function asksForRetry(error: unknown) {
   return ['40001', '40P01'].includes(codeOf(error))

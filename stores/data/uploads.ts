@@ -2,7 +2,7 @@ import type { Fragment, JSONValue } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, randomShard } from './counts.ts'
 import { gathered } from './gathered.ts'
-import { columnList, columnsOf, type MetadataRow, metadataColumns, metadataFields } from './images.ts'
+import { columnList, type MetadataRow, metadataByColumn, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
 import type { Database, Sql } from './sql.ts'
@@ -132,7 +132,7 @@ interface NewPart {
 async function recordNew(sql: Sql, parts: NewPart[]): Promise<(RecordedUpload | undefined)[]> {
   const given = parts.map(({ received, image: { id, status, metadata, shared = true } }) => ({
     ...givenPart(received),
-    ...{ id, status, shared, ...columnsOf(metadata) },
+    ...{ id, status, shared, ...metadataByColumn(metadata) },
   }))
   const source = sql`image as (
       insert into images (${sql.unsafe(newColumns)})

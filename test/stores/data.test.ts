@@ -286,6 +286,20 @@ eachDatabase(async (t, env) => {
       t.strictSame(await countDrift(store), [])
     })
 
+    t.test('of parts that come at once, one that the database can not take fails alone', async (t) => {
+      const link = await insertLink()
+      const names = Array.from({ length: 40 }, (_, n) => (n % 10 === 5 ? 'no \0 text' : `${n}`))
+      const outcomes = await Promise.allSettled(
+        names.map((name, n) => uploads.record(part(link, `${n}`, { name }), newImage())),
+      )
+      t.strictSame(
+        outcomes.map(({ status }) => status),
+        names.map((name) => (name.includes('\0') ? 'rejected' : 'fulfilled')),
+      )
+      t.match(await links.findWithCounts(link.id), { uploads: 36 })
+      t.strictSame(await countDrift(store), [])
+    })
+
     t.test('a content that was removed or rejected is new again, one that failed is known', async (t) => {
       const link = await insertLink()
       const removed = await record(link, 'removed')

@@ -1,4 +1,5 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import postgres from 'postgres'
 import t from 'tap'
 import { gathered } from '../../stores/data/gathered.ts'
 
@@ -15,7 +16,8 @@ function held() {
   return { batches, write }
 }
 
-const withCode = (code: string) => Object.assign(new Error(code), { code })
+/** An error as the database tells it. */
+const refused = (code: string) => Object.assign(Object.create(postgres.PostgresError.prototype), { code })
 
 t.test(
   'what comes alone goes at once, and what comes meanwhile goes together when that is done',
@@ -68,24 +70,33 @@ t.test(
     const both = Promise.allSettled(['b', 'c'].map(write))
     batches[0]!.end()
     await turn()
-    batches[1]!.end(withCode('CONNECTION_CLOSED'))
+    batches[1]!.end(Object.assign(new Error(), { code: 'CONNECTION_CLOSED' }))
     t.match(await both, [
       { status: 'rejected', reason: { code: 'CONNECTION_CLOSED' } },
       { status: 'rejected', reason: { code: 'CONNECTION_CLOSED' } },
     ])
 
+    const asked = Promise.allSettled(['f', 'g', 'h'].map(write))
+    batches[2]!.end(refused('40001'))
+    await turn()
+    batches[3]!.end(refused('57P01'))
+    t.match(
+      (await asked).map((outcome) => outcome.status === 'rejected' && outcome.reason.code),
+      ['40001', '57P01', '57P01'],
+    )
+
     write('d').catch(() => {})
     const [bad, good] = ['no \0 text', 'e'].map(write)
-    batches[2]!.end()
+    batches[4]!.end()
     await turn()
-    batches[3]!.end(withCode('22P05'))
+    batches[5]!.end(refused('22P05'))
     await turn()
     t.strictSame(
-      batches.slice(4).map(({ items }) => items),
+      batches.slice(6).map(({ items }) => items),
       [['no \0 text'], ['e']],
     )
-    batches[4]!.end(withCode('22P05'))
-    batches[5]!.end()
+    batches[6]!.end(refused('22P05'))
+    batches[7]!.end()
     await t.rejects(bad!, { code: '22P05' })
     t.equal(await good, 'e is written')
   },
