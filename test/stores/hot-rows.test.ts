@@ -6,10 +6,12 @@ import type { Database, Sql } from '../../stores/data/sql.ts'
 import { createUploads, type Recorded } from '../../stores/data/uploads.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 
-// Sixteen uploads at most go together and add to one of 32 shards by chance, so of 17 such groups hardly five meet the one
-// that is held, and nobody waits behind them.
-const OTHERS = 256
-const MOST = OTHERS * 0.7
+// Sixteen uploads at most go together and add to one of 32 shards by chance, so of 33 such groups some meet the one that is
+// held, hardly ever a quarter, and nobody waits behind them.
+const OTHERS = 512
+const MOST = OTHERS * 0.75
+// By a link with a limit, one after the other.
+const LIMITED = 64
 // Idle, it takes a tenth of a second; the machine may have other work.
 const PATIENCE_MS = 10_000
 const HOT_ROW_MS = 1_000
@@ -39,20 +41,20 @@ for (const isolation of ['read committed', 'serializable'] as const) {
     await data.uploads.record(received(known), newImage())
 
     /**
-     * Holds an upload before its commit, when all its statements have run, and tells how many of `OTHERS` uploads of the
+     * Holds an upload before its commit, when all its statements have run, and tells how many of the other uploads of the
      * same link, day, format and camera are recorded meanwhile: when most are, or else after some milliseconds. Then all
      * go on.
      */
     async function recordedMeanwhile(
       first: (uploads: ReturnType<typeof createUploads>) => Promise<Recorded | undefined>,
       other: () => Promise<Recorded | undefined>,
-      milliseconds = PATIENCE_MS,
+      { of = OTHERS, milliseconds = PATIENCE_MS } = {},
     ) {
       const held = holdCommit(data.sql, (sql) => first(createUploads(sql)))
       await held.reached
       let recorded = 0
       const most = Promise.withResolvers<void>()
-      const others = Array.from({ length: OTHERS }, async () => {
+      const others = Array.from({ length: of }, async () => {
         await other()
         if (++recorded > MOST) most.resolve()
       })
@@ -90,10 +92,10 @@ for (const isolation of ['read committed', 'serializable'] as const) {
       const recorded = await recordedMeanwhile(
         (uploads) => uploads.record(ofLimited(), newImage()),
         () => data.uploads.record(ofLimited(), newImage()),
-        HOT_ROW_MS,
+        { of: LIMITED, milliseconds: HOT_ROW_MS },
       )
       t.equal(recorded, 0)
-      t.equal((await data.links.find(limited.id))?.usedImages, 1 + OTHERS)
+      t.equal((await data.links.find(limited.id))?.usedImages, 1 + LIMITED)
     })
   })
 }
