@@ -37,6 +37,17 @@ function makeDisk(t: Test, size: string) {
   }
 }
 
+/** A server whose data, its embedded database among them, has a disk of 128 MiB for itself. */
+async function startOnDisk(t: Test) {
+  const disk = makeDisk(t, '128m')
+  const DATA_DIR = join(disk.folder, 'data')
+  const env = { DATA_DIR, WORKER_PROCESSES: '0' }
+  const server = await startServer(t, env)
+  const link = await server.makeLink()
+  const answered: Answered = new Map()
+  return { disk, DATA_DIR, env, server, link, answered }
+}
+
 /** The bytes that still fit on the disk of a folder. */
 function roomOn(folder: string) {
   const { bavail, bsize } = statfsSync(folder)
@@ -136,12 +147,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
   )
 
   await t.test('the embedded database on a full disk', async (t) => {
-    const disk = makeDisk(t, '128m')
-    const DATA_DIR = join(disk.folder, 'data')
-    const env = { DATA_DIR, WORKER_PROCESSES: '0' }
-    const server = await startServer(t, env)
-    const link = await server.makeLink()
-    const answered: Answered = new Map()
+    const { DATA_DIR, env, server, link, answered } = await startOnDisk(t)
     const isUnharmed = await watch(server)
 
     // Down to the last bytes, in which no upload fits, but it is the database that is told first.
@@ -173,12 +179,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
   })
 
   await t.test('no room for the write-ahead log of the embedded database', async (t) => {
-    const disk = makeDisk(t, '128m')
-    const DATA_DIR = join(disk.folder, 'data')
-    const env = { DATA_DIR, WORKER_PROCESSES: '0' }
-    const server = await startServer(t, env)
-    const link = await server.makeLink()
-    const answered: Answered = new Map()
+    const { disk, DATA_DIR, env, server, link, answered } = await startOnDisk(t)
     const upload = async () => {
       const body = await makePadded(100_000)
       const answer = await send(link, body)
