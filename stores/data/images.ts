@@ -4,7 +4,7 @@ import type { Place } from '../places.ts'
 import { batched } from './batched.ts'
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
-import type { Database, Sql } from './sql.ts'
+import { columnList, type Database, type Sql } from './sql.ts'
 
 /** What is known of an image, as its row has it. */
 export type MetadataRow = {
@@ -76,7 +76,7 @@ export type Verdict =
 /** The columns of what is known of an image: the fields of `Metadata`. */
 export const metadataFields = Object.keys(Metadata.properties) as (keyof Metadata)[]
 
-const columns = [
+const columns = columnList([
   'id',
   'hash',
   'size',
@@ -88,13 +88,19 @@ const columns = [
   'region',
   'tier',
   'asked_at',
-]
+])
 
 // Few: who asks for many images in turn has the database and its driver busy with the columns of each.
-const servedColumns = ['id', 'hash', 'size', 'status', 'media_type', 'removed_at', 'region', 'tier']
-
-/** Names of columns, for a query's text. The driver would make it out of the names each time. */
-export const columnList = (fields: string[]) => fields.map(postgres.fromCamel).join(', ')
+const servedColumns = columnList([
+  'id',
+  'hash',
+  'size',
+  'status',
+  'media_type',
+  'removed_at',
+  'region',
+  'tier',
+])
 
 const metadataColumnOf = Object.fromEntries(metadataFields.map((field) => [field, postgres.fromCamel(field)]))
 
@@ -114,20 +120,20 @@ export function createImages(sql: Database) {
     findServed: batched(
       (ids) => sql<ServedRow[]>`
         select image.* from unnest(${ids}::text[]) as asked (id), lateral (
-          select ${sql(servedColumns)} from images where images.id = asked.id limit 1
+          select ${sql.unsafe(servedColumns)} from images where images.id = asked.id limit 1
         ) as image`,
       (row) => row.id,
     ),
 
     async find(id: string): Promise<ImageRow | undefined> {
-      const [row] = await sql<ImageRow[]>`select ${sql(columns)} from images where id = ${id}`
+      const [row] = await sql<ImageRow[]>`select ${sql.unsafe(columns)} from images where id = ${id}`
       return row
     },
 
     /** Newest first. */
     async page(request: PageRequest & { search?: ImageSearch }) {
       const rows = await sql<ImageRow[]>`
-        select ${sql(columns)} from images
+        select ${sql.unsafe(columns)} from images
         where ${beyond(sql, 'received_at', request)} ${matching(sql, request.search ?? {})}
         order by received_at desc, id desc limit ${request.limit + 1}`
       return toPage(rows, request, (row) => row.receivedAt)

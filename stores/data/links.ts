@@ -1,5 +1,5 @@
 import { beyond, type PageRequest, toPage } from './keyset.ts'
-import type { Sql } from './sql.ts'
+import { columnList, type Sql } from './sql.ts'
 
 /** A row of `links`, with what came in by it. */
 export interface LinkRow {
@@ -22,7 +22,7 @@ export interface LinkCounts {
   bytes: number
 }
 
-const columns = [
+const columns = columnList([
   'id',
   'label',
   'region',
@@ -33,7 +33,7 @@ const columns = [
   'created_at',
   'expires_at',
   'revoked_at',
-]
+])
 
 export function createLinks(sql: Sql) {
   const counts = sql`
@@ -45,25 +45,25 @@ export function createLinks(sql: Sql) {
       const [row] = await sql<LinkRow[]>`
         insert into links (id, label, region, max_images, max_bytes, expires_at)
         values (${link.id}, ${link.label}, ${link.region}, ${link.maxImages}, ${link.maxBytes}, ${link.expiresAt})
-        returning ${sql(columns)}`
+        returning ${sql.unsafe(columns)}`
       return row!
     },
 
     async find(id: string): Promise<LinkRow | undefined> {
-      const [row] = await sql<LinkRow[]>`select ${sql(columns)} from links where id = ${id}`
+      const [row] = await sql<LinkRow[]>`select ${sql.unsafe(columns)} from links where id = ${id}`
       return row
     },
 
     async findWithCounts(id: string): Promise<(LinkRow & LinkCounts) | undefined> {
       const [row] = await sql<(LinkRow & LinkCounts)[]>`
-        select ${sql(columns)}, counts.* from links, lateral (${counts}) as counts where id = ${id}`
+        select ${sql.unsafe(columns)}, counts.* from links, lateral (${counts}) as counts where id = ${id}`
       return row
     },
 
     /** Newest first. */
     async page(request: PageRequest) {
       const rows = await sql<(LinkRow & LinkCounts)[]>`
-        select ${sql(columns)}, counts.* from links, lateral (${counts}) as counts
+        select ${sql.unsafe(columns)}, counts.* from links, lateral (${counts}) as counts
         where ${beyond(sql, 'created_at', request)}
         order by created_at desc, id desc limit ${request.limit + 1}`
       return toPage(rows, request, (row) => row.createdAt)

@@ -1,11 +1,11 @@
-import type { Fragment, JSONValue } from 'postgres'
+import type { Fragment } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, randomShard } from './counts.ts'
 import { gathered } from './gathered.ts'
-import { columnList, type MetadataRow, metadataByColumn, metadataColumns, metadataFields } from './images.ts'
+import { type MetadataRow, metadataByColumn, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
-import type { Database, Sql } from './sql.ts'
+import { columnList, type Database, type Sql } from './sql.ts'
 
 /** A part that was received whole. */
 export interface Received {
@@ -51,8 +51,8 @@ export interface UploadRow {
 }
 
 export function createUploads(sql: Database) {
-  const recordNewOne = gathered((parts: NewPart[]) => recordNew(sql, parts))
-  const recordKnownOne = gathered((parts: Received[]) => recordKnown(sql, parts))
+  const recordNewOne = gathered((parts: NewPart[]) => recordNewParts(sql, parts))
+  const recordKnownOne = gathered((parts: Received[]) => recordKnownParts(sql, parts))
 
   return {
     /**
@@ -66,8 +66,8 @@ export function createUploads(sql: Database) {
       }
       return sql.begin(async (sql) => {
         if (!(await takeRoom(sql, received))) return 'link_used_up'
-        const [recorded] = await recordNew(sql, [part])
-        return recorded ?? stillKnown((await recordKnown(sql, [received]))[0])
+        const [recorded] = await recordNewParts(sql, [part])
+        return recorded ?? stillKnown((await recordKnownParts(sql, [received]))[0])
       })
     },
 
@@ -78,7 +78,7 @@ export function createUploads(sql: Database) {
         const { hash, link } = received
         const [image] = await lockedImage(sql, { region: link.region, hash })
         if (!image) return undefined
-        return (await takeRoom(sql, received)) ? (await recordKnown(sql, [received]))[0] : 'link_used_up'
+        return (await takeRoom(sql, received)) ? (await recordKnownParts(sql, [received]))[0] : 'link_used_up'
       })
     },
 
@@ -129,16 +129,19 @@ interface NewPart {
  * Records the uploads of new images. Of one whose content is known, or of which another upload came first, nothing is
  * recorded, and the answer is undefined.
  */
-async function recordNew(sql: Sql, parts: NewPart[]): Promise<(RecordedUpload | undefined)[]> {
+async function recordNewParts(sql: Sql, parts: NewPart[]): Promise<(RecordedUpload | undefined)[]> {
   const given = parts.map(({ received, image: { id, status, metadata, shared = true } }) => ({
     ...givenPart(received),
-    ...{ id, status, shared, ...metadataByColumn(metadata) },
+    ...metadataByColumn(metadata),
+    id,
+    status,
+    shared,
   }))
   const source = sql`image as (
       insert into images (${sql.unsafe(newColumns)})
       select ${sql.unsafe(newColumns)} from given, jsonb_populate_record(null::images, given.part)
       on conflict (region, hash) where removed_at is null and shared do nothing
-      returning ${sql.unsafe(knownColumns)}, size
+      returning id, size, status, format, camera_model
     ), recorded as (
       select image.*, given.part from given join image on image.id = given.part ->> 'id'
     )`
@@ -150,7 +153,7 @@ async function recordNew(sql: Sql, parts: NewPart[]): Promise<(RecordedUpload | 
 }
 
 /** Records uploads of the shared images of their hashes; undefined where there is none. */
-async function recordKnown(sql: Sql, parts: Received[]): Promise<(RecordedUpload | undefined)[]> {
+async function recordKnownParts(sql: Sql, parts: Received[]): Promise<(RecordedUpload | undefined)[]> {
   const given = parts.map((received, index) => ({ ...givenPart(received), index }))
   // Joined laterally, for a look into the index for each: the planner may make a scan of the table of it.
   const source = sql`recorded as (
@@ -174,16 +177,12 @@ async function recordKnown(sql: Sql, parts: Received[]): Promise<(RecordedUpload
 }
 
 /** A part as the database is given it: the upload's columns, and those of its image. */
-interface GivenPart {
-  link_id: string
-  name: string
-  region: string
-  hash: string
-  size: number
-}
-
-const givenPart = ({ link: { id: link_id, region }, name, hash, size }: Received): GivenPart => ({
-  ...{ link_id, name, region, hash, size },
+const givenPart = ({ link, name, hash, size }: Received) => ({
+  link_id: link.id,
+  region: link.region,
+  name,
+  hash,
+  size,
 })
 
 /**
@@ -197,14 +196,14 @@ const givenPart = ({ link: { id: link_id, region }, name, hash, size }: Received
  */
 function recordAtOnce<Row extends object>(
   sql: Sql,
-  given: GivenPart[],
+  given: ReturnType<typeof givenPart>[],
   { source, duplicate, columns }: { source: Fragment; duplicate: boolean; columns: string },
 ) {
   const sorted = given.toSorted((a, b) => (a.hash < b.hash ? -1 : 1))
   // The database's clock tells the day.
   return sql<Row[]>`
     with given as (
-      select part from jsonb_array_elements(${sql.json(sorted as unknown as JSONValue)}) as given (part)
+      select part from jsonb_array_elements(${sql.json(sorted)}) as given (part)
     ), ${source}, upload as (
       insert into uploads (link_id, image_id, name, duplicate)
       select part ->> 'link_id', id, part ->> 'name', ${duplicate}::boolean from recorded
