@@ -15,7 +15,9 @@ VOLUME /data
 COPY --from=dependencies /hasty/node_modules ./node_modules
 COPY package.json *.ts ./
 COPY migrations ./migrations
+COPY formats ./formats
 COPY plugins ./plugins
+COPY process ./process
 COPY routes ./routes
 COPY schemas ./schemas
 COPY services ./services

@@ -6,7 +6,7 @@ import cache from './plugins/cache.ts'
 import configuration from './plugins/config.ts'
 import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerProblem } from './plugins/errors.ts'
-import guesses from './plugins/guesses.ts'
+import failedLookups from './plugins/failed-lookups.ts'
 import headers from './plugins/headers.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
@@ -52,7 +52,7 @@ export function buildApp(config: Config, log: Logger) {
   app.register(observability)
   app.register(openapi)
   app.register(auth)
-  app.register(guesses)
+  app.register(failedLookups)
 
   // What is asked for most sets its header fields itself.
   app.register(images)

@@ -54,7 +54,7 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),
     /** The origins of pages that may upload by a link and read images; empty for none. */
     corsOrigins: env.CORS_ORIGIN?.split(/ *, */) ?? [],
-    /** Guesses that an address has in a minute, of each kind; 0 for no limit. */
+    /** FailedLookups that an address has in a minute, of each kind; 0 for no limit. */
     guessLimit: env.GUESS_LIMIT,
     /** Milliseconds. */
     clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, {

@@ -1,4 +1,4 @@
-import { run } from './run.ts'
+import { run } from './process/run.ts'
 import { openStores } from './stores/index.ts'
 import { hasSetup } from './stores/objects/object-store.ts'
 

@@ -1,8 +1,8 @@
 import cluster from 'node:cluster'
 import { buildApp } from './app.ts'
-import { runCluster } from './cluster.ts'
 import worker from './plugins/worker.ts'
-import { run } from './run.ts'
+import { runCluster } from './process/cluster.ts'
+import { run } from './process/run.ts'
 
 const IDLE_CHECK_MS = 250
 

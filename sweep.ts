@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
-import { run } from './run.ts'
-import { createLifecycle } from './services/lifecycle.ts'
+import { run } from './process/run.ts'
+import { createLifecycle } from './services/lifecycle/index.ts'
 import { openStores } from './stores/index.ts'
 
 await run('sweep', async (config, log) => {

@@ -1,6 +1,6 @@
-import { run } from './run.ts'
-import { createAnalysis } from './services/analysis.ts'
-import { createLifecycle } from './services/lifecycle.ts'
+import { run } from './process/run.ts'
+import { createAnalysis } from './services/analysis/index.ts'
+import { createLifecycle } from './services/lifecycle/index.ts'
 import { openStores } from './stores/index.ts'
 
 await run('worker', async (config, log) => {
@@ -8,7 +8,7 @@ await run('worker', async (config, log) => {
   const stop = new AbortController()
   const running = [
     createAnalysis({ stores, accept: config.accept, log }).run(stop.signal),
-    createLifecycle({ stores, log, config }).keepSweeping(stop.signal),
+    createLifecycle({ stores, log, config }).sweepPeriodically(stop.signal),
   ]
   log.info('worker is ready')
   return async () => {

@@ -13,9 +13,9 @@ alter table images add column if not exists settled_at timestamptz;
 alter table images add column if not exists tier text not null default 'hot' check (tier in ('hot', 'cold'));
 
 -- When somebody last asked for the image, to about a day. What was there before counts as asked for now.
-alter table images add column if not exists asked_at timestamptz not null default now();
+alter table images add column if not exists last_accessed_at timestamptz not null default now();
 
-create index if not exists images_asked on images (tier, asked_at) where status in ('ready', 'failed');
+create index if not exists images_last_accessed on images (tier, last_accessed_at) where status in ('ready', 'failed');
 create index if not exists images_corrupt on images (settled_at) where status = 'corrupt';
 
 -- What the last sweep did.

@@ -1,7 +1,7 @@
 import auth from '@fastify/auth'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { createTokenCheck, openAccessTokens } from '../services/access-tokens.ts'
+import { createTokenCheck, openAccessTokens } from '../services/access/tokens.ts'
 import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {

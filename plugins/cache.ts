@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
+import type { Plan } from '../formats/strip/plan.ts'
 import { type ByteCache, type Cache, createByteCache, createCache } from '../services/cache.ts'
-import type { Plan } from '../services/without-metadata/plan.ts'
 import type { ServedRow } from '../stores/data/images.ts'
 import type { LinkRow } from '../stores/data/links.ts'
 

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import multipart from '@fastify/multipart'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { parseDigests } from '../services/digests.ts'
-import type { Part, PartFile } from '../services/uploads.ts'
+import { parseDigests } from '../services/uploads/digests.ts'
+import type { Part, PartFile } from '../services/uploads/index.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

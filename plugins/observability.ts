@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 import fp from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { joinMetrics } from '../services/cluster-metrics.ts'
+import { joinMetrics } from '../process/cluster-metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -99,11 +99,11 @@ function registerMetrics({
   // Every API process reads the same from the database.
   const aggregator = 'max'
   new Gauge({
-    name: 'hasty_queue_depth',
+    name: 'hasty_waiting_images',
     help: 'Images that wait for a worker',
     aggregator,
     async collect() {
-      this.set(await stores.queue.depth().catch(() => Number.NaN))
+      this.set(await stores.queue.waiting().catch(() => Number.NaN))
     },
   })
   // A sweep may be a process that is gone when the metrics are asked for: what it did is in the database.

@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { createAccesses } from '../services/accesses.ts'
-import { createGuesses } from '../services/guesses.ts'
-import { createImages } from '../services/images.ts'
-import { createLinks } from '../services/links.ts'
+import { createFailedLookups } from '../services/access/failed-lookups.ts'
+import { createImages } from '../services/images/index.ts'
+import { createLastAccess } from '../services/images/last-access.ts'
+import { createLinks } from '../services/links/index.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
-import { createUploads } from '../services/uploads.ts'
+import { createUploads } from '../services/uploads/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -18,8 +18,8 @@ export default fp(
   async (app) => {
     app.decorate('services', createServices(app))
     app.addHook('onClose', async () => {
-      await app.services.accesses.close()
-      await app.services.guesses.close()
+      await app.services.lastAccess.close()
+      await app.services.failedLookups.close()
     })
   },
   { name: 'services', dependencies: ['config', 'stores', 'cache'] },
@@ -27,11 +27,11 @@ export default fp(
 
 function createServices({ config, stores, cache }: FastifyInstance) {
   const links = createLinks({ data: stores.data, regions: stores.objects.regions, cache: cache.links })
-  const accesses = createAccesses(stores.data, config)
+  const lastAccess = createLastAccess(stores.data, config)
   return {
     links,
-    accesses,
-    guesses: createGuesses(stores.data),
+    lastAccess,
+    failedLookups: createFailedLookups(stores.data),
     uploads: createUploads({
       stores,
       links,
@@ -42,7 +42,7 @@ function createServices({ config, stores, cache }: FastifyInstance) {
       accept: config.accept,
       hideDuplicates: config.hideDuplicates,
     }),
-    images: createImages({ stores, cache: cache.images, plans: cache.plans, bytes: cache.bytes, accesses }),
+    images: createImages({ stores, cache: cache.images, plans: cache.plans, bytes: cache.bytes, lastAccess }),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

@@ -3,6 +3,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fresh from 'fresh'
 import { Type } from 'typebox'
+import type { ByteRange } from '../schemas/byte-range.ts'
 import { IdParams } from '../schemas/ids.ts'
 import { ImageBytes, ImageVariant } from '../schemas/images.ts'
 import {
@@ -13,15 +14,14 @@ import {
   MetadataNotRemovable,
   PreconditionFailed,
   RangeNotSatisfiable,
-  TooManyGuesses,
+  TooManyFailedLookups,
 } from '../services/errors.ts'
 import type { ServedRow } from '../stores/data/images.ts'
-import type { ByteRange } from '../stores/objects/object-store.ts'
 import { problems } from './problems.ts'
 
 export default (async (app) => {
   const { images } = app.services
-  app.slowGuesses('image')
+  app.limitFailedLookups('image')
   // The answers of one turn of the event loop go out together, at its end: who has them all on one machine, as a proxy, is
   // woken once for them, and to wake it costs more than to answer.
   app.addHook('onSend', (_request, _reply, payload, done) => {
@@ -37,7 +37,7 @@ export default (async (app) => {
       ImageGone,
       ImageDamaged,
       PreconditionFailed,
-      TooManyGuesses,
+      TooManyFailedLookups,
     ),
   }
 

@@ -5,7 +5,7 @@ import {
   InvalidRequest,
   type Problem,
   TooLarge,
-  TooManyGuesses,
+  TooManyFailedLookups,
   TooManyTokens,
   Unauthorized,
   Unavailable,
@@ -19,7 +19,7 @@ export const ofBody: readonly Kind[] = [InvalidRequest, TooLarge, UnsupportedMed
 
 /** As `problems`, of an operation that is the admin's: the token may be missing, wrong, or one guess too many. */
 export const adminProblems = (...kinds: Kind[]) =>
-  problems(...kinds, TooManyGuesses, TooManyTokens, Unauthorized)
+  problems(...kinds, TooManyFailedLookups, TooManyTokens, Unauthorized)
 
 /**
  * The part of a response schema that tells which errors an operation may answer with, each with an example. Any may

@@ -13,7 +13,7 @@ import {
   NotAccepted,
   NotMultipart,
   TooLarge,
-  TooManyGuesses,
+  TooManyFailedLookups,
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
@@ -22,7 +22,7 @@ export default (async (app) => {
   // and a client that still sends would not get the answer.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('*', (_request, _body, done) => done(null))
-  app.slowGuesses('link')
+  app.limitFailedLookups('link')
 
   app.post(
     '/uploads/:id',
@@ -51,7 +51,7 @@ export default (async (app) => {
             NoImage,
             NotAccepted,
             InsufficientStorage,
-            TooManyGuesses,
+            TooManyFailedLookups,
           ),
         },
       },

@@ -97,7 +97,7 @@ export const Image = Type.Object(
     failure: Type.Optional(Type.String({ description: 'why it is failed, corrupt or rejected' })),
     region: Type.Optional(Region),
     tier: Type.Enum(['hot', 'cold'], { description: 'cold: it is archived' }),
-    askedAt: Type.String({
+    lastAccessedAt: Type.String({
       format: 'date-time',
       description: 'when somebody last asked for it, to about a day',
     }),

@@ -79,7 +79,7 @@ export function createByteCache({ capacity }: { capacity: number }): ByteCache {
   let askedBefore = new Map<string, number>() // in the window before
   let askings = 0
 
-  const timesAsked = (key: string) => (asked.get(key) ?? 0) + (askedBefore.get(key) ?? 0)
+  const requestCount = (key: string) => (asked.get(key) ?? 0) + (askedBefore.get(key) ?? 0)
 
   function countAsking(key: string) {
     if (++askings > WINDOW) {
@@ -97,13 +97,13 @@ export function createByteCache({ capacity }: { capacity: number }): ByteCache {
 
   /** The keys that have to go for so many bytes to come in; undefined where one of them stays. */
   function victimsOf(key: string, bytes: number) {
-    const times = timesAsked(key)
+    const times = requestCount(key)
     if (bytes > capacity || times < 2) return undefined
     const victims: string[] = []
     let free = capacity - size
     for (const [victim, { length }] of entries) {
       if (free >= bytes) break
-      if (times <= timesAsked(victim) + MARGIN) return undefined
+      if (times <= requestCount(victim) + MARGIN) return undefined
       victims.push(victim)
       free += length
     }

@@ -75,8 +75,8 @@ export const HeadersTooLarge = problem(
   'The header fields are too large',
   'Send fewer or shorter ones; the URL counts too.',
 )
-export const TooManyGuesses = problem(
-  'TooManyGuesses',
+export const TooManyFailedLookups = problem(
+  'TooManyFailedLookups',
   429,
   'Too many unknown ids or wrong tokens from this address',
   'Retry-After tells in how many seconds you may go on.',

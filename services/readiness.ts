@@ -7,8 +7,9 @@ const PATIENCE_MS = 2_000
 /** Whether all that an upload needs answers. */
 export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'objects'>) {
   const parts: Record<string, Pings> = { database: data }
-  for (const { place, store } of objects.all) {
-    if (place.tier === 'hot') parts[place.region ? `object store of ${place.region}` : 'object store'] = store
+  for (const { location, store } of objects.all) {
+    if (location.tier === 'hot')
+      parts[location.region ? `object store of ${location.region}` : 'object store'] = store
   }
   return {
     /** @throws {Unavailable} its detail names what does not answer */

@@ -63,13 +63,13 @@ t.test('what was asked for before the end of a process is known to the next', as
   const { id } = await post(await server.makeLink(), await makeImage())
   const where = { dataDir: DATA_DIR, databaseUrl: undefined }
   const beside = await openDataStore(where, { attach: true })
-  await beside.sql`update images set asked_at = now() - interval '9 days'`
+  await beside.sql`update images set last_accessed_at = now() - interval '9 days'`
   await beside.close()
   t.equal((await fetch(`${server.url}/images/${id}`)).status, 200)
   t.equal(await server.end('SIGTERM'), 0)
   const data = await openDataStore(where, { attach: false })
   t.teardown(() => data.close())
-  const [row] = await data.sql`select asked_at > now() - interval '1 minute' as recent from images`
+  const [row] = await data.sql`select last_accessed_at > now() - interval '1 minute' as recent from images`
   t.strictSame(row, { recent: true })
 })
 
@@ -127,7 +127,7 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
   let moved = 0
   for (let round = 0; round < 8; round++) {
     const away = round % 4 < 2
-    await data.sql`update images set asked_at = now() - ${away ? 9 : 0} * interval '1 day'`
+    await data.sql`update images set last_accessed_at = now() - ${away ? 9 : 0} * interval '1 day'`
     await data.sql`delete from leases`
     const sweep = startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' })
     // On a fast machine it may be done before it was seen at work.
@@ -149,7 +149,7 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
   t.ok(killed > 4, `${killed} were killed`)
   t.ok(moved > 0)
 
-  await data.sql`update images set asked_at = now() - interval '9 days'`
+  await data.sql`update images set last_accessed_at = now() - interval '9 days'`
   await data.sql`delete from leases`
   await sleep(1_000)
   const last = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }).ended
@@ -180,7 +180,7 @@ t.test(
     const images = [await post(link, bodies[0]!), await post(link, bodies[1]!)]
     const data = await openDataStore({ dataDir: folder, databaseUrl: env.DATABASE_URL }, { attach: false })
     t.teardown(() => data.close())
-    await data.sql`update images set asked_at = now() - interval '40 days' where id = ${images[1]!.id}`
+    await data.sql`update images set last_accessed_at = now() - interval '40 days' where id = ${images[1]!.id}`
     t.match(summaryOf((await startSweep(t, env).ended).output), { archived: 1 })
 
     for (const [n, { id }] of images.entries()) {

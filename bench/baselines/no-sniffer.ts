@@ -1,5 +1,5 @@
-// In the place of services/sniffer.ts: looks at nothing, and says of every part what the benchmarks' JPEGs tell.
-import type { Sniffer } from '../../services/sniffer.ts'
+// In the place of services/uploads/sniffer.ts: looks at nothing, and says of every part what the benchmarks' JPEGs tell.
+import type { Sniffer } from '../../services/uploads/sniffer.ts'
 
 export const createSniffer = (_inlineLimit: number): Sniffer => ({
   take: () => undefined,

@@ -1,7 +1,7 @@
-// Loaded before server.ts: has no-sniffer.ts take the place of services/sniffer.ts.
+// Loaded before server.ts: has no-sniffer.ts take the place of services/uploads/sniffer.ts.
 import { registerHooks } from 'node:module'
 
-const SNIFFER = new URL('../../services/sniffer.ts', import.meta.url).href
+const SNIFFER = new URL('../../services/uploads/sniffer.ts', import.meta.url).href
 const NO_SNIFFER = new URL('./no-sniffer.ts', import.meta.url).href
 
 registerHooks({

@@ -79,7 +79,7 @@ function analysisOf(name: string, what: string, size: Size): Case {
   }
 }
 
-/** Hasty with `services/sniffer.ts`, and with one in its place that does nothing. */
+/** Hasty with `services/uploads/sniffer.ts`, and with one in its place that does nothing. */
 async function withAndWithoutSniffer(scope: Scope, rate: (url: string) => () => Promise<number>) {
   const createDatabase = await startPostgres(scope)
   const preload = new URL('../baselines/without-sniffer.ts', import.meta.url).href

@@ -7,7 +7,7 @@ import stats from './stats.ts'
 export default (async (app) => {
   // An admin sends JSON.
   app.removeContentTypeParser(['text/plain', 'multipart/form-data'])
-  app.slowGuesses('token')
+  app.limitFailedLookups('token')
   app.addHook('onRequest', app.auth([app.verifyAdmin]))
   app.addHook('onRoute', ({ schema }) => {
     Object.assign(schema ?? {}, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import type { Config } from '../../config.ts'
-import { type Embedded, openEmbedded } from './embedded.ts'
+import { type Embedded, openEmbedded } from './embedded/index.ts'
 import type { Database } from './sql.ts'
 
 const POOL = 16

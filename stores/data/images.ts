@@ -1,7 +1,7 @@
 import postgres from 'postgres'
 import { type ImageStatus, Metadata } from '../../schemas/images.ts'
-import type { Place } from '../places.ts'
-import { batched } from './batched.ts'
+import type { StorageLocation } from '../storage-location.ts'
+import { batchLookups } from './batch-lookups.ts'
 import { type CountKey, count } from './counts.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import { columnList, type Database, type Sql } from './sql.ts'
@@ -14,7 +14,7 @@ export type MetadataRow = {
 }
 
 /** A row of `images`, without what only the queue needs. */
-export interface ImageRow extends MetadataRow, Place {
+export interface ImageRow extends MetadataRow, StorageLocation {
   id: string
   hash: string
   size: number
@@ -23,7 +23,7 @@ export interface ImageRow extends MetadataRow, Place {
   removedAt: Date | null
   failure: string | null
   /** When somebody last asked for it, to about a day. */
-  askedAt: Date
+  lastAccessedAt: Date
 }
 
 /** What it takes to serve an image. */
@@ -55,7 +55,7 @@ export interface Box {
 }
 
 /** An image that waits for a worker, pending or still to be verified, and that one worker has for a time. */
-export interface Lease extends Place {
+export interface Lease extends StorageLocation {
   imageId: string
   /** Names this lease; a verdict by a lease that ran out does not count. */
   token: string
@@ -87,7 +87,7 @@ const columns = columnList([
   'failure',
   'region',
   'tier',
-  'asked_at',
+  'last_accessed_at',
 ])
 
 // Few: who asks for many images in turn has the database and its driver busy with the columns of each.
@@ -117,7 +117,7 @@ export const metadataColumns = (metadata: Metadata) =>
 export function createImages(sql: Database) {
   return {
     // Joined laterally, for a look into the index for each: of a list of ids the planner may make a scan of the table.
-    findServed: batched(
+    findServed: batchLookups(
       (ids) => sql<ServedRow[]>`
         select image.* from unnest(${ids}::text[]) as asked (id), lateral (
           select ${sql.unsafe(servedColumns)} from images where images.id = asked.id limit 1
@@ -266,7 +266,7 @@ export function createImages(sql: Database) {
     },
 
     /** How many images wait for a worker. */
-    async pending(): Promise<number> {
+    async waiting(): Promise<number> {
       const [row] = await sql<{ pending: number }[]>`
         select count(*) as pending from images where due_at is not null`
       return row!.pending
@@ -299,7 +299,7 @@ const within = (sql: Sql, { west, south, east, north }: Box) => sql`
       : sql`(longitude >= ${west} or longitude <= ${east})`
   }`
 
-interface LeasedRow extends Place {
+interface LeasedRow extends StorageLocation {
   id: string
   status: ImageStatus
   format: string

@@ -1,16 +1,16 @@
 import type { Config } from '../../config.ts'
 import { connect } from './connect.ts'
-import { createGuesses } from './guesses.ts'
+import { createFailedLookups } from './failed-lookups.ts'
 import { createImages } from './images.ts'
 import { type Held, withLease } from './leases.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { retrying } from './retry.ts'
-import { tellWhenSlow } from './slow.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
 import { createUploads } from './uploads.ts'
+import { tellWhenSlow } from './warn-when-slow.ts'
 
 export type DataStore = Awaited<ReturnType<typeof openDataStore>>
 
@@ -33,14 +33,14 @@ export async function openDataStore(
       links: retrying(createLinks(sql), { repeatable: ['find', 'findWithCounts', 'page', 'revoke'] }),
       images: retrying(createImages(sql), {
         // What goes by a lease's token is not done again once it is done.
-        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'giveBack', 'settle', 'pending'],
+        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'giveBack', 'settle', 'waiting'],
       }),
       uploads: retrying(createUploads(sql), { repeatable: ['pageOfLink'] }),
       stats: retrying(createStats(sql), { repeatable: ['top', 'days'] }),
       // The sweep may take long: nobody waits for it.
       lifecycle: retrying(createLifecycle(sql), { deadline: Number.POSITIVE_INFINITY }),
       sweeps: retrying(createSweeps(sql), { repeatable: ['last'] }),
-      guesses: retrying(createGuesses(sql)),
+      failedLookups: retrying(createFailedLookups(sql)),
       /** As `withLease` does. */
       withLease: <T>(name: string, work: (held: Held) => Promise<T>) => withLease(sql, name, work),
       /** Resolves when the database answers. */

@@ -1,10 +1,10 @@
-import type { Tier } from '../places.ts'
+import type { Tier } from '../storage-location.ts'
 import { daysToFold, foldDay } from './counts.ts'
 import type { ImageRow } from './images.ts'
 import type { Database, Sql } from './sql.ts'
 
 /** Of an image that is not removed: where its object must be. */
-export type Kept = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier'>
+export type LiveImage = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier'>
 
 /** An image that was removed; its object may lie in any store of the region. */
 export type Removed = Pick<ImageRow, 'id' | 'region'>
@@ -22,7 +22,8 @@ const ago = (sql: Sql, milliseconds: number) =>
 
 /** What happens to images after they have come in. Every time is the database's. */
 export function createLifecycle(sql: Database) {
-  const unasked = ({ milliseconds }: OldRows) => sql`${settled(sql)} and asked_at < ${ago(sql, milliseconds)}`
+  const unasked = ({ milliseconds }: OldRows) =>
+    sql`${settled(sql)} and last_accessed_at < ${ago(sql, milliseconds)}`
 
   return {
     async now(): Promise<Date> {
@@ -38,14 +39,14 @@ export function createLifecycle(sql: Database) {
     },
 
     /** Those of the ids whose image is not removed. */
-    find: (ids: string[]): Promise<Kept[]> =>
+    find: (ids: string[]): Promise<LiveImage[]> =>
       sql<
-        Kept[]
+        LiveImage[]
       >`select id, hash, size, region, tier from images where id = any(${ids}) and removed_at is null`,
 
     /** The images that are not removed, in the order of their ids, from after `id` on. */
-    after: (id: string, limit: number): Promise<Kept[]> =>
-      sql<Kept[]>`
+    after: (id: string, limit: number): Promise<LiveImage[]> =>
+      sql<LiveImage[]>`
         select id, hash, size, region, tier from images
         where id > ${id} and removed_at is null order by id limit ${limit}`,
 
@@ -55,19 +56,19 @@ export function createLifecycle(sql: Database) {
      */
     async touch(ids: string[], precision: number): Promise<void> {
       await sql`
-          update images set asked_at = now()
-          where id = any(${ids}) and asked_at < ${ago(sql, precision)}`
+          update images set last_accessed_at = now()
+          where id = any(${ids}) and last_accessed_at < ${ago(sql, precision)}`
     },
 
     /** What lies hot in one of the regions, and nobody asked for in that time. */
-    unaskedHot: ({ regions, ...old }: OldRows & { regions: readonly string[] }): Promise<Kept[]> =>
-      sql<Kept[]>`
+    hotNotAccessed: ({ regions, ...old }: OldRows & { regions: readonly string[] }): Promise<LiveImage[]> =>
+      sql<LiveImage[]>`
         select id, hash, size, region, tier from images 
         where region = any(${[...regions]}) and tier = 'hot' and ${unasked(old)}
-        order by asked_at limit ${old.limit}`,
+        order by last_accessed_at limit ${old.limit}`,
 
     /** What lies cold in one of the regions; with `milliseconds`, only what somebody asked for in that time. Latest asked for first. */
-    askedCold: ({
+    coldAccessedSince: ({
       regions,
       milliseconds,
       limit,
@@ -75,12 +76,12 @@ export function createLifecycle(sql: Database) {
       regions: readonly string[]
       milliseconds: number | undefined
       limit: number
-    }): Promise<Kept[]> =>
-      sql<Kept[]>`
+    }): Promise<LiveImage[]> =>
+      sql<LiveImage[]>`
         select id, hash, size, region, tier from images 
         where region = any(${[...regions]}) and tier = 'cold' and ${settled(sql)}
-          ${milliseconds === undefined ? sql`` : sql`and asked_at >= ${ago(sql, milliseconds)}`}
-        order by asked_at desc limit ${limit}`,
+          ${milliseconds === undefined ? sql`` : sql`and last_accessed_at >= ${ago(sql, milliseconds)}`}
+        order by last_accessed_at desc limit ${limit}`,
 
     /** Says that an image's object lies in the other store now; false where it does already, or the image was removed. */
     async move(id: string, to: Tier): Promise<boolean> {
@@ -91,7 +92,7 @@ export function createLifecycle(sql: Database) {
     },
 
     /** What nobody asked for in that time, nor uploaded again. */
-    unaskedAnywhere: (old: OldRows): Promise<Removed[]> => unaskedAnywhere(sql, old),
+    notAccessed: (old: OldRows): Promise<Removed[]> => notAccessed(sql, old),
 
     /**
      * Marks those as removed, and returns them. Their objects are the caller's to delete.
@@ -99,13 +100,13 @@ export function createLifecycle(sql: Database) {
      * An upload of a known image locks its row. So one that is going on makes this skip the row; one that has ended
      * before is seen by the second statement.
      */
-    removeUnasked: (old: OldRows): Promise<Removed[]> =>
+    removeNotAccessed: (old: OldRows): Promise<Removed[]> =>
       sql.begin(async (sql) => {
-        const candidates = await unaskedAnywhere(sql, old)
+        const candidates = await notAccessed(sql, old)
         const ids = candidates.map(({ id }) => id)
         const locked = await sql<{ id: string }[]>`
           select id from images where id = any(${ids}) for update skip locked`
-        const due = await unaskedAnywhere(
+        const due = await notAccessed(
           sql,
           old,
           locked.map(({ id }) => id),
@@ -142,15 +143,15 @@ export function createLifecycle(sql: Database) {
   }
 }
 
-async function unaskedAnywhere(sql: Sql, { milliseconds, limit }: OldRows, among?: string[]) {
+async function notAccessed(sql: Sql, { milliseconds, limit }: OldRows, among?: string[]) {
   return await sql<Removed[]>`
     select id, region from images
-    where ${settled(sql)} and asked_at < ${ago(sql, milliseconds)}
+    where ${settled(sql)} and last_accessed_at < ${ago(sql, milliseconds)}
       ${among ? sql`and id = any(${among})` : sql``}
       and not exists (
         select 1 from uploads where image_id = images.id and uploads.received_at >= ${ago(sql, milliseconds)}
       )
-    order by asked_at limit ${limit}`
+    order by last_accessed_at limit ${limit}`
 }
 
 async function corrupt(sql: Sql, { milliseconds, limit }: OldRows) {

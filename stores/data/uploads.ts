@@ -1,7 +1,7 @@
 import type { Fragment } from 'postgres'
 import type { ImageStatus, Metadata } from '../../schemas/images.ts'
 import { adding, randomShard } from './counts.ts'
-import { gathered } from './gathered.ts'
+import { groupCommit } from './group-commit.ts'
 import { type MetadataRow, metadataByColumn, metadataColumns, metadataFields } from './images.ts'
 import { beyond, type PageRequest, toPage } from './keyset.ts'
 import type { LinkRow } from './links.ts'
@@ -51,8 +51,8 @@ export interface UploadRow {
 }
 
 export function createUploads(sql: Database) {
-  const recordNewOne = gathered((parts: NewPart[]) => recordNewParts(sql, parts))
-  const recordKnownOne = gathered((parts: Received[]) => recordKnownParts(sql, parts))
+  const recordNewOne = groupCommit((parts: NewPart[]) => recordNewParts(sql, parts))
+  const recordKnownOne = groupCommit((parts: Received[]) => recordKnownParts(sql, parts))
 
   return {
     /**

@@ -6,9 +6,9 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import type { ByteRange } from '../../schemas/byte-range.ts'
 import { StoreUnavailable } from '../unavailable.ts'
 import {
-  type ByteRange,
   type HasPaths,
   ObjectNotFound,
   type ObjectStore,
@@ -33,7 +33,7 @@ const FLUSH_BYTES = 16 * 1024 * 1024
  * Objects as files: `ab/abcd…`, sharded by the first two letters of the key, so that ten million are some 2,600 in each
  * of 3,844 folders. With a second level nearly every object would have a folder to be made and flushed.
  *
- * An object is staged in `incoming/`; to commit it, it is flushed and renamed to its place, whose folder is flushed too.
+ * An object is staged in `incoming/`; to commit it, it is flushed and renamed to its location, whose folder is flushed too.
  * So a file in a shard is whole, whatever died when.
  */
 export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole> {
@@ -135,7 +135,7 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
     },
 
     async delete(key) {
-      for (const place of [path(key), formerPath(key)]) await rm(place, { force: true })
+      for (const location of [path(key), formerPath(key)]) await rm(location, { force: true })
     },
 
     async *list() {

@@ -1,5 +1,5 @@
 import type { Config } from '../../config.ts'
-import type { Place, Tier } from '../places.ts'
+import type { StorageLocation, Tier } from '../storage-location.ts'
 import { createFileStore } from './file.ts'
 import type { ObjectStore } from './object-store.ts'
 
@@ -9,19 +9,19 @@ export interface ObjectStores {
   regions: readonly string[]
   /** The regions that have a cold store. */
   archiving: readonly string[]
-  /** Every store, with its place. */
+  /** Every store, with its location. */
   all: readonly PlacedStore[]
   /** The stores of a region, for what may lie in either. */
   of(region: string): ObjectStore[]
   /** The store of a place; undefined where none is configured. */
-  find(place: Place): ObjectStore | undefined
-  /** The store of a place. @throws where none is configured: it was, when something was put there */
-  at(place: Place): ObjectStore
+  find(location: StorageLocation): ObjectStore | undefined
+  /** The store of a location. @throws where none is configured: it was, when something was put there */
+  at(location: StorageLocation): ObjectStore
 }
 
 /** An object store, and of what place it is. */
 export interface PlacedStore {
-  place: Place
+  location: StorageLocation
   store: ObjectStore
 }
 
@@ -29,8 +29,8 @@ export interface PlacedStore {
 export async function openObjectStores({ regions }: Pick<Config, 'regions'>): Promise<ObjectStores> {
   const all: PlacedStore[] = []
   for (const { name, hot, cold } of regions) {
-    all.push({ place: { region: name, tier: 'hot' }, store: await openObjectStore(hot) })
-    if (cold) all.push({ place: { region: name, tier: 'cold' }, store: await openObjectStore(cold) })
+    all.push({ location: { region: name, tier: 'hot' }, store: await openObjectStore(hot) })
+    if (cold) all.push({ location: { region: name, tier: 'cold' }, store: await openObjectStore(cold) })
   }
   return createObjectStores(all)
 }
@@ -38,24 +38,24 @@ export async function openObjectStores({ regions }: Pick<Config, 'regions'>): Pr
 /** The stores, found by their places. */
 export function createObjectStores(all: readonly PlacedStore[]): ObjectStores {
   const regionsWith = (tier: Tier) =>
-    all.filter(({ place }) => place.tier === tier).map(({ place }) => place.region)
-  const find = ({ region, tier }: Place) =>
-    all.find(({ place }) => place.region === region && place.tier === tier)?.store
+    all.filter(({ location }) => location.tier === tier).map(({ location }) => location.region)
+  const find = ({ region, tier }: StorageLocation) =>
+    all.find(({ location }) => location.region === region && location.tier === tier)?.store
   return {
     regions: regionsWith('hot'),
     archiving: regionsWith('cold'),
     all,
-    of: (region) => all.filter(({ place }) => place.region === region).map(({ store }) => store),
+    of: (region) => all.filter(({ location }) => location.region === region).map(({ store }) => store),
     find,
-    at(place) {
-      const store = find(place)
-      if (!store) throw new Error(`no store is configured for ${describePlace(place)}`)
+    at(location) {
+      const store = find(location)
+      if (!store) throw new Error(`no store is configured for ${describeLocation(location)}`)
       return store
     },
   }
 }
 
-const describePlace = ({ region, tier }: Place) =>
+const describeLocation = ({ region, tier }: StorageLocation) =>
   `${tier === 'hot' ? 'objects' : 'archived objects'}${region && ` of the region ${region}`}`
 
 async function openObjectStore(url: URL): Promise<ObjectStore> {

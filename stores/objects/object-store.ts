@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { ByteRange } from '../../schemas/byte-range.ts'
 
 /** There is no object under the key. */
 export class ObjectNotFound extends Error {
@@ -8,12 +9,6 @@ export class ObjectNotFound extends Error {
 /** There is no room left to write to. */
 export class StoreFull extends Error {
   override name = 'StoreFull'
-}
-
-/** A part of an object, in bytes; `end` is the last byte, as in RFC 9110 §14. */
-export interface ByteRange {
-  start: number
-  end: number
 }
 
 /**

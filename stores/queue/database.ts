@@ -31,7 +31,7 @@ export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>, lease
       await images.giveBack(lease, { milliseconds, uncounted: true })
     },
 
-    depth: () => images.pending(),
+    waiting: () => images.waiting(),
 
     async close() {},
   }

@@ -3,14 +3,14 @@ import type { JsMsg } from '@nats-io/jetstream'
 import { Value } from 'typebox/value'
 import { Id } from '../../schemas/ids.ts'
 import type { DataStore } from '../data/index.ts'
-import { openDoorbell } from './doorbell.ts'
+import { openNotifier } from './notifier.ts'
 import { LEASE_MS, type Lease, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 5_000
 const DISCONNECTED_POLL_MS = 250
 
 /**
- * A queue whose doorbell is NATS JetStream. A message says that an image is pending and nothing more: who gets one asks
+ * A queue whose notifier is NATS JetStream. A message says that an image is pending and nothing more: who gets one asks
  * the database for the lease of that image. So a message that comes late, twice or too early does no harm.
  *
  * For those that never come, whoever takes also asks the database for any image that is due: every `pollMs`, again at
@@ -21,13 +21,13 @@ export async function openJetStreamQueue(
   { images }: Pick<DataStore, 'images'>,
   { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
 ): Promise<Queue> {
-  const doorbell = await openDoorbell(url, { ackWait: leaseMs })
+  const notifier = await openNotifier(url, { ackWait: leaseMs })
   // The messages by which leases came; one that came by the database has none.
   const messages = new WeakMap<Lease, JsMsg>()
   let polledAt = 0
   let quiet = true
 
-  const untilPoll = () => polledAt + (doorbell.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now()
+  const untilPoll = () => polledAt + (notifier.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now()
 
   async function poll() {
     polledAt = Date.now()
@@ -47,28 +47,28 @@ export async function openJetStreamQueue(
       }
       const dueIn = await images.dueIn(imageId)
       if (dueIn === undefined) message.ack()
-      else doorbell.again(message, Math.max(1, Math.ceil(dueIn)))
+      else notifier.again(message, Math.max(1, Math.ceil(dueIn)))
     } catch (error) {
-      doorbell.again(message, pauseAfter(1))
+      notifier.again(message, pauseAfter(1))
       throw error
     }
   }
 
   function comeAgain(lease: Lease, milliseconds: number) {
     const message = messages.get(lease)
-    if (message) doorbell.again(message, milliseconds)
+    if (message) notifier.again(message, milliseconds)
     // The message of an image that came by the database may be put off until the end of the lease.
-    else doorbell.ring(lease.imageId, lease.token)
+    else notifier.notify(lease.imageId, lease.token)
   }
 
   return {
-    announce: (imageId) => doorbell.ring(imageId, imageId),
+    announce: (imageId) => notifier.notify(imageId, imageId),
 
     async take(signal) {
       while (!signal.aborted) {
         const due = untilPoll() <= 0 && (await poll())
         if (due) return due
-        const message = await doorbell.next(signal, untilPoll())
+        const message = await notifier.next(signal, untilPoll())
         quiet = !message
         const lease = message && (await open(message))
         if (lease) return lease
@@ -97,8 +97,8 @@ export async function openJetStreamQueue(
       comeAgain(lease, milliseconds)
     },
 
-    depth: () => images.pending(),
+    waiting: () => images.waiting(),
 
-    close: () => doorbell.close(),
+    close: () => notifier.close(),
   }
 }

@@ -33,7 +33,7 @@ export interface Queue {
   release(lease: Lease, milliseconds?: number): Promise<void>
 
   /** How many images are pending. */
-  depth(): Promise<number>
+  waiting(): Promise<number>
 
   /** Resolves when nothing of the queue is open. Call it when all that was taken is ended. */
   close(): Promise<void>

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
-import { createLog } from '../../log.ts'
+import { createLog } from '../../process/log.ts'
 import { watchContract } from './contract.ts'
 
 export const TOKEN = 'the-token-of-the-tests'

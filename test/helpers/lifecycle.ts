@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import type { Config } from '../../config.ts'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
 import { newId } from '../../services/ids.ts'
-import { createLifecycle } from '../../services/lifecycle.ts'
+import { createLifecycle } from '../../services/lifecycle/index.ts'
 import type { Stores } from '../../stores/index.ts'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { type App, build, makeLink } from './app.ts'
@@ -57,8 +57,8 @@ async function withSweep(app: App) {
       }).sweep({ signal: new AbortController().signal, ...options }),
 
     /** Sweeps again and again, as a worker does. */
-    keepSweeping: (signal: AbortSignal, every: number) =>
-      createLifecycle({ stores, log, config: app.config }).keepSweeping(signal, every),
+    sweepPeriodically: (signal: AbortSignal, every: number) =>
+      createLifecycle({ stores, log, config: app.config }).sweepPeriodically(signal, every),
 
     /** Uploads an image and tells what the answer says of it. */
     async upload(body: Buffer): Promise<{ id: string; hash: string; status: string; duplicate: boolean }> {
@@ -70,7 +70,7 @@ async function withSweep(app: App) {
     /** Has it be so long ago that somebody asked for the image, and that it was uploaded. */
     async age(id: string, milliseconds: number) {
       const at = new Date(Date.now() - milliseconds)
-      await stores.data.sql`update images set asked_at = ${at} where id = ${id}`
+      await stores.data.sql`update images set last_accessed_at = ${at} where id = ${id}`
       await stores.data.sql`update uploads set received_at = ${at} where image_id = ${id}`
     },
 

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { deflateSync, gzipSync } from 'node:zlib'
 import sharp from 'sharp'
 import t from 'tap'
-import { createDecoder } from '../../services/decoding/decoder.ts'
-import { HEAD_BYTES, sniff } from '../../services/formats.ts'
-import * as make from '../services/make.ts'
+import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
+import { createDecoder } from '../../services/analysis/decoder/index.ts'
+import * as make from '../helpers/make.ts'
 
 // Small files that unpack to more than there is. What their header says is enough to refuse them; what it conceals is
 // stopped by the limits of the process.

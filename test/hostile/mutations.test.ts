@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { createDecoder } from '../../services/decoding/decoder.ts'
-import { HEAD_BYTES, sniff } from '../../services/formats.ts'
+import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
+import { createDecoder } from '../../services/analysis/decoder/index.ts'
 import { seed, times } from '../helpers/campaign.ts'
+import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
-import * as make from '../services/make.ts'
 
 // npm run test:mutations runs many; with its seed a run can be done again.
 const count = times(400, 10_000)

@@ -2,8 +2,8 @@ import { deflateRawSync } from 'node:zlib'
 import t from 'tap'
 import { build, makeLink } from '../helpers/app.ts'
 import { makeImage } from '../helpers/images.ts'
+import * as make from '../helpers/make.ts'
 import { multipart } from '../helpers/multipart.ts'
-import * as make from '../services/make.ts'
 
 // Files that are an image and something else too. What is an image is taken in and comes out bit by bit; what a browser
 // does with it is up to the answer's header fields.

@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
-import { createDecoder } from '../../services/decoding/decoder.ts'
-import { HEAD_BYTES, sniff } from '../../services/formats.ts'
-import { readMetadata } from '../../services/metadata.ts'
+import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
+import { readMetadata } from '../../formats/metadata.ts'
+import { createDecoder } from '../../services/analysis/decoder/index.ts'
 import { makeImage } from '../helpers/images.ts'
-import * as make from '../services/make.ts'
+import * as make from '../helpers/make.ts'
 
 const asked: string[] = []
 const server = createServer((request, response) => {

@@ -1,0 +1,140 @@
+import { isColourProfile, MOST_EXIF_BYTES, orientationOnly, PROFILE_FRONT_BYTES } from './allowed.ts'
+import { CannotStrip, createPlan, type Plan, type PlanBuilder } from './plan.ts'
+import type { Reader } from './reader.ts'
+
+// Flags of VP8X (RFC 9649 §2.7).
+const ICC_FLAG = 0x20
+const ALPHA_FLAG = 0x10
+const EXIF_FLAG = 0x08
+const XMP_FLAG = 0x04
+const ANIMATION_FLAG = 0x02
+
+const HEADER_BYTES = 8
+const VP8X_BYTES = 10
+const FRAME_HEADER_BYTES = 16
+
+interface Chunk {
+  fourCC: string
+  start: number
+  /** Bytes of its contents. */
+  size: number
+  /** After its contents and their padding. */
+  end: number
+}
+
+/**
+ * Plans a WebP (RFC 9649) without metadata: kept are the picture or its frames, their alpha and the colour profile.
+ * Chunks that are not known go, within frames too, and so does what comes after the end of the RIFF.
+ */
+export async function planWebp(reader: Reader): Promise<Plan> {
+  const plan = createPlan()
+  const riff = await reader.take(12)
+  if (riff.toString('latin1', 0, 4) !== 'RIFF' || riff.toString('latin1', 8) !== 'WEBP')
+    throw new CannotStrip('it is no WebP')
+  plan.add(riff)
+
+  const end = HEADER_BYTES + riff.readUInt32LE(4)
+  const chunks = chunksOf(reader, end)
+  const { value: first } = await chunks.next()
+  if (first?.fourCC === 'VP8X') {
+    await planExtended(reader, plan, chunks)
+  } else if (first && isBitstream(first)) {
+    // A simple file is one bitstream, and decoders look at no chunk after it.
+    plan.copy(first.start, first.end)
+    for await (const _ of chunks);
+  } else {
+    throw new CannotStrip('it does not begin with a picture')
+  }
+  riff.writeUInt32LE(plan.size - HEADER_BYTES, 4)
+  return plan
+}
+
+async function planExtended(reader: Reader, plan: PlanBuilder, chunks: AsyncIterable<Chunk>) {
+  const contents = await reader.take(VP8X_BYTES)
+  const had = contents[0]!
+  const vp8x = makeChunk('VP8X', contents)
+  plan.add(vp8x)
+
+  let has = had & (ALPHA_FLAG | ANIMATION_FLAG)
+  const isAnimated = (had & ANIMATION_FLAG) !== 0
+  const seen = new Set<string>()
+  for await (const chunk of chunks) {
+    const { fourCC, start, size, end } = chunk
+    const kind = isBitstream(chunk) ? 'picture' : fourCC
+    const again = seen.has(kind)
+    seen.add(kind)
+    if (kind === 'ANMF' && isAnimated) {
+      await planFrame(reader, plan, chunk)
+    } else if (isAnimated ? kind === 'ANIM' : kind === 'picture' || kind === 'ALPH') {
+      if (again) throw new CannotStrip(`it has ${fourCC} twice`)
+      plan.copy(start, end)
+    } else if (fourCC === 'ICCP' && had & ICC_FLAG && !again) {
+      if (!isColourProfile(await reader.take(Math.min(size, PROFILE_FRONT_BYTES)), size))
+        throw new CannotStrip('its colour profile is damaged')
+      has |= ICC_FLAG
+      plan.copy(start, end)
+    } else if (fourCC === 'EXIF' && had & EXIF_FLAG && !again) {
+      if (size > MOST_EXIF_BYTES) throw new CannotStrip('its Exif is too long')
+      const orientation = orientationOnly(await reader.take(size))
+      if (orientation) {
+        has |= EXIF_FLAG
+        plan.add(makeChunk('EXIF', orientation))
+      }
+    }
+  }
+
+  if (!seen.has(isAnimated ? 'ANMF' : 'picture')) throw new CannotStrip('it has no picture')
+  // If it is not found, a damaged length may have made it a part of another chunk.
+  if ((had & EXIF_FLAG && !seen.has('EXIF')) || (had & XMP_FLAG && !seen.has('XMP ')))
+    throw new CannotStrip('it lacks the metadata that it says it has')
+  vp8x[HEADER_BYTES] = has
+}
+
+/** A frame is kept as it is, or is rebuilt where it has chunks that are not known. */
+async function planFrame(reader: Reader, plan: PlanBuilder, { start, size, end }: Chunk) {
+  if (size < FRAME_HEADER_BYTES) throw new CannotStrip('a frame is cut off')
+  const frame = makeChunk('ANMF', await reader.take(FRAME_HEADER_BYTES))
+  const contents = createPlan()
+  const seen = new Set<string>()
+  for await (const chunk of chunksOf(reader, end)) {
+    if (!isBitstream(chunk) && chunk.fourCC !== 'ALPH') continue
+    const kind = isBitstream(chunk) ? 'picture' : 'alpha'
+    if (seen.has(kind)) throw new CannotStrip('a frame has two pictures')
+    seen.add(kind)
+    contents.copy(chunk.start, chunk.end)
+  }
+  if (!seen.has('picture')) throw new CannotStrip('a frame has no picture')
+
+  const kept = FRAME_HEADER_BYTES + contents.size
+  if (kept === size) return plan.copy(start, end)
+  frame.writeUInt32LE(kept, 4)
+  plan.add(frame)
+  for (const piece of contents.pieces) {
+    if (Buffer.isBuffer(piece)) plan.add(piece)
+    else plan.copy(piece.start, piece.end + 1)
+  }
+}
+
+/** The chunks up to `end` (RFC 9649 §2.3). What of a chunk is not read before the next is asked for is read over. */
+async function* chunksOf(reader: Reader, end: number): AsyncGenerator<Chunk, undefined> {
+  while (reader.position < end) {
+    const start = reader.position
+    const header = await reader.takeHeader(HEADER_BYTES)
+    const fourCC = header.toString('latin1', 0, 4)
+    const size = header.readUInt32LE(4)
+    const chunk = { fourCC, start, size, end: start + HEADER_BYTES + size + (size % 2) }
+    if (!/^[\x20-\x7e]{4}$/.test(fourCC)) throw new CannotStrip('it has a chunk without a name')
+    if (chunk.end > end) throw new CannotStrip('a chunk is longer than what it is in')
+    yield chunk
+    await reader.skip(chunk.end - reader.position)
+  }
+}
+
+const isBitstream = ({ fourCC }: Chunk) => fourCC === 'VP8 ' || fourCC === 'VP8L'
+
+/** Makes a chunk; the contents have an even size and need no padding. */
+function makeChunk(fourCC: string, contents: Buffer) {
+  const chunk = Buffer.concat([Buffer.from(fourCC, 'latin1'), Buffer.alloc(4), contents])
+  chunk.writeUInt32LE(contents.length, 4)
+  return chunk
+}

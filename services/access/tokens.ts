@@ -1,0 +1,50 @@
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { newId } from '../ids.ts'
+
+/**
+ * The admin's tokens: those of the configuration, or else one that is made at the first start and kept in `dataDir`,
+ * readable by its owner alone.
+ *
+ * @returns `made` is the token that this call has made, for whoever starts the service to see it once
+ */
+export async function openAccessTokens({
+  accessTokens,
+  dataDir,
+}: {
+  accessTokens: string[]
+  dataDir: string
+}): Promise<{ tokens: string[]; made?: string }> {
+  if (accessTokens.length > 0) return { tokens: accessTokens }
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const path = join(dataDir, 'access-token')
+  const made = newId()
+  // A link appears at once and with its content, so another process that starts now does not read half a token.
+  // Its name is of this call alone: processes in two containers may have the same id.
+  const draft = `${path}.${randomUUID()}`
+  await writeFile(draft, `${made}\n`, { mode: 0o600, flag: 'wx' })
+  try {
+    await link(draft, path)
+    return { tokens: [made], made }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    await rm(draft)
+  }
+  const kept = (await readFile(path, 'utf8')).trim()
+  if (kept === '')
+    throw new Error(`${path} is empty. Delete it, and the next start makes a new access token.`)
+  return { tokens: [kept] }
+}
+
+/** Makes a check of a token against all that are valid, in a time that tells nothing of them. */
+export function createTokenCheck(tokens: readonly string[]): (token: string) => boolean {
+  const digest = (token: string) => createHash('sha256').update(token).digest()
+  const valid = tokens.map(digest)
+  return (token) => {
+    const given = digest(token)
+    // Every token is compared, also after one that matches.
+    return valid.map((each) => timingSafeEqual(each, given)).includes(true)
+  }
+}

@@ -1,0 +1,128 @@
+import { Format } from 'typebox/format'
+import type { Link, NewLink, Upload } from '../../schemas/links.ts'
+import type { DataStore } from '../../stores/data/index.ts'
+import type { LinkCounts, LinkRow } from '../../stores/data/links.ts'
+import type { UploadRow } from '../../stores/data/uploads.ts'
+import type { Cache } from '../cache.ts'
+import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
+import { LinkExpired, LinkNotFound, LinkRevoked, LinkUsedUp, UnknownRegion } from '../errors.ts'
+import { isId, newId } from '../ids.ts'
+import { expiryOf } from './expiry.ts'
+
+export type Links = ReturnType<typeof createLinks>
+
+/** The links that an admin hands out. */
+export function createLinks({
+  data,
+  regions,
+  cache,
+}: {
+  data: DataStore
+  /** The names of the regions: what names none goes into the first. */
+  regions: readonly string[]
+  cache: Cache<LinkRow>
+}) {
+  async function find(id: string) {
+    const link = isId(id) ? await data.links.find(id) : undefined
+    // What a link with a limit has taken in changes with each upload.
+    if (link && !isLimited(link)) cache.set(id, link)
+    return link
+  }
+
+  return {
+    /** @throws {InvalidExpiry | UnknownRegion} */
+    async create(link: NewLink) {
+      const row = await data.links.insert({
+        id: newId(),
+        label: link.label ?? null,
+        region: regionOf(link, regions),
+        maxImages: link.maxImages ?? null,
+        maxBytes: link.maxBytes ?? null,
+        expiresAt: expiryOf(link, Date.now()),
+      })
+      return { id: row.id, expiresOn: row.expiresAt.toISOString() }
+    },
+
+    /** Newest first. @throws {InvalidCursor} */
+    async list(query: PageQuery) {
+      return fromPage(await data.links.page(toPageRequest(query)), showLink)
+    },
+
+    /** A link and a page of what came in by it. @throws {LinkNotFound | InvalidCursor} */
+    async read(id: string, query: PageQuery) {
+      const request = toPageRequest(query, Format.IsUuid)
+      const row = isId(id) ? await data.links.findWithCounts(id) : undefined
+      if (!row) throw new LinkNotFound()
+      return { ...showLink(row), received: fromPage(await data.uploads.pageOfLink(id, request), showUpload) }
+    },
+
+    /** Closes a link for good. @throws {LinkNotFound} */
+    async revoke(id: string) {
+      if (!isId(id) || !(await data.links.revoke(id))) throw new LinkNotFound()
+      cache.delete(id)
+    },
+
+    /**
+     * Finds the link that an upload came by and makes sure that it is open now.
+     *
+     * @throws {LinkNotFound | LinkExpired | LinkRevoked | LinkUsedUp}
+     */
+    async open(id: string): Promise<LinkRow> {
+      const link = cache.get(id) ?? (await find(id))
+      if (!link) throw new LinkNotFound()
+      switch (statusOf(link)) {
+        case 'expired':
+          throw new LinkExpired()
+        case 'revoked':
+          throw new LinkRevoked()
+        case 'used_up':
+          throw new LinkUsedUp()
+        case 'open':
+          return link
+      }
+    },
+  }
+}
+
+function regionOf({ region }: NewLink, regions: readonly string[]) {
+  if (region === undefined) return regions[0]!
+  if (regions.includes(region)) return region
+  const names = regions.filter((name) => name !== '')
+  const detail =
+    names.length > 0 ? `It is one of ${names.join(', ')}, or left out.` : 'There are none here: leave it out.'
+  throw new UnknownRegion({ detail })
+}
+
+const isLimited = (link: LinkRow) => link.maxImages !== null || link.maxBytes !== null
+
+function statusOf(link: LinkRow): Link['status'] {
+  if (link.revokedAt) return 'revoked'
+  if (link.expiresAt.getTime() <= Date.now()) return 'expired'
+  const { maxImages, maxBytes, usedImages, usedBytes } = link
+  if ((maxImages !== null && usedImages >= maxImages) || (maxBytes !== null && usedBytes >= maxBytes))
+    return 'used_up'
+  return 'open'
+}
+
+const showLink = (row: LinkRow & LinkCounts): Link => ({
+  id: row.id,
+  ...(row.label !== null && { label: row.label }),
+  ...(row.region && { region: row.region }),
+  status: statusOf(row),
+  createdAt: row.createdAt.toISOString(),
+  expiresOn: row.expiresAt.toISOString(),
+  ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
+  ...(row.maxImages !== null && { maxImages: row.maxImages }),
+  ...(row.maxBytes !== null && { maxBytes: row.maxBytes }),
+  uploads: row.uploads,
+  bytes: row.bytes,
+})
+
+const showUpload = (row: UploadRow): Upload => ({
+  imageId: row.imageId,
+  ...(row.name && { name: row.name }),
+  size: row.size,
+  duplicate: row.duplicate,
+  status: row.status,
+  receivedAt: row.receivedAt.toISOString(),
+})

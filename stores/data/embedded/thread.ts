@@ -1,0 +1,64 @@
+// The thread of the embedded database: PGlite keeps an event loop busy while a query runs, so it gets one of its own. As
+// a process of its own it creates a database in the folder that it is given, and ends.
+import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { parentPort, workerData } from 'node:worker_threads'
+import { PGlite } from '@electric-sql/pglite'
+import { PGLiteSocketHandler } from '@electric-sql/pglite-socket'
+import { createSessionQueue } from './session-queue.ts'
+
+// Of as many API processes and workers as there may be, with four each.
+const MAX_CONNECTIONS = 1024
+// PGlite's own 160 MB stay in memory for good, and its folder is in the page cache anyway.
+const SETTINGS = ['shared_buffers = 32MB']
+// How PostgreSQL's own way back from an ERROR comes through WebAssembly: PGlite's POSTGRES_MAIN_LONGJMP.
+const ERROR_STATUS = 100
+
+const { folder, socket } = (workerData ?? { folder: process.argv[2] }) as { folder: string; socket?: string }
+// Nobody waits for the database of a process that is killed.
+if (!socket) process.once('disconnect', () => process.exit(1))
+const database = await PGlite.create(folder, { postgresqlconf: SETTINGS })
+endWithBackend(database)
+if (socket) await serve(socket)
+await database.close()
+process.exit(0)
+
+/** Serves the database on a socket, until the thread is told to end. */
+async function serve(socket: string) {
+  const queryQueue = createSessionQueue(database)
+  const handlers = new Set<PGLiteSocketHandler>()
+  const server = createServer((connection) => {
+    const handler = new PGLiteSocketHandler({ queryQueue, closeOnDetach: true })
+    handlers.add(handler)
+    connection.once('close', () => handlers.delete(handler))
+    handler.attach(connection)
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.listen(socket)
+  await once(server, 'listening')
+  chmodSync(socket, 0o600)
+  parentPort!.postMessage('open')
+  await once(parentPort!, 'message')
+  server.close()
+  await Promise.all([...handlers].map((handler) => handler.detach(true)))
+}
+
+/**
+ * Ends the thread when PostgreSQL's backend has ended, by a FATAL or a PANIC: with no room for its write-ahead log, say.
+ * PGlite calls such a backend again, for ever, or goes on with what is left in its memory
+ * (https://github.com/electric-sql/pglite/issues/1058).
+ */
+function endWithBackend({ Module }: PGlite) {
+  for (const name of ['_PostgresMainLoopOnce', '_PostgresMainLongJmp'] as const) {
+    const run = Module[name]
+    Module[name] = () => {
+      try {
+        run()
+      } catch (error) {
+        if ((error as { status?: number }).status !== ERROR_STATUS) process.exit(1)
+        throw error
+      }
+    }
+  }
+}

@@ -1,0 +1,173 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { createFailedLookups, WINDOW_MS } from '../../services/access/failed-lookups.ts'
+import { newId } from '../../services/ids.ts'
+import { openDataStore } from '../../stores/data/index.ts'
+import { type App, admin, build, makeLink, TOKEN } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
+import { isProblem } from '../helpers/problem.ts'
+import { until } from '../helpers/server.ts'
+
+const LIMIT = 5
+
+/** A window begins with each minute: where this one ends soon, what is counted in it would be forgotten in between. */
+async function amidWindow() {
+  const left = WINDOW_MS - (Date.now() % WINDOW_MS)
+  if (left < 3_000) await sleep(left + 10)
+}
+
+const body = await makeImage()
+const uploadOf = (url: string, body: Buffer): InjectOptions => ({
+  method: 'POST',
+  url,
+  ...multipart([{ body }]),
+})
+const upload = (url: string) => uploadOf(url, body)
+const guess: Record<'link' | 'image' | 'token', () => InjectOptions> = {
+  link: () => upload(`/uploads/${newId()}`),
+  image: () => ({ url: `/images/${newId()}` }),
+  token: () => ({ url: '/admin/stats', headers: { 'x-access-token': 'wrong' } }),
+}
+const wrong = {
+  link: [404, 'link-not-found'],
+  image: [404, 'image-not-found'],
+  token: [401, 'unauthorized'],
+} as const
+
+/** Has one of each that the service knows: nobody is to be refused for these. */
+async function known(app: App) {
+  const link = await makeLink(app)
+  const { processed } = (await app.inject(upload(link))).json()
+  return {
+    link: () => ({ ...upload(link), url: link }),
+    image: (): InjectOptions & { url: string } => ({ url: `/images/${processed[0].id}` }),
+    token: (): InjectOptions => ({ url: '/admin/stats', headers: admin }),
+  }
+}
+
+async function isRefused(t: Test, app: App, request: InjectOptions, about: string) {
+  const answer = await app.inject(request)
+  isProblem(t, answer, 429, 'too-many-failed-lookups', /Retry-After/, about)
+  const seconds = Number(answer.headers['retry-after'])
+  t.ok(seconds >= 1 && seconds <= WINDOW_MS / 1000, `${about}: Retry-After ${seconds}`)
+}
+
+const app = await build(t, { GUESS_LIMIT: String(LIMIT), TRUST_PROXY: 'true' })
+const right = await known(app)
+const revoked = await makeLink(app)
+const from = (address: string, request: InjectOptions): InjectOptions => ({
+  ...request,
+  headers: { ...request.headers, 'x-forwarded-for': address },
+})
+
+t.test('who guesses is refused, each kind by itself, and nobody else', async (t) => {
+  await amidWindow()
+  const kinds = ['link', 'image', 'token'] as const
+  for (const [n, kind] of kinds.entries()) {
+    for (let tries = 0; tries < LIMIT; tries++)
+      isProblem(t, await app.inject(guess[kind]()), wrong[kind][0], wrong[kind][1])
+    t.equal((await app.inject(right[kind]())).statusCode, 200, `${kind}: the limit is not passed yet`)
+    await isRefused(t, app, guess[kind](), `${kind}: one guess more`)
+    await isRefused(t, app, right[kind](), `${kind}: also a right one, or it would tell`)
+    for (const other of kinds.slice(n + 1))
+      t.equal((await app.inject(right[other]())).statusCode, 200, `${other} goes on`)
+  }
+  for (const kind of kinds) {
+    const answer = await app.inject(from('203.0.113.1', right[kind]()))
+    t.equal(answer.statusCode, 200, `${kind}: another address`)
+  }
+})
+
+t.test('an owner of many addresses of IPv6 is one', async (t) => {
+  await amidWindow()
+  for (let n = 0; n < LIMIT; n++)
+    t.equal((await app.inject(from(`2001:db8:1:2:${n}::${n}`, guess.image()))).statusCode, 404)
+  await isRefused(t, app, from('2001:db8:1:2:ffff::1', guess.image()), 'the same network')
+  t.equal((await app.inject(from('2001:db8:1:3::1', guess.image()))).statusCode, 404, 'another network')
+})
+
+t.test('what is no guess is not counted', async (t) => {
+  const asks = async (request: InjectOptions) => (await app.inject(from('203.0.113.2', request))).statusCode
+  await asks({
+    method: 'DELETE',
+    url: revoked.replace('/uploads/', '/admin/ephemeral-links/'),
+    headers: admin,
+  })
+  const { processed } = (
+    await app.inject(from('203.0.113.2', uploadOf(right.link().url, await makeImage())))
+  ).json()
+  const url = `/images/${processed[0].id}`
+  for (let n = 0; n < 2 * LIMIT; n++) {
+    t.equal(await asks({ url }), 200)
+    t.equal(await asks(right.link()), 200)
+    t.equal(await asks(upload(revoked)), 410, 'a link that was there')
+    t.equal(await asks({ url: '/admin/stats' }), 401, 'no token')
+    t.equal(await asks({ url: `/admin${url.slice(0, -1)}`, headers: admin }), 404, 'an admin')
+    t.equal(await asks({ url: `/nowhere/${n}` }), 404, 'no route')
+  }
+  await asks({ method: 'DELETE', url: `/admin${url}`, headers: admin })
+  for (let n = 0; n < 2 * LIMIT; n++) t.equal(await asks({ url }), 410, 'an image that was there')
+})
+
+t.test('without a limit nobody is refused, and what is wrong is told in the same words', async (t) => {
+  const app = await build(t, { GUESS_LIMIT: '0' })
+  const { image } = await known(app)
+  const answers = async (...requests: (InjectOptions | string)[]) => {
+    const bodies = await Promise.all(requests.map(async (request) => (await app.inject(request)).body))
+    t.equal(new Set(bodies).size, 1, bodies.join('\n'))
+  }
+  const token = (value: string) => ({ url: '/admin/stats', headers: { 'x-access-token': value } })
+  const { url = '' } = image()
+  await answers('/admin/stats', token('wrong'), token(TOKEN.slice(1)), { url: `/admin${url}` })
+  await answers(guess.image(), '/images/short', url.slice(0, -1), `${url}x`)
+  await answers(guess.link(), upload('/uploads/short'), upload(url.replace('images', 'uploads')))
+  for (let n = 0; n < 200; n++) t.equal((await app.inject(guess.image())).statusCode, 404)
+})
+
+t.test('processes count together', async (t) => {
+  const data = await openDataStore({ dataDir: t.testdir(), databaseUrl: undefined }, { attach: false })
+  t.teardown(() => data.close())
+  await amidWindow()
+  const processes = Array.from({ length: 3 }, () => createFailedLookups(data))
+  for (let n = 0; n < 100; n++) for (const { add } of processes) add('link 203.0.113.7')
+  await Promise.all(processes.map(({ close }) => close()))
+  for (const guesses of processes) {
+    guesses.add('link 203.0.113.7')
+    await guesses.close()
+    t.ok(guesses.of('link 203.0.113.7').current > 300, 'each has seen what all have')
+    t.equal(guesses.of('link 203.0.113.8').current, 0)
+  }
+  const [row] = await data.sql`select sum(count)::bigint as count from guesses`
+  t.equal(row!.count, 303, 'none is lost')
+  await data.sql`update guesses set window_start = window_start - interval '1 hour'`
+  await data.failedLookups.forget(new Date(Date.now() - 2 * WINDOW_MS))
+  t.equal((await data.sql`select * from guesses`).count, 0, 'addresses are not kept')
+})
+
+t.test(
+  'with the database away each process counts alone, and goes on with the others afterwards',
+  async (t) => {
+    await amidWindow()
+    let away = true
+    const counted = new Map<string, number>()
+    const guesses = createFailedLookups({
+      failedLookups: {
+        async add(_window, counts) {
+          if (away) throw new Error('away')
+          for (const [address, count] of counts) counted.set(address, 40 + count)
+          return counted
+        },
+        forget: async () => {},
+      },
+    })
+    for (let n = 1; n <= 20; n++) t.equal(guesses.add('image ::').current, n)
+    away = false
+    await until(async () => {
+      guesses.add('image ::')
+      await guesses.close()
+      return guesses.of('image ::').current >= 41 ? true : undefined
+    })
+  },
+)

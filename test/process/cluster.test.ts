@@ -1,0 +1,148 @@
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { admin } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
+import { startPostgres } from '../helpers/postgres.ts'
+import { type Server, startServer, until } from '../helpers/server.ts'
+
+const PROCESSES = 2
+
+const startCluster = (t: Test, env: { DATA_DIR: string; [name: string]: string }) =>
+  startServer(t, {
+    API_PROCESSES: String(PROCESSES),
+    WORKER_PROCESSES: '0',
+    ...env,
+  })
+
+/** Asks over a connection of its own: each goes to the next process. */
+async function ask(url: string, { method = 'GET', headers = {}, body = '' as string | Buffer } = {}) {
+  const asking = request(url, { method, headers, agent: false }).end(body)
+  const [answer] = await once(asking, 'response')
+  return { status: answer.statusCode as number, body: await text(answer) }
+}
+
+const pidsOf = ({ lines }: Server, line: RegExp) => [
+  ...new Set(lines.filter((each) => line.test(each)).map((each) => Number(/"pid":(\d+)/.exec(each)?.[1]))),
+]
+const apiPids = (server: Server) => pidsOf(server, /Server listening/)
+
+const isGone = (pid: number) => {
+  try {
+    process.kill(pid, 0)
+    return undefined
+  } catch {
+    return true
+  }
+}
+const areGone = (pids: number[]) =>
+  until(async () => (pids.every(isGone) ? true : undefined)).catch(() => false)
+
+const postgres = startPostgres(t)
+const databases = {
+  'the embedded database': { missing: false as const, env: async () => ({}) },
+  PostgreSQL: {
+    missing: postgres.missing,
+    env: async () => ({ DATABASE_URL: await postgres.createDatabase() }),
+  },
+}
+
+for (const [name, { missing, env }] of Object.entries(databases)) {
+  t.test(`several API processes are one service, on ${name}`, { skip: missing }, async (t) => {
+    const server = await startCluster(t, { DATA_DIR: t.testdir(), ...(await env()) })
+    const link = await server.makeLink()
+    await until(async () => (apiPids(server).length === PROCESSES ? true : undefined))
+    const uploads = 6
+    const ids: string[] = []
+    for (let n = 0; n < uploads; n++) {
+      const { headers, payload } = multipart([{ body: await makeImage('png') }])
+      const answer = await ask(link, { method: 'POST', headers, body: payload })
+      t.equal(answer.status, 200)
+      ids.push(JSON.parse(answer.body).processed[0].id)
+    }
+    t.equal(pidsOf(server, /"route":"\/uploads\/:id"/).length, PROCESSES, 'each took some in')
+
+    for (let n = 0; n < PROCESSES; n++) {
+      for (const id of ids) t.equal((await ask(`${server.url}/images/${id}`)).status, 200)
+      const metrics = (await ask(`${server.url}/metrics`)).body
+      t.match(metrics, new RegExp(`^hasty_uploads_total ${uploads}$`, 'm'), 'whichever is asked tells of all')
+      t.match(metrics, new RegExp(`^hasty_waiting_images ${uploads}$`, 'm'), 'what all see counts once')
+    }
+
+    await ask(new URL(link).pathname.replace('/uploads/', `${server.url}/admin/ephemeral-links/`), {
+      method: 'DELETE',
+      headers: admin,
+    })
+    await sleep(5_000)
+    const { headers, payload } = multipart([{ body: await makeImage('png') }])
+    for (let n = 0; n < PROCESSES; n++)
+      t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 410)
+
+    const pids = apiPids(server)
+    t.equal(await server.end('SIGTERM'), 0)
+    t.ok(await areGone(pids), 'none is left')
+  })
+}
+
+t.test('an API process that is killed is started again, and the others go on', async (t) => {
+  const server = await startCluster(t, { DATA_DIR: t.testdir() })
+  const link = await server.makeLink()
+  const [killed] = await until(async () => {
+    const pids = apiPids(server)
+    return pids.length === PROCESSES ? pids : undefined
+  })
+  process.kill(killed!, 'SIGKILL')
+  await until(async () => isGone(killed!))
+  const { headers, payload } = multipart([{ body: await makeImage('png') }])
+  for (let n = 0; n < PROCESSES; n++)
+    t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
+  await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
+  t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process died/)
+  t.match((await ask(`${server.url}/metrics`)).body, /^hasty_uploads_total \d$/m)
+  t.equal(await server.end('SIGTERM'), 0)
+})
+
+t.test('at SIGTERM each finishes what it has in hand, and all end', async (t) => {
+  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
+  const link = await server.makeLink()
+  const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
+  const { headers, payload } = multipart([{ body: await makeImage('png') }])
+  const half = payload.length >> 1
+  const uploads = Array.from({ length: PROCESSES }, () => {
+    const upload = request(link, { method: 'POST', headers, agent: false })
+    upload.write(payload.subarray(0, half))
+    return { upload, answering: once(upload, 'response') }
+  })
+  await sleep(300)
+  const pids = apiPids(server)
+  const ended = server.end('SIGTERM', { group: true })
+  await sleep(300)
+  for (const { upload } of uploads) upload.end(payload.subarray(half))
+  for (const { answering } of uploads) {
+    const [answer] = await answering
+    t.equal(answer.statusCode, 200)
+    answer.resume()
+  }
+  t.equal(await ended, 0)
+  t.ok(await areGone([...pids, worker]), 'none is left')
+})
+
+t.test('none outlives the process that started them', async (t) => {
+  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
+  const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
+  const pids = apiPids(server)
+  t.equal(pids.length, PROCESSES)
+  await server.end('SIGKILL')
+  t.ok(await areGone([...pids, worker]))
+})
+
+t.test('where they can not start, the service ends', async (t) => {
+  const DATA_DIR = t.testdir()
+  const { url } = await startCluster(t, { DATA_DIR })
+  const PORT = new URL(url).port
+  await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })
+  await t.rejects(startCluster(t, { DATA_DIR }), { message: /in use by another Hasty/ })
+})

@@ -1,0 +1,49 @@
+import t from 'tap'
+import { admin, TOKEN } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { startServer, until } from '../helpers/server.ts'
+
+t.test('neither token nor id nor file name is in the log, at any level', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), LOG_LEVEL: 'trace', INLINE_LIMIT: '0' })
+  const link = await server.makeLink()
+  const form = new FormData()
+  form.append('image', new Blob([(await makeImage()) as Uint8Array<ArrayBuffer>]), 'a-telling-name.png')
+  // Nobody asks for a token here; who sends it all the same must not find it in the log either.
+  const headers = { ...admin, authorization: 'Bearer another-secret', cookie: 'a-cookie=of-somebody' }
+  const answer = await fetch(link, { method: 'POST', body: form, headers })
+  const { processed } = (await answer.json()) as { processed: { id: string }[] }
+  const { id } = processed[0]!
+  const linkId = link.split('/').at(-1)!
+
+  await until(async () => server.lines.find((line) => line.includes('analysed')))
+  await fetch(`${server.url}/images/${id}`)
+  await fetch(`${server.url}/images/${id}?metadata=some`)
+  await fetch(`${server.url}/nowhere/${id}`)
+  await fetch(`${server.url}/images/${id}%zz`)
+  await fetch(`${server.url}/admin/images/${id}?cursor=${id}`, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  })
+  await fetch(`${server.url}/admin/images/${id}`, { headers: { ...admin, authorization: `Bearer ${TOKEN}` } })
+  await fetch(link, { method: 'POST', body: '{', headers: { ...admin, 'content-type': 'application/json' } })
+  await fetch(`${server.url}/admin/images/${id}`, { headers: admin })
+  await fetch(`${server.url}/admin/stats`, { headers: { 'x-access-token': 'a-wrong-token' } })
+  await fetch(`${server.url}/admin/images/${id}`, { method: 'DELETE', headers: admin })
+  await fetch(`${server.url}/images/${id}`)
+  await fetch(`${server.url}/admin/ephemeral-links/${linkId}`, { method: 'DELETE', headers: admin })
+  t.equal(await server.end('SIGTERM'), 0)
+
+  const log = server.lines.join('\n')
+  t.match(log, /"route":"\/images\/:id"/)
+  t.match(log, /"imageId":"id-[0-9a-f]{8}"/)
+  for (const secret of [
+    TOKEN,
+    'a-wrong-token',
+    'another-secret',
+    'of-somebody',
+    id,
+    linkId,
+    'a-telling-name',
+  ]) {
+    t.notOk(log.includes(secret), secret)
+  }
+})

@@ -1,0 +1,170 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent, request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { admin } from '../helpers/app.ts'
+import { makeImage, makePadded } from '../helpers/images.ts'
+import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
+import { sha256 } from '../helpers/lifecycle.ts'
+import { multipart } from '../helpers/multipart.ts'
+import { listImages, post, type Server, startServer, until } from '../helpers/server.ts'
+
+const readImage = async ({ url }: Server, id: string) => {
+  const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
+  return (await answer.json()) as { status: string }
+}
+
+t.test(
+  'after kill -9 of the whole group in the middle of uploads, every answered image is there',
+  async (t) => {
+    const DATA_DIR = t.testdir()
+    const answered = new Map<string, Buffer>()
+    for (let round = 0; round < 3; round++) {
+      const server = await startServer(t, { DATA_DIR })
+      const link = await server.makeLink()
+      const clients = Array.from({ length: 20 }, async () => {
+        for (;;) {
+          const body = await makePadded(200_000)
+          const { id } = await post(link, body)
+          answered.set(id, body)
+        }
+      })
+      const uploading = Promise.allSettled(clients)
+      // Enough to lose, also on a slow machine; and then at any moment.
+      await until(async () => answered.size >= (round + 1) * 10 || undefined, 60_000)
+      await sleep(randomInt(200))
+      await server.end('SIGKILL', { group: true })
+      await uploading
+    }
+    t.ok(answered.size > 20, `${answered.size} images were answered`)
+
+    const server = await startServer(t, { DATA_DIR })
+    let wrong = 0
+    for (const [id, body] of answered) {
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (answer.status !== 200 || !body.equals(Buffer.from(await answer.arrayBuffer()))) wrong++
+    }
+    t.equal(wrong, 0, 'each is there and right')
+
+    // What was not answered may be there too, but whole.
+    let half = 0
+    for (const { id, hash } of await listImages(server.url)) {
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (sha256(await answer.bytes()) !== hash) half++
+    }
+    t.equal(half, 0, 'none is half there')
+    t.equal(await server.end('SIGTERM'), 0)
+  },
+)
+
+t.test(
+  'at SIGTERM an upload in hand is finished and answered, also where the signal comes twice',
+  async (t) => {
+    const server = await startServer(t, { DATA_DIR: t.testdir() })
+    const link = await server.makeLink()
+    const image = await makeImage('png')
+    const upload = request(link, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    })
+    const answering = once(upload, 'response')
+    upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
+    upload.write(image.subarray(0, 50))
+    await sleep(200)
+    const ended = server.end('SIGTERM', { group: true })
+    await sleep(200)
+    process.kill(server.process.pid!, 'SIGTERM')
+    upload.write(image.subarray(50))
+    upload.end('\r\n--b--\r\n')
+    const [answer] = await answering
+    t.equal(answer.statusCode, 200)
+    answer.resume()
+    t.equal(await ended, 0)
+  },
+)
+
+t.test('a worker that is killed is started again, and empties the queue', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), INLINE_LIMIT: '0' })
+  const link = await server.makeLink()
+  const workerPid = () =>
+    until(async () =>
+      server.lines.map((line) => /"pid":(\d+).*worker is ready/.exec(line)?.[1]).findLast(Boolean),
+    )
+  const first = await workerPid()
+  const { id, status } = await post(link, await makeImage('png'))
+  t.equal(status, 'pending')
+  await until(async () => ((await readImage(server, id)).status === 'ready' ? true : undefined))
+
+  process.kill(Number(first), 'SIGKILL')
+  const { id: second } = await post(link, await makeImage('png'))
+  await until(async () => ((await readImage(server, second)).status === 'ready' ? true : undefined))
+  const other = await workerPid()
+  t.not(other, first)
+
+  await server.end('SIGKILL')
+  await until(async () => {
+    try {
+      process.kill(Number(other), 0)
+    } catch {
+      return true
+    }
+    return undefined
+  })
+  t.pass('the worker ends with its server')
+})
+
+t.test('it starts where compiled code can not be kept', async (t) => {
+  const folder = t.testdir({ file: '' })
+  const server = await startServer(t, {
+    DATA_DIR: join(folder, 'data'),
+    NODE_COMPILE_CACHE: join(folder, 'file', 'cache'),
+    WORKER_PROCESSES: '0',
+  })
+  t.equal((await fetch(`${server.url}/readyz`)).status, 200)
+  t.equal(await server.end('SIGTERM'), 0)
+})
+
+t.test('a start that can not be says why, and ends', async (t) => {
+  const DATA_DIR = t.testdir()
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  await t.rejects(startServer(t, { DATA_DIR }), { message: /DATA_DIR .* is in use by another Hasty/ })
+  await t.rejects(startServer(t, { DATA_DIR: `${DATA_DIR}/other`, PORT: new URL(server.url).port }), {
+    message: /EADDRINUSE/,
+  })
+  await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), { message: /PORT is "three", but must be/ })
+})
+
+t.test('an upload of 1 GB keeps the process within 100 MB of its idle memory', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), MAX_FILE_SIZE: '2GiB', WORKER_PROCESSES: '0' })
+  const link = await server.makeLink()
+  await post(link, await makeImage('png'))
+  const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
+    t.equal((await uploadZeros(link, 1024)).status, 200)
+  })
+  t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB`)
+  t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
+})
+
+t.test('what uploads held is let go at once, not when their connection ends', async (t) => {
+  const server = await startServer(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '0' })
+  const link = await server.makeLink()
+  const image = await makePadded(200_000)
+  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  t.teardown(() => agent.destroy())
+  const upload = async () => {
+    const { headers, payload } = multipart([{ body: Buffer.concat([image, randomBytes(16)]) }])
+    const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(payload), 'response')
+    await answer.toArray()
+    return answer.statusCode
+  }
+  const uploadMany = async (uploads: number) => {
+    const statuses = await Promise.all(Array.from({ length: uploads }, upload))
+    t.ok(statuses.every((status) => status === 200))
+  }
+  await uploadMany(200)
+  const { idle, peak } = await memoryDuring(server.process.pid!, () => uploadMany(1500))
+  t.comment(`${idle.toFixed(0)} MiB after 200 uploads, ${peak.toFixed(0)} MiB at most`)
+  t.ok(peak - idle < 150, `1,500 uploads of 200 KB, and ${(peak - idle).toFixed(0)} MiB more`)
+})

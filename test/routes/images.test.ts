@@ -1,0 +1,210 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createAnalysis } from '../../services/analysis/index.ts'
+import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
+import { eachDatabase } from '../helpers/databases.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
+import { isProblem } from '../helpers/problem.ts'
+import { until } from '../helpers/server.ts'
+
+async function upload(app: App, body: Uint8Array) {
+  const url = await makeLink(app)
+  const answer = await app.inject({ method: 'POST', url, ...multipart([{ body }]) })
+  return answer.json().processed[0] as { id: string; hash: string; size: number; status: string }
+}
+
+const log = { info() {}, error() {} }
+
+eachDatabase(async (t, env) => {
+  const app = await build(t, { INLINE_LIMIT: '1000B', ...env })
+  const body = await makeImage('png')
+  const { id, hash, size } = await upload(app, body)
+  const get = (headers: Record<string, string> = {}) => app.inject({ url: `/images/${id}`, headers })
+
+  await t.test('an image is served with all that a cache and a browser need to know', async (t) => {
+    const answer = await get()
+    t.match(answer.headers, {
+      'content-type': 'image/png',
+      'content-length': String(size),
+      etag: `"${hash}"`,
+      'cache-control': 'public, max-age=31536000, immutable',
+      'accept-ranges': 'bytes',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': /default-src 'none'.*sandbox/,
+    })
+    const head = await app.inject({ method: 'HEAD', url: `/images/${id}` })
+    t.equal(head.statusCode, 200)
+    t.equal(head.rawPayload.length, 0)
+    const { date: _, connection: __, ...fields } = answer.headers
+    t.match(head.headers, fields)
+  })
+
+  await t.test('a client that has the image gets 304', async (t) => {
+    for (const tag of [`"${hash}"`, `W/"${hash}"`, `"other", "${hash}"`, '*']) {
+      const answer = await get({ 'if-none-match': tag })
+      t.equal(answer.statusCode, 304, tag)
+      t.equal(answer.rawPayload.length, 0)
+      t.equal(answer.headers.etag, `"${hash}"`)
+      t.equal(
+        (await app.inject({ method: 'HEAD', url: `/images/${id}`, headers: { 'if-none-match': tag } }))
+          .statusCode,
+        304,
+      )
+    }
+    t.equal((await get({ 'if-none-match': '"other"' })).statusCode, 200)
+    for (const tag of ['"other"', `W/"${hash}"`, '""']) {
+      const answer = await get({ 'if-match': tag })
+      isProblem(t, answer, 412, 'precondition-failed', /ETag/, tag)
+      t.notOk(answer.headers['cache-control'], 'an error is not kept for a year')
+    }
+    for (const tag of [`"${hash}"`, '*', `"other", "${hash}"`])
+      t.equal((await get({ 'if-match': tag })).statusCode, 200)
+  })
+
+  await t.test('ranges', async (t) => {
+    for (const [range, start, end] of [
+      ['bytes=0-0', 0, 0],
+      ['bytes=5-9', 5, 9],
+      [`bytes=${size - 1}-`, size - 1, size - 1],
+      ['bytes=10-', 10, size - 1],
+      ['bytes=-4', size - 4, size - 1],
+      ['bytes=0-999999', 0, size - 1],
+      ['bytes=-999999', 0, size - 1],
+    ] as const) {
+      const answer = await get({ range })
+      t.equal(answer.statusCode, 206, range)
+      t.equal(answer.headers['content-range'], `bytes ${start}-${end}/${size}`, range)
+      t.equal(answer.headers['content-length'], String(end - start + 1), range)
+      t.ok(body.subarray(start, end + 1).equals(answer.rawPayload), range)
+    }
+    for (const range of [
+      'bytes=0-1,20-30',
+      'bytes=0-4,3-9',
+      'bytes=nonsense',
+      'bytes=9-5',
+      'lines=1-2',
+      'bytes',
+      '',
+    ]) {
+      const answer = await get({ range })
+      t.equal(answer.statusCode, 200, `"${range}" may be ignored`)
+      t.ok(body.equals(answer.rawPayload))
+    }
+    for (const range of [`bytes=${size}-`, 'bytes=999999-', 'bytes=-0']) {
+      const answer = await get({ range })
+      isProblem(t, answer, 416, 'range-not-satisfiable')
+      t.equal(answer.headers['content-range'], `bytes */${size}`)
+      t.notOk(answer.headers['cache-control'])
+    }
+    t.equal((await get({ range: 'bytes=0-3', 'if-range': `"${hash}"` })).statusCode, 206)
+    t.equal((await get({ range: 'bytes=0-3', 'if-range': '"other"' })).statusCode, 200)
+    t.equal((await get({ range: 'bytes=0-3', 'if-range': 'Tue, 24 Nov 2026 00:00:00 GMT' })).statusCode, 200)
+    t.equal((await get({ range: 'bytes=0-3', 'if-none-match': `"${hash}"` })).statusCode, 304)
+  })
+
+  await t.test('what is no id is not found', async (t) => {
+    for (const path of [
+      'x'.repeat(48),
+      'x',
+      'a/b',
+      '%2e%2e',
+      '..%2f..%2fetc%2fpasswd',
+      '%00',
+      'x'.repeat(10_000),
+      'a%2Fb',
+    ]) {
+      const answer = await app.inject(`/images/${path}`)
+      t.equal(answer.statusCode, 404, path.slice(0, 30))
+      t.match(answer.json().type, /^urn:hasty:problem:(image-)?not-found$/)
+    }
+    isProblem(t, await app.inject('/images/%zz'), 400, 'invalid-request', /^(?!.*%zz)/)
+    isProblem(t, await app.inject(`/images/${'x'.repeat(10_000)}`), 404, 'image-not-found')
+    isProblem(t, await app.inject({ url: '/admin/images/x', headers: admin }), 404, 'image-not-found')
+    isProblem(
+      t,
+      await app.inject({ method: 'DELETE', url: '/admin/images/x', headers: admin }),
+      404,
+      'image-not-found',
+    )
+  })
+
+  await t.test('a removed image is gone, and its content sent again is a new one', async (t) => {
+    const bytes = await makeImage()
+    const first = await upload(app, bytes)
+    t.equal((await app.inject(`/images/${first.id}`)).statusCode, 200)
+    const remove = () => app.inject({ method: 'DELETE', url: `/admin/images/${first.id}`, headers: admin })
+    t.equal((await remove()).statusCode, 204)
+    isProblem(t, await app.inject(`/images/${first.id}`), 410, 'image-gone')
+    isProblem(t, await remove(), 410, 'image-gone')
+    await t.rejects(objectsOf(app).size(first.id), { name: 'ObjectNotFound' })
+    t.match((await app.inject({ url: `/admin/images/${first.id}`, headers: admin })).json(), {
+      status: 'removed',
+    })
+    const second = await upload(app, bytes)
+    t.not(second.id, first.id)
+    t.equal((await app.inject(`/images/${second.id}`)).statusCode, 200)
+  })
+
+  await t.test('a large image is pending, is served, and is analysed by a worker', async (t) => {
+    const large = await makeImage('jpeg', { width: 60, height: 50, model: 'Box 2' })
+    const pending = await upload(app, large)
+    // Too large for the sniffer to see all of it.
+    const fake = await upload(app, Buffer.concat([body.subarray(0, 20), Buffer.alloc(300_000)]))
+    t.match([pending, fake], [{ status: 'pending' }, { status: 'pending' }])
+    t.equal((await app.inject(`/images/${pending.id}`)).statusCode, 200)
+    const day = async () =>
+      (await app.inject({ url: '/admin/stats', headers: admin })).json().uploadFrequency30Days[0].uploads
+    const before = await day()
+
+    const stop = new AbortController()
+    const running = createAnalysis({ stores: app.stores, log }).run(stop.signal)
+    const show = async (id: string) =>
+      (await app.inject({ url: `/admin/images/${id}`, headers: admin })).json()
+    await until(async () => ((await app.stores.queue.waiting()) === 0 ? true : undefined))
+    stop.abort()
+    await running
+
+    t.match(await show(pending.id), {
+      status: 'ready',
+      format: 'JPEG',
+      mediaType: 'image/jpeg',
+      width: 60,
+      height: 50,
+      cameraMake: 'Acme',
+      cameraModel: 'Box 2',
+    })
+    t.match(await show(fake.id), { status: 'rejected', failure: /no readable header/ })
+    await t.rejects(objectsOf(app).size(fake.id), { name: 'ObjectNotFound' })
+    await sleep(4_100) // what is cached is forgotten
+    isProblem(t, await app.inject(`/images/${fake.id}`), 410, 'image-gone')
+    t.equal(await day(), before - 1, 'what is no image is no upload')
+  })
+
+  await t.test('images are listed newest first, by status, format and camera', async (t) => {
+    const list = async (query: string) =>
+      (await app.inject({ url: `/admin/images?${query}`, headers: admin })).json()
+    const { items } = await list('limit=500')
+    t.ok(items.length > 4)
+    t.strictSame(
+      items.map(({ receivedAt }: { receivedAt: string }) => receivedAt),
+      items
+        .map(({ receivedAt }: { receivedAt: string }) => receivedAt)
+        .sort()
+        .reverse(),
+    )
+    t.match(await list('cameraModel=Box%202'), { items: [{ cameraModel: 'Box 2' }] })
+    t.match(await list('status=removed'), { items: [{ status: 'removed' }] })
+    t.equal((await list('format=WebP')).items.length, 0)
+    const answer = await app.inject({ url: '/admin/images?status=lost', headers: admin })
+    isProblem(t, answer, 400, 'invalid-request', /querystring\.status/)
+    for (const query of [
+      'format=%00',
+      'cameraModel=a%00b',
+      `format=${'x'.repeat(21)}`,
+      'format=a&format=b',
+    ]) {
+      const answer = await app.inject({ url: `/admin/images?${query}`, headers: admin })
+      isProblem(t, answer, 400, 'invalid-request', /querystring\.(format|cameraModel)/, query)
+    }
+  })
+})

@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { json } from 'node:stream/consumers'
+import t from 'tap'
+import { createTokenCheck, openAccessTokens } from '../../../services/access/tokens.ts'
+
+const module_ = new URL('../../../services/access/tokens.ts', import.meta.url)
+const modeOf = (path: string) => statSync(path).mode & 0o777
+
+t.test('a token is made once, and kept for its owner alone', async (t) => {
+  const umask = process.umask(0)
+  t.teardown(() => process.umask(umask))
+  const dataDir = join(t.testdir(), 'new', 'data')
+  const first = await openAccessTokens({ accessTokens: [], dataDir })
+  t.match(first.made, /^[0-9A-Za-z]{48}$/)
+  t.strictSame(first.tokens, [first.made])
+  t.strictSame(await openAccessTokens({ accessTokens: [], dataDir }), { tokens: first.tokens })
+
+  t.strictSame(readdirSync(dataDir), ['access-token'], 'nothing else is left')
+  t.equal(modeOf(join(dataDir, 'access-token')), 0o600)
+  t.equal(modeOf(dataDir), 0o700)
+  const other = await openAccessTokens({ accessTokens: [], dataDir: t.testdir({ other: {} }) })
+  t.not(other.made, first.made)
+})
+
+t.test('tokens of the configuration are used as they are, and none is made', async (t) => {
+  const dataDir = join(t.testdir(), 'data')
+  t.strictSame(await openAccessTokens({ accessTokens: ['one', 'two'], dataDir }), { tokens: ['one', 'two'] })
+  t.throws(() => statSync(dataDir), { code: 'ENOENT' })
+})
+
+t.test('a token that an admin has put there is kept', async (t) => {
+  const dataDir = t.testdir({ 'access-token': '  mine \n' })
+  t.strictSame(await openAccessTokens({ accessTokens: [], dataDir }), { tokens: ['mine'] })
+  t.equal(readFileSync(join(dataDir, 'access-token'), 'utf8'), '  mine \n')
+})
+
+t.test('an empty file is refused, with what to do', async (t) => {
+  for (const content of ['', '\n', '  \n']) {
+    const dataDir = t.testdir({ 'access-token': content })
+    await t.rejects(openAccessTokens({ accessTokens: [], dataDir }), {
+      message: `${dataDir}/access-token is empty. Delete it, and the next start makes a new access token.`,
+    })
+    t.strictSame(readdirSync(dataDir), ['access-token'])
+  }
+})
+
+t.test('a folder that can not be used is an error', async (t) => {
+  const folder = t.testdir({ file: 'no folder' })
+  await t.rejects(openAccessTokens({ accessTokens: [], dataDir: join(folder, 'file') }))
+  mkdirSync(join(folder, 'data', 'access-token'), { recursive: true })
+  await t.rejects(openAccessTokens({ accessTokens: [], dataDir: join(folder, 'data') }), { code: 'EISDIR' })
+  t.strictSame(readdirSync(join(folder, 'data')), ['access-token'])
+})
+
+t.test('what a killed start has left is no hindrance', async (t) => {
+  const dataDir = t.testdir()
+  for (const name of [`access-token.${process.pid}`, 'access-token.1']) {
+    writeFileSync(join(dataDir, name), 'half a tok')
+    chmodSync(join(dataDir, name), 0o644)
+  }
+  const { made } = await openAccessTokens({ accessTokens: [], dataDir })
+  t.equal(readFileSync(join(dataDir, 'access-token'), 'utf8'), `${made}\n`)
+  t.equal(modeOf(join(dataDir, 'access-token')), 0o600)
+})
+
+t.test('starts at the same moment agree on one token', async (t) => {
+  const dataDir = t.testdir()
+  const starts = await Promise.all(
+    Array.from({ length: 50 }, () => openAccessTokens({ accessTokens: [], dataDir })),
+  )
+  t.equal(new Set(starts.flatMap(({ tokens }) => tokens)).size, 1)
+  t.equal(starts.filter(({ made }) => made).length, 1)
+  t.equal(readFileSync(join(dataDir, 'access-token'), 'utf8').trim(), starts[0]!.tokens[0])
+  t.strictSame(readdirSync(dataDir), ['access-token'])
+})
+
+t.test('processes that start at the same moment agree on one token', async (t) => {
+  const dataDir = t.testdir()
+  const script = `
+    import { openAccessTokens } from '${module_}'
+    const opened = await openAccessTokens({ accessTokens: [], dataDir: ${JSON.stringify(dataDir)} })
+    console.log(JSON.stringify(opened))`
+  const start = () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    return json(child.stdout) as ReturnType<typeof openAccessTokens>
+  }
+  const starts = await Promise.all([start(), start(), start()])
+  t.equal(new Set(starts.flatMap(({ tokens }) => tokens)).size, 1)
+  t.equal(starts.filter(({ made }) => made).length, 1)
+})
+
+t.test('a token is valid where it is one of them, whole', async (t) => {
+  const isValid = createTokenCheck(['first-token', 'zweites-“Token”'])
+  for (const token of ['first-token', 'zweites-“Token”']) t.equal(isValid(token), true, token)
+  for (const token of [
+    '',
+    'first-toke',
+    'first-token ',
+    'First-token',
+    'first-token,zweites-“Token”',
+    'first-tokenfirst-token',
+    'first-token\0',
+    'x'.repeat(100_000),
+  ]) {
+    t.equal(isValid(token), false, token.slice(0, 50))
+  }
+  t.equal(createTokenCheck([])(''), false, 'without tokens none is valid')
+})

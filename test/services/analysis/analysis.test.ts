@@ -1,0 +1,151 @@
+import { unlinkSync } from 'node:fs'
+import t from 'tap'
+import { createLog } from '../../../process/log.ts'
+import type { Image } from '../../../schemas/images.ts'
+import { createAnalysis } from '../../../services/analysis/index.ts'
+import { createObjectStores } from '../../../stores/objects/index.ts'
+import { type HasPaths, hasPaths, type ObjectStore } from '../../../stores/objects/object-store.ts'
+import { StoreUnavailable } from '../../../stores/unavailable.ts'
+import { type App, admin, build, makeLink, objectsOf } from '../../helpers/app.ts'
+import { eachDatabase } from '../../helpers/databases.ts'
+import { makeImage } from '../../helpers/images.ts'
+import { multipart } from '../../helpers/multipart.ts'
+import { until } from '../../helpers/pending.ts'
+
+const show = async (app: App, id: string) =>
+  (await app.inject({ url: `/admin/images/${id}`, headers: admin })).json() as Image
+
+/** How many uploads count towards today, a format and a model. */
+async function counted(app: App, model: string) {
+  const stats = (await app.inject({ url: '/admin/stats', headers: admin })).json()
+  return {
+    today: stats.uploadFrequency30Days[0]?.uploads ?? 0,
+    format: stats.popularFormat?.uploads ?? 0,
+    model: stats.top10CameraModels.find((top: { model: string }) => top.model === model)?.uploads ?? 0,
+  }
+}
+
+async function upload(app: App, ...bodies: Buffer[]) {
+  const answer = await app.inject({
+    method: 'POST',
+    url: await makeLink(app),
+    ...multipart(bodies.map((body) => ({ body }))),
+  })
+  return answer.json().processed as (Image & { metadata: Image })[]
+}
+
+/** Runs a worker's analysis until nothing waits. */
+async function analyse(app: App, accept?: Set<string>) {
+  const stop = new AbortController()
+  const log = createLog({ ...app.config, logLevel: 'silent' }, 'test')
+  const running = createAnalysis({ stores: app.stores, accept, log, concurrency: 2 }).run(stop.signal)
+  try {
+    await until(async () => (await app.stores.queue.waiting()) === 0, 60_000)
+  } finally {
+    stop.abort()
+    await running
+  }
+}
+
+const small = { width: 30, height: 20 }
+const large = { width: 90, height: 60 }
+
+eachDatabase(async (t, env) => {
+  const app = await build(t, { ...env, INLINE_LIMIT: '4KiB' })
+
+  await t.test('what is ready at once is verified later', async (t) => {
+    const whole = await makeImage('png', small)
+    const cut = whole.subarray(0, whole.length / 2)
+    const [first, second] = await upload(app, await makeImage('jpeg', { ...small, model: 'Box 1' }), cut)
+    t.match([first, second], [{ status: 'ready' }, { status: 'ready' }])
+    t.equal(await app.stores.queue.waiting(), 2)
+    t.strictSame(await counted(app, 'unknown'), { today: 2, format: 1, model: 1 })
+
+    await analyse(app)
+    t.match(await show(app, first!.id), {
+      status: 'ready',
+      cameraModel: 'Box 1',
+      placeholder: /.{20}/,
+      failure: undefined,
+    })
+    t.match(await show(app, second!.id), {
+      status: 'corrupt',
+      width: 30,
+      failure: /^it is damaged or cut off/,
+    })
+    t.match(await counted(app, 'unknown'), { today: 2, model: 0 }, 'what is corrupt counts towards no camera')
+    t.match(await counted(app, 'Box 1'), { today: 2, model: 1 }, 'and what is verified as before')
+    const [again] = await upload(app, cut)
+    t.match(again, {
+      id: second!.id,
+      status: 'corrupt',
+      duplicate: true,
+      metadata: { width: 30, shownWidth: 30 },
+    })
+  })
+
+  await t.test('what is larger than the limit is told by its front, and by a worker', async (t) => {
+    const [uploaded] = await upload(app, await makeImage('jpeg', { ...large, model: 'Box 2' }))
+    t.match(uploaded, { status: 'pending', metadata: { cameraModel: 'Box 2', width: 90 } })
+    t.match(await counted(app, 'Box 2'), { today: 4, model: 0 }, 'it counts when it is known')
+    await analyse(app)
+    t.match(await show(app, uploaded!.id), { status: 'ready', cameraModel: 'Box 2', placeholder: String })
+    t.match(await counted(app, 'Box 2'), { today: 4, format: 2, model: 1 })
+  })
+
+  await t.test('what turns out to be none that is wanted is rejected, and its object goes', async (t) => {
+    const before = await counted(app, '')
+    const objects = await Array.fromAsync(objectsOf(app).list())
+    const broken = Buffer.concat([(await makeImage('jpeg')).subarray(0, 20), Buffer.alloc(300_000)])
+    const [png, none] = await upload(app, await makeImage('png', large), broken)
+    t.match([png, none], [{ status: 'pending' }, { status: 'pending' }])
+    await analyse(app, new Set(['image/jpeg']))
+    t.match(await show(app, png!.id), { status: 'rejected', failure: 'image/png is not taken in here' })
+    t.match(await show(app, none!.id), { status: 'rejected', failure: /no readable header/ })
+    t.equal((await app.inject(`/images/${png!.id}`)).statusCode, 410)
+    t.equal((await Array.fromAsync(objectsOf(app).list())).length, objects.length)
+    t.strictSame(await counted(app, ''), before)
+  })
+
+  await t.test('what can not be analysed is put aside, and the others go on', async (t) => {
+    const [lost, good] = await upload(app, await makeImage('png', large), await makeImage('png', large))
+    const objects = objectsOf(app)
+    if (!hasPaths(objects)) throw new Error('objects are files here')
+    unlinkSync(objects.path(lost!.id))
+    await analyse(app)
+    t.match(await show(app, good!.id), { status: 'ready' })
+    t.match(await show(app, lost!.id), { status: 'failed', failure: /ENOENT/ }, 'after three attempts')
+  })
+})
+
+t.test('an object store that is away is no fault of the image', async (t) => {
+  const app = await build(t, { INLINE_LIMIT: '0' })
+  const [image] = await upload(app, await makeImage('png', small))
+  const { data, queue } = app.stores
+  let tries = 0
+  const away = async () => {
+    tries++
+    throw new StoreUnavailable('object store', { cause: new Error('503') })
+  }
+  const { path: _, ...withoutPaths } = objectsOf(app) as ObjectStore & HasPaths
+  const store = { ...withoutPaths, get: away }
+  const objects = createObjectStores([{ location: { region: '', tier: 'hot' }, store }])
+  const stores = { ...app.stores, objects }
+  const stop = new AbortController()
+  const log = createLog({ ...app.config, logLevel: 'silent' }, 'test')
+  const running = createAnalysis({ stores, accept: undefined, log, concurrency: 1 }).run(stop.signal)
+  for (let n = 1; n <= 5; n++) {
+    await until(async () => tries === n, 60_000)
+    // It waits some seconds, so that others go first: those are over now.
+    await until(async () => (await data.sql`update images set due_at = now() where lease is null`).count > 0)
+  }
+  stop.abort()
+  await running
+  t.match(await show(app, image!.id), { status: 'pending' })
+  const [row] = await data.sql<{ attempts: number }[]>`select attempts from images`
+  t.equal(row!.attempts, 0)
+
+  await analyse(app)
+  t.match(await show(app, image!.id), { status: 'ready' })
+  t.equal(await queue.waiting(), 0)
+})

@@ -1,0 +1,325 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import sharp, { type Sharp } from 'sharp'
+import t from 'tap'
+import { thumbHashToApproximateAspectRatio } from 'thumbhash'
+import { decode } from '../../../formats/decode/decode.ts'
+import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
+import { examine } from '../../../services/analysis/decoder/examine.ts'
+import { createDecoder } from '../../../services/analysis/decoder/index.ts'
+import { noSamples, sample } from '../../helpers/images.ts'
+import * as make from '../../helpers/make.ts'
+
+const folder = t.testdir()
+let files = 0
+
+async function job(file: Buffer) {
+  const path = join(folder, String(files++))
+  writeFileSync(path, file)
+  const format = await sniff(file.subarray(0, HEAD_BYTES))
+  return { path, ...format! }
+}
+
+/** Grey noise of 400 x 300. */
+function tiffInFront() {
+  const random = make.random(7)
+  const pixels = Buffer.from(Array.from({ length: 400 * 300 }, () => random() * 256))
+  const tags = { 256: 400, 257: 300, 258: 8, 259: 1, 262: 1, 277: 1, 278: 300, 279: pixels.length }
+  const { length } = make.tiff({ ...tags, 273: 0 })
+  return Buffer.concat([make.tiff({ ...tags, 273: length }), pixels])
+}
+
+const verdictOf = async (file: Buffer) => examine(await job(file))
+
+/** Random pixels, so that no part of the file can be missing unseen. */
+function noise(width = 400, height = 300, pageHeight = height) {
+  const random = make.random(7)
+  const pixels = Buffer.from(Array.from({ length: width * height * 3 }, () => random() * 256))
+  return sharp(pixels, { raw: { width, height, channels: 3, pageHeight } })
+}
+
+const turned = (orientation: number) =>
+  make.picture(96, 64).withMetadata({ orientation }).jpeg({ quality: 95 }).toBuffer()
+
+t.test('what can be decoded is ready, and has a placeholder', async (t) => {
+  for (const [name, file] of Object.entries({
+    jpeg: await make.picture().jpeg().toBuffer(),
+    grey: await make.picture().toColourspace('b-w').jpeg().toBuffer(),
+    cmyk: await make.picture().toColourspace('cmyk').jpeg().toBuffer(),
+    png: await make.picture().png().toBuffer(),
+    'png of 16 bits': await make.picture().toColourspace('rgb16').png().toBuffer(),
+    webp: await make.picture().webp().toBuffer(),
+    'animated webp': await make.animation(5).webp().toBuffer(),
+    'animated gif': await make.animation(5).gif().toBuffer(),
+    avif: await make.picture().avif().toBuffer(),
+    tiff: await make.picture().tiff().toBuffer(),
+    'tiny tiff': await make.picture(1, 1).tiff().toBuffer(),
+    svg: Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect width="9" height="9"/></svg>',
+    ),
+  })) {
+    const verdict = await verdictOf(file)
+    t.match(verdict, { status: 'ready', metadata: { placeholder: /^[\w+/]{7,40}=*$/ } }, name)
+  }
+})
+
+t.test('the placeholder is of the picture as it is shown', async (t) => {
+  const placeholders = new Set<string>()
+  const upright = make.picture(96, 64)
+  const undo: Record<number, (image: Sharp) => Sharp> = {
+    1: (image) => image,
+    2: (image) => image.flop(),
+    3: (image) => image.rotate(180),
+    4: (image) => image.flip(),
+    5: (image) => image.flop().rotate(270),
+    6: (image) => image.rotate(270),
+    7: (image) => image.flop().rotate(90),
+    8: (image) => image.rotate(90),
+  }
+  const pixels = await upright.png().toBuffer()
+  for (const [orientation, turn] of Object.entries(undo)) {
+    // Stored turned away, so that its orientation turns it back: what a viewer shows is the upright picture.
+    const stored = await turn(sharp(pixels))
+      .withMetadata({ orientation: Number(orientation) })
+      .png()
+      .toBuffer()
+    const shown = await sharp(stored).autoOrient().raw().toBuffer()
+    t.ok(shown.equals(await sharp(pixels).raw().toBuffer()), `orientation ${orientation} is made right`)
+    const verdict = await verdictOf(stored)
+    if (verdict.status === 'ready') placeholders.add(verdict.metadata.placeholder!)
+  }
+  t.equal(placeholders.size, 1)
+  const ratio = thumbHashToApproximateAspectRatio(Buffer.from([...placeholders][0]!, 'base64'))
+  t.ok(ratio > 1.2 && ratio < 1.8)
+  t.not(await placeholderOf(await turned(6)), await placeholderOf(await turned(1)))
+})
+
+async function placeholderOf(file: Buffer) {
+  const verdict = await verdictOf(file)
+  return verdict.status === 'ready' && verdict.metadata.placeholder
+}
+
+t.test('what is cut off or damaged is corrupt, and keeps what its header tells', async (t) => {
+  const formats = {
+    jpeg: await noise().jpeg().toBuffer(),
+    png: await noise().png().toBuffer(),
+    webp: await noise().webp({ lossless: true }).toBuffer(),
+    gif: await noise().gif().toBuffer(),
+    // libvips writes its directory at the end, without which it is no TIFF at all.
+    'tiff, directory first': tiffInFront(),
+    avif: await noise().avif().toBuffer(),
+  }
+  for (const [name, file] of Object.entries(formats)) {
+    t.match(await verdictOf(file), { status: 'ready' }, name)
+    const cut = await verdictOf(file.subarray(0, file.length * 0.6))
+    t.match(cut, { status: 'corrupt', failure: /^it is damaged or cut off/ }, `${name}, cut off`)
+    t.notMatch(cut, { failure: new RegExp(folder) }, 'and no path is told')
+  }
+  t.match(await verdictOf(formats.jpeg.subarray(0, 20_000)), { metadata: { width: 400, height: 300 } })
+
+  const flipped = Buffer.from(formats.png)
+  flipped[flipped.length >> 1]! ^= 0xff
+  t.match(await verdictOf(flipped), { status: 'corrupt' }, 'a PNG has checksums')
+  const animation = await noise(60, 60 * 20, 60)
+    .webp({ lossless: true })
+    .toBuffer()
+  animation[animation.lastIndexOf('VP8L') + 8] = 0 // its signature
+  t.match(await verdictOf(animation), { status: 'corrupt' }, 'a later frame')
+  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect')
+  t.match(await verdictOf(svg), { status: 'corrupt' }, 'SVG')
+})
+
+t.test('a JPEG that lacks but the mark of its end is whole', async (t) => {
+  const jpeg = await noise().withMetadata({ orientation: 6 }).jpeg().toBuffer()
+  const whole = await verdictOf(jpeg)
+  t.match(whole, { status: 'ready' })
+  t.strictSame(await verdictOf(jpeg.subarray(0, -2)), whole)
+  t.strictSame(await verdictOf(jpeg.subarray(0, -1)), whole)
+  t.match(await verdictOf(jpeg.subarray(0, -200)), { status: 'corrupt' })
+})
+
+t.test('what begins like an image and is none is rejected', async (t) => {
+  const jpeg = await make.picture().jpeg().toBuffer()
+  const verdict = await verdictOf(Buffer.concat([jpeg.subarray(0, 20), Buffer.alloc(9000)]))
+  t.match(verdict, { status: 'rejected', failure: /no readable header/ })
+})
+
+t.test('what no decoder here knows is ready by its header', async (t) => {
+  for (const [name, file] of Object.entries({
+    bmp: make.bmp(3, 2, 24),
+    psd: make.psd(),
+    'a PNG that only Apple reads': make.png([make.chunk('CgBI', Buffer.alloc(4))]),
+    'a TIFF of odd samples': make.tiff({ 256: 3, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 279: 9 }),
+    jp2: make.jp2(),
+    cr3: make.cr3(),
+    'HEIC sequence': make.sequence('hevc', 50, 100, 1000),
+    'AVIF sequence': make.sequence('avis', 50, 100, 1000),
+  })) {
+    const verdict = await verdictOf(file)
+    t.match(verdict, { status: 'ready', metadata: { placeholder: undefined } }, name)
+  }
+})
+
+t.test('what is more than is decoded is told by its header, and not begun', async (t) => {
+  const start = performance.now()
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(60_000, 0)
+  header.writeUInt32BE(60_000, 4)
+  header.set([8, 2], 8)
+  const bomb = Buffer.concat([
+    Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
+    make.chunk('IHDR', header),
+    make.chunk('IDAT', Buffer.alloc(100)),
+    make.chunk('IEND'),
+  ])
+  t.match(await verdictOf(bomb), {
+    status: 'failed',
+    failure: 'it has 60000 x 60000 pixels, and no more than 268 million are decoded',
+    metadata: { width: 60_000 },
+  })
+  const { path, ...format } = await job(await make.animation(2).gif().toBuffer())
+  const film = { ...format, width: 20_000, height: 13_000 }
+  await t.rejects(decode(path, { ...film, frames: 3 }), {
+    status: 'failed',
+    message: 'its 3 frames have 780 million pixels, and no more than 536 million are decoded',
+  })
+  await t.rejects(decode(path, { ...film, width: 1, frames: 10_001 }), { message: /10001 frames/ })
+  t.ok(performance.now() - start < 2_000, 'at once')
+})
+
+t.test('an SVG draws in no other file', async (t) => {
+  const { path } = await job(
+    await sharp({ create: { width: 40, height: 40, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer(),
+  )
+  const draw = (href: string) =>
+    Buffer.from(
+      `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="40" height="40">` +
+        `<rect width="40" height="40" fill="blue"/><image width="40" height="40" xlink:href="${href}"/></svg>`,
+    )
+  const blank = await placeholderOf(draw(''))
+  t.ok(blank)
+  t.equal(await placeholderOf(draw(path.split('/').at(-1)!)), blank)
+  t.equal(await placeholderOf(draw(`file://${path}`)), blank)
+})
+
+t.test('HEIC is decoded, and one that is cut off is found out', { skip: noSamples }, async (t) => {
+  const heic = sample('heic_IMG_5195.HEIC')
+  const verdict = await verdictOf(heic)
+  t.match(verdict, { status: 'ready', metadata: { placeholder: /.{20}/, cameraModel: String } })
+  for (const part of [0.2, 0.6, 0.98])
+    t.match(await verdictOf(heic.subarray(0, heic.length * part)), { status: 'corrupt' }, `${part}`)
+})
+
+t.test('each sample has a verdict', { skip: noSamples }, async (t) => {
+  const truths: { SourceFile: string }[] = JSON.parse(sample('truth.json').toString())
+  const found: Record<string, string[]> = {}
+  for (const { SourceFile } of truths) {
+    const { status } = await verdictOf(sample(SourceFile))
+    found[status] = [...(found[status] ?? []), SourceFile]
+  }
+  t.strictSame(found.corrupt, ['ft_fixture_fixture-corrupt.png'])
+  t.strictSame(
+    found.rejected?.sort(),
+    ['ft_fixture_fixture-json.webp', 'ft_fixture_fixture.nef'],
+    'no picture: 19 bytes, and the first 128 of a file whose header is further behind',
+  )
+  t.equal(found.failed, undefined)
+})
+
+t.test('a decoder is a process that its caller outlives', async (t) => {
+  const decoder = createDecoder()
+  t.teardown(() => decoder.close())
+  const good = await job(await noise(800, 600).png().toBuffer())
+  t.match(await decoder.examine(good), { status: 'ready', metadata: { width: 800 } })
+  t.match(await decoder.examine({ ...good, path: join(folder, 'missing') }).catch(String), /ENOENT/)
+
+  const hanging = createDecoder({ time: 30, memory: 2 ** 30 })
+  t.teardown(() => hanging.close())
+  await t.rejects(hanging.examine(good), { message: 'it takes more than 0.03 s to decode' })
+
+  const hungry = createDecoder({ time: 60_000, memory: 2 ** 20 })
+  t.teardown(() => hungry.close())
+  // Long enough for the watchdog to look.
+  const long = await job(await noise(3000, 2000).png({ compressionLevel: 0 }).toBuffer())
+  t.match(await hungry.examine(long), { status: 'failed', failure: 'it takes more than 1 MiB to decode' })
+  t.match(await decoder.examine(good), { status: 'ready' }, 'the others go on')
+})
+
+t.test('a process that is killed in the middle fails the one job', async (t) => {
+  const decoder = createDecoder()
+  t.teardown(() => decoder.close())
+  const good = await job(await noise(2000, 1500).png().toBuffer())
+  const before = new Set(children())
+  const examining = decoder.examine(good)
+  const [pid] = children().filter((pid) => !before.has(pid))
+  process.kill(pid!, 'SIGSEGV')
+  await t.rejects(examining, { message: 'the decoder died of it (SIGSEGV)' })
+  t.match(await decoder.examine(good), { status: 'ready' })
+})
+
+t.test('it ends with the process that started it, also in the middle of a picture', async (t) => {
+  const path = (await job(await noise(3000, 2000).png().toBuffer())).path
+  const script = join(folder, 'parent.mjs')
+  const decoder = new URL('../../../services/analysis/decoder/index.ts', import.meta.url)
+  writeFileSync(
+    script,
+    `import { createDecoder } from ${JSON.stringify(decoder.href)}
+    const decoder = createDecoder()
+    const job = { path: ${JSON.stringify(path)}, format: 'PNG', mediaType: 'image/png' }
+    await decoder.examine(job)
+    process.send('ready')
+    for (;;) await decoder.examine(job)`,
+  )
+  const parent = fork(script, { execArgv: [] })
+  await once(parent, 'message')
+  const [pid] = children(parent.pid)
+  t.ok(pid)
+  parent.kill('SIGKILL')
+  await once(parent, 'exit')
+  for (const end = Date.now() + 5_000; isRunning(pid!) && Date.now() < end; )
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  t.notOk(isRunning(pid!))
+})
+
+t.test('a signal to the whole group does not end it in the middle of a picture', async (t) => {
+  const path = (await job(await noise(3000, 2000).png().toBuffer())).path
+  const script = join(folder, 'group.mjs')
+  writeFileSync(
+    script,
+    `import { createDecoder } from ${JSON.stringify(new URL('../../../services/analysis/decoder/index.ts', import.meta.url).href)}
+    process.on('SIGTERM', () => {})
+    const decoder = createDecoder()
+    const examining = decoder.examine({ path: ${JSON.stringify(path)}, format: 'PNG', mediaType: 'image/png' })
+    process.send('begun')
+    process.send(await examining)
+    await decoder.close()
+    process.disconnect()`,
+  )
+  const parent = fork(script, { execArgv: [], detached: true })
+  await once(parent, 'message')
+  process.kill(-parent.pid!, 'SIGTERM')
+  const [verdict] = await once(parent, 'message')
+  t.match(verdict, { status: 'ready' })
+  t.strictSame(await once(parent, 'exit'), [0, null])
+})
+
+/** The ids of the child processes of a process (proc(5)). */
+function children(pid = process.pid) {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
+}
+
+function isRunning(pid: number) {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,454 @@
+import { randomBytes } from 'node:crypto'
+import { rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createAnalysis } from '../../../services/analysis/index.ts'
+import { newId } from '../../../services/ids.ts'
+import { count } from '../../../stores/data/counts.ts'
+import { retry } from '../../../stores/data/retry.ts'
+import { type App, admin } from '../../helpers/app.ts'
+import { eachDatabase } from '../../helpers/databases.ts'
+import { makeImage } from '../../helpers/images.ts'
+import {
+  backdate,
+  buildWithSweep,
+  DAY,
+  dump,
+  GRACE,
+  HOUR,
+  keysOf,
+  pathOf,
+  put,
+  putOld,
+  sha256,
+} from '../../helpers/lifecycle.ts'
+import { until } from '../../helpers/server.ts'
+
+const get = (app: App, id: string) => app.inject(`/images/${id}`)
+const content = (app: App, id: string) => app.inject({ url: `/admin/images/${id}/content`, headers: admin })
+const stats = async (app: App) => (await app.inject({ url: '/admin/stats', headers: admin })).json()
+
+/** An image that is too large to be analysed before the answer. */
+const makeLarge = async () => Buffer.concat([await makeImage(), randomBytes(1_100_000)])
+
+/** Has a worker settle the image as corrupt. */
+async function makeCorrupt({ stores: { data } }: App, imageId: string) {
+  const lease = await data.images.leaseOne({ imageId, token: newId(), milliseconds: HOUR })
+  return data.images.settle(lease!, { status: 'corrupt', failure: 'it ends in the middle' })
+}
+
+eachDatabase(async (t, env) => {
+  const { fresh } = await buildWithSweep(t, env)
+
+  await t.test('objects of no image go, and nothing else', async (t) => {
+    const { app, sweep, upload, objects, cold } = await fresh()
+    const kept = await upload(await makeImage())
+    const removed = await upload(await makeImage())
+    await backdate(objects, kept.id, HOUR)
+    // The kill came between the row and the object.
+    await app.stores.data.images.remove(removed.id)
+    await backdate(objects, removed.id, HOUR)
+    await putOld(objects)
+    await putOld(cold)
+    await putOld(objects, `incoming/${newId()}`)
+    const foreign = join(dirname(dirname(pathOf(objects, 'incoming/x'))), 'notes.txt')
+    await writeFile(foreign, 'not of Hasty')
+    const shortName = await putOld(objects, 'abcdef')
+    const young = newId()
+    await put(objects, young, Buffer.from('in flight'))
+    const youngLeftover = 'incoming/young'
+    await writeFile(pathOf(objects, youngLeftover), '')
+
+    const summary = await sweep({ sweepGrace: 5_000 })
+    t.match(summary, { objects: 9, orphans: 3, leftovers: 1, copies: 0, missing: 0, failures: 0 })
+    t.strictSame(await keysOf(objects), [kept.id, shortName, 'notes.txt', young, youngLeftover].sort())
+    t.strictSame(await keysOf(cold), [])
+    t.equal((await get(app, kept.id)).statusCode, 200)
+
+    t.match(await sweep({ sweepGrace: HOUR }), { objects: 5, orphans: 0, leftovers: 0 })
+  })
+
+  await t.test('what gets its row between the two looks stays', async (t) => {
+    const { app, sweep, upload, objects } = await fresh()
+    const { id } = await upload(await makeImage())
+    await backdate(objects, id, HOUR)
+    const { data } = app.stores
+    let looks = 0
+    const find: typeof data.lifecycle.find = async (ids) => (looks++ === 0 ? [] : data.lifecycle.find(ids))
+    const stores = { ...app.stores, data: { ...data, lifecycle: { ...data.lifecycle, find } } }
+    t.match(await sweep({}, { stores }), { orphans: 0 })
+    t.ok(looks >= 2)
+    t.equal((await get(app, id)).statusCode, 200)
+  })
+
+  await t.test('an image whose object is gone is reported, and not touched', async (t) => {
+    const { app, sweep, upload, objects, log } = await fresh()
+    const images = await Promise.all(Array.from({ length: 20 }, async () => upload(await makeImage())))
+    const lost = images[7]!
+    await rm(pathOf(objects, lost.id))
+    t.match(await sweep(), { missing: 1, failures: 0 })
+    t.match(log.lines.error, [{ imageId: lost.id, message: 'the object of an image is gone' }])
+    t.match(await app.stores.data.images.find(lost.id), { status: 'ready', removedAt: null })
+
+    const metrics = (await app.inject('/metrics')).body
+    t.match(metrics, /^hasty_sweep_items\{what="missing"\} 1$/m)
+    t.match(metrics, /^hasty_sweep_items\{what="objects"\} 19$/m)
+    const [, finished] = /^hasty_sweep_finished_timestamp_seconds ([\d.]+)$/m.exec(metrics)!
+    t.ok(Math.abs(Number(finished) - Date.now() / 1000) < 60)
+  })
+
+  await t.test('a dry run tells what it would do, and changes nothing', async (t) => {
+    const { app, sweep, upload, age, objects, cold, log, stores } = await fresh()
+    const [unasked, gone, damaged] = await Promise.all([1, 2, 3].map(async () => upload(await makeImage())))
+    await age(unasked!.id, 3 * DAY)
+    await age(gone!.id, 9 * DAY)
+    await stores.data.sql`
+      update images set status = 'corrupt', settled_at = now() - interval '9 days' where id = ${damaged!.id}`
+    await putOld(objects)
+    await putOld(objects, 'incoming/cut-off')
+    await stores.data.sql`
+      insert into upload_counts values ('day', '2020-01-01', 3, 1, 1), ('day', '2020-01-01', 4, 1, 1)`
+    const before = [await dump(app), await keysOf(objects), await keysOf(cold)]
+
+    const config = { archiveAfter: DAY, deleteAfter: 8 * DAY }
+    const would = await sweep(config, { dryRun: true })
+    t.match(would, { orphans: 1, leftovers: 1, archived: 2, unasked: 1, corrupt: 1, days: 1, failures: 0 })
+    t.match(log.lines.info, [{ dryRun: true, orphans: 1, message: 'would sweep' }])
+    t.strictSame([await dump(app), await keysOf(objects), await keysOf(cold)], before)
+
+    // What is to be removed is not archived any more.
+    t.match(await sweep(config), { orphans: 1, leftovers: 1, archived: 1, unasked: 1, corrupt: 1, days: 1 })
+    t.strictSame(await keysOf(objects), [])
+    t.strictSame(await keysOf(cold), [unasked!.id])
+  })
+
+  await t.test('of two sweeps at once one says that the other is at work', async (t) => {
+    const { sweep, objects, log } = await fresh()
+    await putOld(objects)
+    const summaries = await Promise.all([sweep(), sweep()])
+    t.equal(summaries.filter((summary) => summary === undefined).length, 1)
+    t.equal(summaries.find(Boolean)?.orphans, 1)
+    t.match(log.lines.info, [{ message: 'another process sweeps' }, { message: 'swept' }])
+    t.ok(await sweep(), 'the lease was given back')
+  })
+
+  await t.test('a database that knows few of the objects is not believed', async (t) => {
+    const { sweep, objects, log } = await fresh()
+    for (let n = 0; n < 1_001; n++) await putOld(objects)
+    t.match(await sweep(), { orphans: 0, failures: 1 })
+    t.match(log.lines.error, [{ step: 'objects', err: /1001 objects .* belong to no image, and only 0 do/ }])
+    t.equal((await keysOf(objects)).length, 1_001)
+    t.match(await sweep({}, { force: true }), { orphans: 1_001, failures: 0 })
+    t.strictSame(await keysOf(objects), [])
+  })
+
+  await t.test('pending images that nobody leased are announced, and dead leases end', async (t) => {
+    const { sweep, upload, stores } = await fresh()
+    const [lost, dead, alive, waiting] = await Promise.all(
+      [1, 2, 3, 4].map(async () => upload(await makeLarge())),
+    )
+    const { images, sql } = stores.data
+    const lease = (imageId: string) => images.leaseOne({ imageId, token: newId(), milliseconds: 60_000 })
+    const deadLease = await lease(dead!.id)
+    const aliveLease = await lease(alive!.id)
+    await sql`update images set due_at = now() - interval '10 minutes' where id in (${lost!.id}, ${dead!.id})`
+    const announced: string[] = []
+    const queue = { ...stores.queue, announce: (id: string) => announced.push(id) }
+    t.match(await sweep({}, { stores: { ...stores, queue } }), { announced: 2, leases: 1 })
+    t.strictSame(announced.sort(), [lost!.id, dead!.id].sort())
+    const verdict = { status: 'failed' as const, failure: 'of the test' }
+    t.equal(await images.settle(deadLease!, verdict), false)
+    t.equal(await images.settle(aliveLease!, verdict), true)
+    t.equal((await images.find(waiting!.id))?.status, 'pending')
+  })
+
+  await t.test('a corrupt image is kept apart for a time, then removed', async (t) => {
+    const { app, sweep, upload, objects, stores } = await fresh()
+    const body = await makeLarge()
+    const { id } = await upload(body)
+    t.equal(await makeCorrupt(app, id), true)
+
+    const refused = await get(app, id)
+    t.equal(refused.statusCode, 410)
+    t.match(refused.json(), { title: 'The image is damaged' })
+    const shown = await content(app, id)
+    t.equal(shown.statusCode, 200)
+    t.ok(shown.rawPayload.equals(body))
+    t.match(shown.headers, {
+      'content-type': 'image/png',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+    })
+    t.equal((await app.inject(`/admin/images/${id}/content`)).statusCode, 401)
+    t.match((await app.inject({ url: `/admin/images/${id}`, headers: admin })).json(), {
+      status: 'corrupt',
+      failure: 'it ends in the middle',
+      tier: 'hot',
+    })
+
+    t.match(await upload(body), { id, duplicate: true, status: 'corrupt' })
+    const { popularFormat, top10CameraModels, uploadFrequency30Days } = await stats(app)
+    t.equal(popularFormat, undefined, 'it counts towards no format')
+    t.strictSame(top10CameraModels, [])
+    t.match(uploadFrequency30Days, [{ uploads: 2 }], 'but towards its day')
+
+    t.match(await sweep({ corruptGrace: HOUR, archiveAfter: 1 }), { corrupt: 0, archived: 0, failures: 0 })
+    await stores.data.sql`update images set settled_at = now() - interval '2 hours' where id = ${id}`
+    t.match(await sweep({ corruptGrace: HOUR }), { corrupt: 1, failures: 0 })
+    t.strictSame(await keysOf(objects), [])
+    t.match((await get(app, id)).json(), { status: 410, title: 'The image is gone' })
+    t.equal((await content(app, id)).statusCode, 410)
+    const again = await upload(body)
+    t.not(again.id, id)
+    t.match(again, { duplicate: false, status: 'pending' })
+  })
+
+  await t.test('what nobody asks for is archived, and comes back when somebody does', async (t) => {
+    const { app, sweep, upload, age, objects, cold, tierOf } = await fresh()
+    const body = Buffer.concat([await makeImage('png'), randomBytes(600_000)])
+    const { id } = await upload(body)
+    const asked = await upload(await makeImage())
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0 })
+    await age(id, 12 * DAY)
+    await age(asked.id, 9 * DAY)
+    t.equal((await get(app, id)).statusCode, 200, 'its row is cached now')
+    await age(id, 12 * DAY)
+
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 1, restored: 0, failures: 0 })
+    t.strictSame([await keysOf(objects), await keysOf(cold)], [[asked.id], [id]])
+    const got = await get(app, id)
+    t.equal(sha256(got.rawPayload), sha256(body))
+    const range = await app.inject({ url: `/images/${id}`, headers: { range: 'bytes=600000-' } })
+    t.equal(range.statusCode, 206)
+    t.ok(range.rawPayload.equals(body.subarray(600_000)))
+    t.ok((await content(app, id)).rawPayload.equals(body))
+    t.match(await upload(body), { id, duplicate: true }, 'an archived image is known')
+
+    await app.services.lastAccess.flush()
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0, restored: 1, failures: 0 })
+    t.strictSame([await keysOf(objects), await keysOf(cold)], [[asked.id, id].sort(), []])
+    t.equal(
+      sha256((await get(app, id)).rawPayload),
+      sha256(body),
+      'with a cached row that has the other store',
+    )
+    t.equal(await tierOf(id), 'hot')
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0, restored: 0 })
+
+    await age(id, 12 * DAY)
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 1 })
+    t.match(await sweep({}), { restored: 1 }, 'without ARCHIVE_AFTER everything comes back')
+  })
+
+  await t.test('what has other bytes than came in is not moved', async (t) => {
+    const { sweep, upload, age, objects, cold, log, tierOf } = await fresh()
+    const rotten = await upload(await makeImage())
+    const sound = await upload(await makeImage())
+    await age(rotten.id, 9 * DAY)
+    await age(sound.id, 8 * DAY)
+    await writeFile(pathOf(objects, rotten.id), 'other bytes')
+    t.match(await sweep({ archiveAfter: DAY }), { archived: 1, unmovable: 1 })
+    t.match(log.lines.error, [{ imageId: rotten.id, err: /other bytes than came in/ }])
+    t.equal(await tierOf(rotten.id), 'hot')
+    t.strictSame([await keysOf(objects), await keysOf(cold)], [[rotten.id], [sound.id]])
+  })
+
+  await t.test('the last copy of an image stays, in whichever store it is', async (t) => {
+    const { sweep, upload, objects, cold, stores } = await fresh()
+    const { id } = await upload(await makeImage())
+    await backdate(objects, id, HOUR)
+    await stores.data
+      .sql`update images set tier = 'cold', last_accessed_at = now() - interval '9 days' where id = ${id}`
+    t.match(await sweep({ archiveAfter: DAY }), { copies: 0, missing: 1 })
+    t.strictSame(await keysOf(objects), [id])
+    await put(cold, id, Buffer.from('shorter'))
+    t.match(await sweep({ archiveAfter: DAY }), { copies: 0 })
+    t.strictSame(await keysOf(objects), [id])
+  })
+
+  await t.test('what nobody asked for in DELETE_AFTER is removed, from both stores', async (t) => {
+    const { app, sweep, upload, age, objects, cold } = await fresh()
+    const body = await makeImage()
+    const archived = await upload(body)
+    const old = await upload(await makeImage())
+    const asked = await upload(await makeImage())
+    const sentAgain = await makeImage()
+    const known = await upload(sentAgain)
+    await age(archived.id, 3 * DAY)
+    t.match(await sweep({ archiveAfter: DAY }), { archived: 1 })
+    for (const { id } of [archived, old, asked, known]) await age(id, 12 * DAY)
+    t.equal((await get(app, asked.id)).statusCode, 200)
+    await app.services.lastAccess.flush()
+    t.match(await upload(sentAgain), { id: known.id, duplicate: true })
+
+    t.match(await sweep({ deleteAfter: 10 * DAY, archiveAfter: DAY }), { unasked: 2, failures: 0 })
+    t.strictSame(await keysOf(objects), [asked.id])
+    t.strictSame(await keysOf(cold), [known.id])
+    t.equal((await get(app, old.id)).statusCode, 410)
+    t.equal((await get(app, archived.id)).statusCode, 410)
+    t.equal((await get(app, known.id)).statusCode, 200, 'it was uploaded again: an answered image is there')
+    t.not((await upload(body)).id, archived.id)
+  })
+
+  await t.test(
+    'what was never verified is verified where it lies, and no more when it is removed',
+    async (t) => {
+      const { app, sweep, upload, age, stores, log, tierOf } = await fresh()
+      const { id } = await upload(await makeImage())
+      const old = await upload(await makeImage())
+      await age(id, 3 * DAY)
+      await age(old.id, 12 * DAY)
+      t.match(await sweep({ archiveAfter: DAY, deleteAfter: 10 * DAY }), { archived: 1, unasked: 1 })
+      t.equal(await stores.queue.waiting(), 1)
+
+      const stop = new AbortController()
+      const running = createAnalysis({ stores, accept: undefined, log, concurrency: 1 }).run(stop.signal)
+      await until(async () => (await stores.queue.waiting()) === 0 || undefined)
+      stop.abort()
+      await running
+      t.equal(await tierOf(id), 'cold')
+      t.match(await stores.data.images.find(id), { status: 'ready', placeholder: String })
+      t.match(await stores.data.images.find(old.id), { status: 'removed', removedAt: Date })
+      t.equal((await get(app, id)).statusCode, 200)
+    },
+  )
+
+  await t.test('the admin removes an archived image', async (t) => {
+    const { app, sweep, upload, age, objects, cold } = await fresh()
+    const body = await makeImage()
+    const { id } = await upload(body)
+    await age(id, 3 * DAY)
+    await sweep({ archiveAfter: DAY })
+    await put(objects, id, body) // as when it is on its way
+    const answer = await app.inject({ method: 'DELETE', url: `/admin/images/${id}`, headers: admin })
+    t.equal(answer.statusCode, 204)
+    t.strictSame([await keysOf(objects), await keysOf(cold)], [[], []])
+    t.equal((await get(app, id)).statusCode, 410)
+    const again = await upload(body)
+    t.match(again, { duplicate: false })
+    t.ok((await get(app, again.id)).rawPayload.equals(body))
+  })
+
+  await t.test('the time of the last access costs no write per request', async (t) => {
+    const { app, upload, age, stores } = await fresh()
+    const images = await Promise.all(Array.from({ length: 5 }, async () => upload(await makeImage())))
+    const [old, recent] = images
+    await age(old!.id, 2 * DAY)
+    await age(recent!.id, 2 * HOUR)
+    const versions = async () =>
+      Object.fromEntries(
+        (
+          await stores.data.sql<{ id: string; xmin: string; idle: number }[]>`
+          select id, xmin::text, extract(epoch from now() - last_accessed_at)::double precision as idle from images`
+        ).map(({ id, ...row }) => [id, row]),
+      )
+    const before = await versions()
+    for (let n = 0; n < 100; n++) for (const { id } of images) await get(app, id)
+    // The accesses may have been written once by now, where the machine is slow: of the one that was due.
+    const due = ([id]: [string, unknown]) => id === old!.id
+    const rest = (rows: Awaited<ReturnType<typeof versions>>) =>
+      Object.entries(rows).flatMap((row) => (due(row) ? [] : [row[1].xmin]))
+    t.strictSame(rest(await versions()), rest(before), 'nothing is written of what was asked for of late')
+    await app.services.lastAccess.flush()
+    const after = await versions()
+    const written = images.filter(({ id }) => before[id]!.xmin !== after[id]!.xmin)
+    t.strictSame(written, [old], 'only what was more than a day old')
+    t.ok(after[old!.id]!.idle < 60)
+  })
+
+  await t.test('days are folded while uploads go on, and the counts stay exact', async (t) => {
+    const { app, sweep, upload, stores } = await fresh()
+    const { sql, links } = stores.data
+    // A day that is past, to which uploads still come in: those that began before midnight.
+    await Promise.all(Array.from({ length: 50 }, async () => upload(await makeImage())))
+    await sql`update upload_counts set key = '2020-02-02' where kind = 'day'`
+    await sql`insert into upload_counts values ('day', '2020-02-03', 1, 0, 0), ('day', '2020-02-04', 2, 3, 30), ('day', '2020-02-04', 5, -3, -30)`
+    const link = await links.insert({
+      id: newId(),
+      label: null,
+      region: '',
+      maxImages: null,
+      maxBytes: null,
+      expiresAt: new Date(Date.now() + HOUR),
+    })
+    let added = 0
+    const adding = Promise.all(
+      Array.from({ length: 8 }, async () => {
+        for (let n = 0; n < 25; n++) {
+          await retry(() =>
+            sql.begin((sql) =>
+              count(sql, [
+                { kind: 'day', key: '2020-02-02', uploads: 1, bytes: 10 },
+                { kind: 'link', key: link.id, uploads: 1, bytes: 10 },
+              ]),
+            ),
+          )
+          added++
+        }
+      }),
+    )
+    let going = true
+    const done = adding.then(() => {
+      going = false
+    })
+    let folds = 0
+    while (going) {
+      const days = await stores.data.lifecycle.daysToFold(10)
+      for (const day of days) await stores.data.lifecycle.foldDay(day)
+      folds += days.length
+    }
+    await done
+    t.ok(folds > 1, `${folds} folds`)
+    await sweep()
+    const rows = await sql`select key, shard, uploads from upload_counts where kind = 'day'`
+    t.strictSame([...rows], [{ key: '2020-02-02', shard: 0, uploads: 50 + added }])
+    t.equal(added, 200)
+    t.match(await stats(app), { uploadFrequency30Days: [] })
+  })
+
+  await t.test('of several workers with a timer one sweeps at a time, and none too soon', async (t) => {
+    const { sweepPeriodically, log } = await fresh()
+    const stop = new AbortController()
+    const working = [1, 2, 3].map(() => sweepPeriodically(stop.signal, 1_000))
+    await sleep(3_500)
+    stop.abort()
+    await Promise.all(working)
+    const sweeps = log.lines.info.filter((line) => 'objects' in line).length
+    t.ok(sweeps >= 2 && sweeps <= 6, `${sweeps} sweeps in 3.5 s by 3 workers`)
+    t.strictSame(log.lines.error, [])
+  })
+
+  await t.test('no image is lost whose upload goes on while sweeps do', async (t) => {
+    const { app, sweep, upload, log, objects } = await fresh()
+    let uploading = true
+    const sweeping = (async () => {
+      let sweeps = 0
+      for (; uploading; sweeps++) {
+        await putOld(objects)
+        await sweep()
+      }
+      return sweeps
+    })()
+    const answered: { id: string; hash: string }[] = []
+    const one = await makeImage('png')
+    await Promise.all(
+      Array.from({ length: 10 }, async () => {
+        for (let n = 0; n < 50; n++) {
+          answered.push(await upload(Buffer.concat([one, randomBytes(20_000)])))
+          if (n % 5 === 0) await upload(one)
+          await sleep(40)
+        }
+      }),
+    )
+    uploading = false
+    t.ok((await sweeping) >= 1, `${await sweeping} sweeps`)
+    await sleep(GRACE)
+    t.match(await sweep(), { missing: 0, failures: 0 })
+    let wrong = 0
+    for (const { id, hash } of answered) if (sha256((await get(app, id)).rawPayload) !== hash) wrong++
+    t.equal(answered.length, 500)
+    t.equal(wrong, 0)
+    t.equal((await keysOf(objects)).length, 501)
+    t.strictSame(log.lines.error, [])
+  })
+})

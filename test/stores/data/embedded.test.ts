@@ -1,0 +1,374 @@
+import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { connect } from '../../../stores/data/connect.ts'
+import { openEmbedded } from '../../../stores/data/embedded/index.ts'
+import { migrate } from '../../../stores/data/migrate.ts'
+import { migrations } from '../../helpers/migrations.ts'
+import { until } from '../../helpers/server.ts'
+
+const root = new URL('../../../', import.meta.url)
+const template = t.testdir()
+
+const open = (dataDir: string, { attach = false } = {}) =>
+  connect({ dataDir, databaseUrl: undefined }, { attach })
+
+const linksOf = async ({ sql }: Awaited<ReturnType<typeof open>>) => {
+  const rows = await sql<{ id: string }[]>`select id from links order by id`
+  return rows.map(({ id }) => id)
+}
+
+/** A folder with an embedded database: a copy, because to make one takes seconds. */
+function folder(t: Test, name = 'data') {
+  const dataDir = join(t.testdir(), name)
+  cpSync(template, dataDir, { recursive: true })
+  t.teardown(() => {
+    // Those of killed processes.
+    for (const name of linksTo(dataDir)) rmSync(join(tmpdir(), name), { recursive: true })
+  })
+  return dataDir
+}
+
+/** Runs code in a process of its own that has the database open as `sql`; resolves when it has come to the code's end. */
+async function startProcess(t: Test, dataDir: string, { attach }: { attach: boolean }, code: string) {
+  const script = join(t.testdirName, `${randomUUID()}.mjs`)
+  writeFileSync(
+    script,
+    `import { connect } from '${new URL('stores/data/connect.ts', root)}'
+    const config = { dataDir: ${JSON.stringify(dataDir)}, databaseUrl: undefined }
+    const { sql } = await connect(config, { attach: ${attach} })
+    ${code}
+    console.log('done')
+    setInterval(() => {}, 1000)`,
+  )
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exit = once(child, 'exit')
+  const kill = async () => {
+    child.kill('SIGKILL')
+    await exit
+  }
+  t.teardown(kill)
+  await Promise.race([
+    once(child.stdout, 'data'),
+    exit.then(([code]) => Promise.reject(new Error(`it ended with ${code}`))),
+  ])
+  return { pid: child.pid!, kill }
+}
+
+/** What a process does that is killed in the middle of a transaction. */
+const beginAndStay = `
+  await new Promise((resolve) => {
+    sql.begin(async (sql) => {
+      await sql\`insert into links (id, expires_at) values ('uncommitted', now())\`
+      resolve()
+      await new Promise(() => {})
+    })
+  })`
+
+t.test('a folder is open once, and its rows are there when it is opened again', async (t) => {
+  const first = await open(template)
+  const applied = await Promise.all([migrate(first.sql), migrate(first.sql)])
+  t.strictSame(applied.flat(), migrations)
+  await first.sql`insert into links (id, expires_at) values ('kept', now())`
+
+  await t.rejects(open(template), { name: 'DataDirInUse', message: /is in use by another/ })
+  const attached = await open(template, { attach: true })
+  t.strictSame(await linksOf(attached), ['kept'])
+  await attached.close()
+  await first.close()
+
+  const again = await open(template)
+  t.strictSame(await migrate(again.sql), [])
+  t.strictSame(await linksOf(again), ['kept'])
+  await again.close()
+})
+
+t.test('connections that speak at once get each its own answers', async (t) => {
+  const config = { dataDir: t.testdir(), databaseUrl: undefined }
+  const first = await connect(config, { attach: false })
+  t.teardown(() => first.close())
+  const second = await connect(config, { attach: true })
+  t.teardown(() => second.close())
+  const answers = await Promise.all(
+    Array.from({ length: 400 }, async (_, i) => {
+      const { sql } = i % 2 ? first : second
+      // A statement that fails leaves the session deaf until it is told to go on: for the others, too, if mixed up.
+      if (i % 10 === 0) return sql`select ${i}::int / 0`.catch((error) => error.code)
+      if (i % 10 === 1) return sql.begin(async (sql) => (await sql`select ${i}::int as i`)[0]!.i)
+      return (await sql`select ${i}::int as i`)[0]!.i
+    }),
+  )
+  t.strictSame(
+    answers,
+    answers.map((_, i) => (i % 10 === 0 ? '22012' : i)),
+  )
+})
+
+t.test('a connection that is cut in the middle of a statement holds nobody up', async (t) => {
+  const config = { dataDir: t.testdir(), databaseUrl: undefined }
+  const { sql, close } = await connect(config, { attach: false })
+  t.teardown(close)
+  const attached = await openEmbedded(config.dataDir, { attach: true })
+  t.teardown(() => attached.close())
+
+  const message = (type: string, body: string) => {
+    const length = Buffer.alloc(4)
+    length.writeInt32BE(4 + Buffer.byteLength(body))
+    return Buffer.concat([Buffer.from(type), length, Buffer.from(body)])
+  }
+  const startup = message('', '\0\x03\0\0user\0postgres\0database\0postgres\0\0')
+  const parse = message('P', '\0insert into links (id, expires_at) values (1 / 0, now())\0\0\0')
+  const bind = message('B', '\0\0\0\0\0\0\0\0')
+  const begin = message('Q', 'begin\0')
+  for (const sent of [
+    [],
+    [parse],
+    [parse, bind],
+    [begin],
+    [begin, parse],
+    [message('P', '\0nonsense\0\0\0')],
+  ]) {
+    for (const milliseconds of [0, 1, 20]) {
+      const socket = createConnection(attached.path)
+      await once(socket, 'connect')
+      socket.write(Buffer.concat([startup, ...sent]))
+      await sleep(milliseconds)
+      const answer = sql`select 1 as one`
+      socket.destroy()
+      t.strictSame([...(await answer)], [{ one: 1 }], `${sent.length} messages, cut after ${milliseconds} ms`)
+    }
+  }
+})
+t.test('a second service on the same folder is told so', async (t) => {
+  const dataDir = folder(t)
+  const holder = await startProcess(t, dataDir, { attach: false }, '')
+  await t.rejects(open(dataDir), {
+    name: 'DataDirInUse',
+    message: `DATA_DIR ${dataDir} is in use by another Hasty (process ${holder.pid}).`,
+  })
+  const second = spawn(process.execPath, [fileURLToPath(new URL('server.ts', root))], {
+    env: { DATA_DIR: dataDir, PORT: '0' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [output, [code]] = await Promise.all([text(second.stdout), once(second, 'exit')])
+  t.equal(code, 1)
+  t.match(JSON.parse(output.trim().split('\n').at(-1)!), {
+    msg: 'start failed',
+    err: { message: `DATA_DIR ${dataDir} is in use by another Hasty (process ${holder.pid}).` },
+  })
+})
+
+t.test('the folder of a killed process is taken over, with all that it has committed', async (t) => {
+  const dataDir = folder(t)
+  const holder = await startProcess(
+    t,
+    dataDir,
+    { attach: false },
+    `for (let n = 0; n < 200; n++) {
+       await sql\`insert into links (id, expires_at) values (\${'committed ' + n}, now())\`
+     }
+     ${beginAndStay}`,
+  )
+  await holder.kill()
+  t.ok(statSync(join(dataDir, 'db.sock')), 'its socket is left')
+
+  const next = await open(dataDir)
+  t.teardown(next.close)
+  const links = await linksOf(next)
+  t.equal(links.length, 201)
+  t.notOk(links.includes('uncommitted'))
+})
+
+t.test('a process that is killed while it creates the database leaves nothing in the way', async (t) => {
+  const dataDir = t.testdir()
+  const drafts = () => readdirSync(dataDir).filter((name) => name.startsWith('db.new'))
+  const killed = startProcess(t, dataDir, { attach: false }, '')
+  killed.catch(() => {})
+  while (drafts().length === 0) await sleep(5)
+  const holder = Number(readFileSync(join(dataDir, 'db.pid'), 'utf8'))
+  process.kill(holder, 'SIGKILL')
+  await t.rejects(killed)
+  t.notOk(existsSync(join(dataDir, 'db')))
+
+  const next = await open(dataDir)
+  t.teardown(next.close)
+  t.strictSame(await migrate(next.sql), migrations)
+  t.strictSame(drafts(), [])
+})
+
+t.test('a folder may have a path that is too long for a socket', async (t) => {
+  const dataDir = folder(t, 'ü'.repeat(100))
+  const holder = await open(dataDir)
+  const attached = await open(dataDir, { attach: true })
+  t.strictSame(await linksOf(attached), ['kept'])
+  t.equal(linksTo(dataDir).length, 2)
+  await t.rejects(open(dataDir), { name: 'DataDirInUse' })
+  await attached.close()
+  await holder.close()
+  t.equal(linksTo(dataDir).length, 0, 'nothing is left in the temporary folder')
+})
+
+t.test('a second process attaches, and sees and writes rows', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const worker = await startProcess(
+    t,
+    dataDir,
+    { attach: true },
+    `const [{ count }] = await sql\`select count(*) from links\`
+     await sql\`insert into links (id, expires_at) values (\${'saw ' + count}, now())\``,
+  )
+  t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
+  await worker.kill()
+  t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
+})
+
+t.test('a process attaches to one that is just starting', async (t) => {
+  const dataDir = folder(t)
+  rmSync(join(dataDir, 'db.pid'))
+  const starting = startProcess(t, dataDir, { attach: false }, '')
+  while (!existsSync(join(dataDir, 'db.pid'))) await sleep(1)
+  const attached = await open(dataDir, { attach: true })
+  t.strictSame(await linksOf(attached), ['kept'])
+  await attached.close()
+  await starting
+})
+
+t.test('of several processes that start at once, one opens the folder and the others attach', async (t) => {
+  const dataDir = folder(t)
+  const insert = `await sql\`insert into links (id, expires_at) values (\${String(process.pid)}, now())\``
+  const processes = await Promise.all(
+    Array.from({ length: 4 }, () => startProcess(t, dataDir, { attach: true }, insert)),
+  )
+  const attached = await open(dataDir, { attach: true })
+  t.strictSame(await linksOf(attached), [...processes.map(({ pid }) => `${pid}`).sort(), 'kept'])
+  await attached.close()
+})
+
+t.test('a process that is killed in the middle of a transaction does not hold up the others', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const worker = await startProcess(t, dataDir, { attach: true }, beginAndStay)
+  const waiting = linksOf(holder)
+  t.equal(await Promise.race([waiting, sleep(200, 'it waits')]), 'it waits')
+  await worker.kill()
+  t.strictSame(await waiting, ['kept'])
+  await holder.sql`insert into links (id, expires_at) values ('after', now())`
+  t.strictSame(await linksOf(holder), ['after', 'kept'])
+})
+
+t.test('a connection that ends in the middle of a query does not hold up the others', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const { path, close } = await openEmbedded(dataDir, { attach: true })
+  t.teardown(close)
+  const messages = {
+    'before it is bound': [parse('select 1')],
+    'after an error': [parse('select no_such_column')],
+    'after an error in a transaction': [query('begin'), parse('select no_such_column')],
+  }
+  for (const [name, sent] of Object.entries(messages)) {
+    const socket = createConnection(path)
+    socket.write(startup)
+    await once(socket, 'data')
+    socket.write(Buffer.concat(sent))
+    await sleep(100)
+    const waiting = linksOf(holder)
+    socket.destroy()
+    t.strictSame(await waiting, ['kept'], name)
+    t.strictSame([...(await holder.sql`select ${1}::integer as one`)], [{ one: 1 }], name)
+  }
+})
+
+t.test('a database whose backend has ended is opened again, with all that it has committed', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const { path, close } = await openEmbedded(dataDir, { attach: true })
+  t.teardown(close)
+  await holder.sql`insert into links (id, expires_at) values ('before', now())`
+
+  // Where it expects rows it finds an end, of which it ends itself: FATAL.
+  const socket = createConnection(path)
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  const [warning] = await Promise.all([
+    once(process, 'warning'),
+    socket.write(Buffer.concat([startup, query('copy links from stdin')])),
+  ])
+  t.match(
+    warning[0].message,
+    'The embedded database has ended (its thread ended with 1), and is opened again.',
+  )
+
+  const links = await until(() => linksOf(holder), 30_000)
+  t.strictSame(links, ['before', 'kept'])
+  await holder.sql`insert into links (id, expires_at) values ('after', now())`
+  t.strictSame(await linksOf(holder), ['after', 'before', 'kept'])
+})
+
+t.test('queries of several connections and processes do not get mixed up', async (t) => {
+  const dataDir = folder(t)
+  const holder = await open(dataDir)
+  t.teardown(holder.close)
+  const work = `
+    await Promise.all(Array.from({ length: 8 }, async (_, worker) => {
+      for (let n = 0; n < 50; n++) {
+        const mine = worker * 1000 + n
+        if (worker % 2) {
+          const rows = await sql.begin(async (sql) => sql\`select \${mine}::integer as number, 'in a transaction' as text\`)
+          if (rows[0].number !== mine || !rows[0].text) throw new Error('wrong rows')
+        } else {
+          const rows = await sql\`select \${mine}::integer + g as number from generate_series(1, 3) as g\`
+          if (rows.length !== 3 || rows[2].number !== mine + 3) throw new Error('wrong rows')
+        }
+        if (n % 10 === 0) {
+          const error = await sql\`select 1 / \${0}::integer\`.catch((error) => error)
+          if (error.code !== '22012') throw new Error('no error of its own')
+        }
+      }
+    }))`
+  const working = () => startProcess(t, dataDir, { attach: true }, work)
+  await t.resolves(Promise.all([working(), working()]))
+})
+
+/** What stands in the temporary folder for a folder whose path is too long. */
+const linksTo = (dataDir: string) =>
+  readdirSync(tmpdir()).filter((name) => {
+    try {
+      return readlinkSync(join(tmpdir(), name, 'd')) === dataDir
+    } catch {
+      return false
+    }
+  })
+
+// Messages of PostgreSQL's protocol (https://www.postgresql.org/docs/current/protocol-message-formats.html).
+function message(type: string, ...fields: string[]) {
+  const body = Buffer.from(fields.map((field) => `${field}\0`).join(''))
+  const head = Buffer.alloc(4)
+  head.writeInt32BE(4 + body.length)
+  return Buffer.concat([Buffer.from(type), head, body])
+}
+const query = (text: string) => message('Q', text)
+const parse = (text: string) => message('P', '', text, '')
+const startup = message('', '\0\x03\0\0user', 'postgres', '')

@@ -1,0 +1,192 @@
+import t from 'tap'
+import { connect } from '../../../stores/data/connect.ts'
+import { retry, retrying } from '../../../stores/data/retry.ts'
+import { eachDatabase } from '../../helpers/databases.ts'
+
+const failingWith = (code: string) => Object.assign(new Error(`SQLSTATE ${code}`), { code })
+
+eachDatabase(async (t, env) => {
+  const { sql, close } = await connect(
+    { dataDir: t.testdir(), databaseUrl: env.DATABASE_URL },
+    { attach: false },
+  )
+  t.teardown(close)
+  await sql`create table tries (code text, number integer)`
+  await sql`create table counters (id integer primary key, value integer not null)`
+
+  for (const code of ['40001', '40P01']) {
+    t.test(`a transaction that is refused with ${code} runs again, and nothing of it stays`, async (t) => {
+      let tried = 0
+      const result = await retry(() =>
+        sql.begin(async (sql) => {
+          await sql`insert into tries values (${code}, ${++tried})`
+          if (tried < 4) {
+            await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
+          }
+          return 'done'
+        }),
+      )
+      t.equal(result, 'done')
+      t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
+    })
+  }
+
+  t.test('any other error is thrown on at once, and nothing stays', async (t) => {
+    let tried = 0
+    const work = () =>
+      sql.begin(async (sql) => {
+        await sql`insert into tries values ('other', ${++tried})`
+        await sql`select 1 / ${0}::integer`
+      })
+    await t.rejects(retry(work), { code: '22012' })
+    t.equal(tried, 1)
+    t.strictSame([...(await sql`select * from tries where code = 'other'`)], [])
+  })
+
+  t.test('transactions that read before they write lose nothing', async (t) => {
+    await sql`insert into counters values (1, 0)`
+    const add = () =>
+      retry(() =>
+        sql.begin('isolation level serializable', async (sql) => {
+          const [counter] = await sql<{ value: number }[]>`select value from counters where id = 1`
+          await sql`update counters set value = ${counter!.value + 1} where id = 1`
+        }),
+      )
+    await Promise.all(Array.from({ length: 20 }, add))
+    t.strictSame([...(await sql`select value from counters where id = 1`)], [{ value: 20 }])
+  })
+
+  // The embedded database runs one transaction at a time.
+  if (!env.DATABASE_URL) return
+  t.test('two transactions that wait for each other both end well', async (t) => {
+    await sql`alter system set deadlock_timeout = '50ms'`
+    await sql`select pg_reload_conf()`
+    await sql`insert into counters values (2, 0), (3, 0)`
+    let tried = 0
+    const bothHaveOne = Promise.withResolvers<void>()
+    const add = (first: number, second: number) =>
+      retry(() =>
+        sql.begin(async (sql) => {
+          await sql`update counters set value = value + 1 where id = ${first}`
+          if (++tried === 2) bothHaveOne.resolve()
+          await bothHaveOne.promise
+          await sql`update counters set value = value + 1 where id = ${second}`
+        }),
+      )
+    await Promise.all([add(2, 3), add(3, 2)])
+    t.ok(tried > 2, 'there was a deadlock')
+    const values = await sql`select value from counters where id in (2, 3)`
+    t.strictSame([...values], [{ value: 2 }, { value: 2 }])
+  })
+})
+
+t.test('it gives up after 20 tries', async (t) => {
+  const { random } = Math
+  t.teardown(() => Object.assign(Math, { random }))
+  Math.random = () => 0 // no pauses
+  let tried = 0
+  const work = async () => {
+    tried++
+    throw failingWith('40001')
+  }
+  await t.rejects(retry(work), { code: '40001' })
+  t.equal(tried, 20)
+})
+
+t.test('it pauses between the tries', async (t) => {
+  let tried = 0
+  const start = performance.now()
+  await retry(async () => {
+    if (++tried < 9) throw failingWith('40P01')
+  })
+  // Eight pauses of up to 8, 16, …, 500 ms: that all of them are short has a chance of less than one in a million.
+  t.ok(performance.now() - start > 20)
+})
+
+t.test('each function of a store is tried again, with what it was given', async (t) => {
+  const tries: unknown[] = []
+  const store = retrying({
+    async add(first: number, second: number) {
+      tries.push([first, second])
+      if (tries.length < 3) throw failingWith('40001')
+      return first + second
+    },
+    async fail() {
+      throw new TypeError('not this one')
+    },
+  })
+  t.equal(await store.add(1, 2), 3)
+  t.strictSame(tries, Array(3).fill([1, 2]))
+  await t.rejects(store.fail(), { name: 'TypeError' })
+})
+
+t.test('a database that is away', async (t) => {
+  /** Fails with each of the codes, in their order, and then succeeds. */
+  function failingThen(...codes: string[]) {
+    const tries = { count: 0 }
+    const work = async () => {
+      const code = codes[tries.count++]
+      if (code) throw failingWith(code)
+      return 'done'
+    }
+    return { tries, work }
+  }
+
+  t.test('where nothing has happened it is tried again', async (t) => {
+    const codes = ['ECONNREFUSED', 'ENOENT', 'CONNECT_TIMEOUT', '57P03', '53300', '40001']
+    const { tries, work } = failingThen(...codes)
+    t.equal(await retry(work), 'done')
+    t.equal(tries.count, codes.length + 1)
+  })
+
+  const unknown = ['ECONNRESET', 'EPIPE', 'CONNECTION_CLOSED', '57P01', '57P02', '08006', '40003', '58C00']
+  const refused = ['57014', '53100', '25006', '55P03']
+  for (const code of [...unknown, ...refused]) {
+    t.test(`${code} is StoreUnavailable, at once`, async (t) => {
+      const { tries, work } = failingThen(code)
+      await t.rejects(retry(work), { name: 'StoreUnavailable', message: /database/, cause: { code } })
+      t.equal(tries.count, 1)
+    })
+
+    t.test(`${code}: what does no harm twice is tried again`, async (t) => {
+      const { tries, work } = failingThen(code, code)
+      t.equal(await retry(work, { repeatable: true }), 'done')
+      t.equal(tries.count, 3)
+    })
+  }
+
+  t.test('what is wrong with the statement is no outage', async (t) => {
+    for (const code of ['23505', '42P01', '22012', 'UNDEFINED_VALUE']) {
+      const { tries, work } = failingThen(code)
+      await t.rejects(retry(work, { repeatable: true }), { code })
+      t.equal(tries.count, 1)
+    }
+  })
+
+  t.test('it gives up after two seconds', async (t) => {
+    const start = performance.now()
+    const work = async () => {
+      throw failingWith('ECONNREFUSED')
+    }
+    await t.rejects(retry(work), { name: 'StoreUnavailable', cause: { code: 'ECONNREFUSED' } })
+    const seconds = (performance.now() - start) / 1000
+    t.ok(seconds > 1.9 && seconds < 4, `${seconds} s`)
+  })
+
+  t.test('no function of a store takes longer than its time, nor fails late', async (t) => {
+    const late = Promise.withResolvers<string>()
+    const store = retrying({ wait: () => late.promise }, { deadline: 50 })
+    await t.rejects(store.wait(), { name: 'StoreUnavailable', cause: { message: 'not within 50 ms' } })
+    late.reject(failingWith('57P01'))
+    await new Promise(setImmediate)
+  })
+
+  t.test('only those that are named do no harm twice', async (t) => {
+    const read = failingThen('57P01')
+    const write = failingThen('57P01')
+    const store = retrying({ read: read.work, write: write.work }, { repeatable: ['read'] })
+    t.equal(await store.read(), 'done')
+    await t.rejects(store.write(), { name: 'StoreUnavailable' })
+    t.equal(write.tries.count, 1)
+  })
+})

@@ -1,0 +1,82 @@
+import postgres from 'postgres'
+import t from 'tap'
+import { newId } from '../../../services/ids.ts'
+import { createImages, type ImageSearch } from '../../../stores/data/images.ts'
+import { openDataStore } from '../../../stores/data/index.ts'
+import { startPostgres } from '../../helpers/postgres.ts'
+
+const server = startPostgres(t)
+const ROWS = 20_000
+
+t.test('each filter of the list is on an index', { skip: server.missing }, async (t) => {
+  const databaseUrl = await server.createDatabase()
+  const data = await openDataStore({ databaseUrl, dataDir: '' }, { attach: false })
+  t.teardown(() => data.close())
+  const link = newId()
+  await data.sql`insert into links (id, expires_at) select ${link}, now() union all select 'busy', now()`
+  await data.sql`
+    insert into images (
+      id, hash, size, status, format, media_type, camera_model, taken_at, latitude, longitude, received_at, due_at
+    )
+    select
+      lpad(n::text, 48, '0'), n::text, 1000,
+      case when n % 500 = 0 then 'corrupt' else 'ready' end,
+      case when n % 400 = 0 then 'AVIF' else 'JPEG' end, 'image/jpeg',
+      'Model ' || n % 300,
+      to_char(timestamp '2015-01-01' + n * interval '3 hours', 'YYYY-MM-DD"T"HH24:MI:SS'),
+      (n * 7919) % 17957 / 100.0 - 90, (n * 6131) % 35969 / 100.0 - 180,
+      timestamptz '2020-01-01' + n * interval '1 hour', null
+    from generate_series(1, ${ROWS}) as n`
+  await data.sql`
+    insert into uploads (link_id, image_id, name, duplicate)
+    select case when n % 1000 = 0 then ${link} else 'busy' end, lpad(n::text, 48, '0'), '', false
+    from generate_series(1, ${ROWS}) as n`
+  await data.sql`analyze`
+
+  // The very statement that the store runs is explained.
+  let ran: { query: string; parameters: unknown[] } | undefined
+  const sql = postgres(databaseUrl, {
+    max: 1,
+    transform: postgres.camel,
+    types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
+    debug: (_connection, query, parameters) => {
+      if (query.includes('from images')) ran = { query, parameters }
+    },
+  })
+  t.teardown(() => sql.end())
+  const images = createImages(sql)
+
+  const searches: Record<string, [ImageSearch, index: RegExp]> = {
+    nothing: [{}, /images_page/],
+    status: [{ status: 'corrupt' }, /images_status_page/],
+    format: [{ format: 'AVIF' }, /images_format_page/],
+    camera: [{ cameraModel: 'Model 7' }, /images_camera_page/],
+    received: [
+      { receivedFrom: new Date('2020-03-01T00:00:00Z'), receivedTo: new Date('2020-03-02T00:00:00Z') },
+      /images_page/,
+    ],
+    taken: [{ takenFrom: '2016-05-01', takenTo: '2016-05-03' }, /images_taken/],
+    location: [{ box: { west: 5, south: 45, east: 10, north: 48 } }, /images_place/],
+    'place over the antimeridian': [
+      { box: { west: 178, south: -20, east: -178, north: -18 } },
+      /images_place/,
+    ],
+    link: [{ link }, /uploads_link_image|uploads_link_page/],
+    'link and camera': [
+      { link, cameraModel: 'Model 100' },
+      /uploads_link_image|uploads_link_page|images_camera_page/,
+    ],
+  }
+  for (const [name, [search, index]] of Object.entries(searches)) {
+    for (const after of [undefined, { at: new Date('2022-01-01T00:00:00Z'), id: 'x' }]) {
+      const { items } = await images.page({ limit: 50, search, after })
+      if (!after) t.ok(items.length > 0, `${name}: finds some`)
+      const { query, parameters } = ran!
+      const plan = (await sql.unsafe(`explain ${query}`, parameters as never[]))
+        .map((row) => row.queryPlan ?? row['QUERY PLAN'])
+        .join('\n')
+      t.match(plan, index, `${name}${after ? ', a further page' : ''}`)
+      t.notMatch(plan, /Seq Scan on (images|uploads)/, plan)
+    }
+  }
+})

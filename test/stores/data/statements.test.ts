@@ -1,0 +1,64 @@
+import t from 'tap'
+import { connect } from '../../../stores/data/connect.ts'
+import { startPostgres } from '../../helpers/postgres.ts'
+
+// What else patches/postgres+3.4.9.patch puts right in the driver: see docs/dependencies.md.
+
+const database = startPostgres(t)
+
+t.test('statements on the connections of a pool', { skip: database.missing }, async (t) => {
+  const databaseUrl = await database.createDatabase()
+  const { sql, close } = await connect({ databaseUrl, dataDir: t.testdir() }, { attach: false })
+  t.teardown(close)
+  await sql`create table lines (line text)`
+  // Several times as many as the pool has connections.
+  const many = Array.from({ length: 64 })
+  // Open, they take statements at once.
+  await Promise.all(many.map(() => sql`select pg_sleep(0.01)`))
+
+  await t.test('one that waits for a lock holds up no other', async (t) => {
+    const { promise: released, resolve: release } = Promise.withResolvers<void>()
+    const { promise: locked, resolve: lock } = Promise.withResolvers<void>()
+    const holder = sql.begin(async (sql) => {
+      await sql`lock table lines`
+      lock()
+      await released
+    })
+    await locked
+    const waiting = sql`insert into lines values ('waited')`.execute()
+    // Sent on one connection, some would be behind it for as long as the lock is held.
+    const others = await Promise.all(many.map(() => sql<{ one: number }[]>`select 1 as one`))
+    t.strictSame(
+      others.map(([row]) => row),
+      many.map(() => ({ one: 1 })),
+    )
+    release()
+    await Promise.all([holder, waiting])
+    t.strictSame([...(await sql`select line from lines`)], [{ line: 'waited' }])
+  })
+
+  await t.test('one that fails after its first rows takes none from the next', async (t) => {
+    await Promise.all(
+      many.map(() => t.rejects(sql`select 1 / (3 - line) from generate_series(1, 5) as line`.execute())),
+    )
+    const rows = await Promise.all(many.map(() => sql<{ two: number }[]>`select 2 as two`))
+    t.strictSame(
+      rows.map((rows) => [...rows]),
+      many.map(() => [{ two: 2 }]),
+    )
+  })
+
+  await t.test('a transaction has its connection for itself, however many there are', async (t) => {
+    const ids = await Promise.all(
+      many.map(() =>
+        sql.begin(async (sql) => {
+          const id = () => sql<{ id: string }[]>`select pg_current_xact_id()::text as id`
+          const [[first], [second]] = [await id(), await id()]
+          t.equal(first?.id, second?.id)
+          return first?.id
+        }),
+      ),
+    )
+    t.equal(new Set(ids).size, ids.length)
+  })
+})

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import type { Test } from 'tap'
+import type { ObjectStore } from '../../../stores/objects/object-store.ts'
+
+export const keys = async (store: ObjectStore) =>
+  (await Array.fromAsync(store.list())).map(({ key }) => key).sort()
+
+/** A source of `size` bytes in chunks of 64 KiB, and what it yields. */
+export function chunks(size: number) {
+  const bytes = randomBytes(size)
+  const pieces = Array.from({ length: Math.ceil(size / 65_536) }, (_, i) =>
+    bytes.subarray(i * 65_536, (i + 1) * 65_536),
+  )
+  return { bytes, source: Readable.from(pieces) }
+}
+
+/**
+ * What every object store does.
+ *
+ * @param store an empty one; it is so again at the end
+ * @param size how long the objects are, in bytes; at least 2,500,000
+ */
+export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
+  const bytes = randomBytes(size)
+  const uneven = () =>
+    Readable.from([bytes.subarray(0, 10), bytes.subarray(10, 2_000_000), bytes.subarray(2_000_000)])
+
+  await t.test('what was put is got, whole and in ranges', async (t) => {
+    const staged = await store.stage('abcdefgh', uneven())
+    await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' }, 'not there before the commit')
+    const { content } = staged
+    if (content) t.ok(bytes.equals(Buffer.isBuffer(content) ? content : readFileSync(content.path)))
+    await staged.commit()
+    t.equal(await store.size('abcdefgh'), size)
+    t.ok(bytes.equals(await buffer(await store.get('abcdefgh'))))
+    for (const [start, end] of [
+      [0, 0],
+      [5, size - 500_000],
+      [size - 1, size - 1],
+    ] as const) {
+      t.ok(
+        bytes.subarray(start, end + 1).equals(await buffer(await store.get('abcdefgh', { start, end }))),
+        `${start}-${end}`,
+      )
+    }
+  })
+
+  await t.test('memory that is used again has one piece after the other', async (t) => {
+    for (const range of [undefined, { start: 5, end: size - 7 }]) {
+      const pieces: Buffer[] = []
+      for await (const piece of await store.get('abcdefgh', range, { reuse: true }))
+        pieces.push(Buffer.from(piece))
+      const expected = range ? bytes.subarray(range.start, range.end + 1) : bytes
+      t.ok(expected.equals(Buffer.concat(pieces)), range ? `${range.start}-${range.end}` : 'whole')
+    }
+  })
+
+  await t.test('the listing has key, size and time', async (t) => {
+    const [object] = await Array.fromAsync(store.list())
+    t.match(object, { key: 'abcdefgh', size })
+    t.ok(Math.abs(Date.now() - object!.modifiedAt.getTime()) < 60_000)
+  })
+
+  await t.test('a stream that fails leaves nothing', async (t) => {
+    const source = new Readable({ read() {} })
+    const stage = store.stage('failing', source)
+    source.push(bytes.subarray(1))
+    setTimeout(() => source.destroy(new Error('cut')), 20)
+    await t.rejects(stage, { message: 'cut' })
+    const gone = new Readable({ read() {} })
+    gone.destroy(new Error('cut before'))
+    await t.rejects(store.stage('failing', gone), { message: 'cut before' })
+    t.strictSame(await keys(store), ['abcdefgh'])
+  })
+
+  await t.test('what is discarded leaves nothing', async (t) => {
+    for (const source of [Readable.from([]), uneven()]) {
+      const staged = await store.stage('discarded', source)
+      await staged.discard()
+    }
+    t.strictSame(await keys(store), ['abcdefgh'])
+  })
+
+  await t.test('an object of no bytes is an object', async (t) => {
+    const staged = await store.stage('emptyone', Readable.from([]))
+    await staged.commit()
+    t.equal(await store.size('emptyone'), 0)
+    t.equal((await buffer(await store.get('emptyone'))).length, 0)
+    await store.delete('emptyone')
+  })
+
+  await t.test('what is not there is ObjectNotFound, and can be deleted', async (t) => {
+    await t.rejects(store.get('nothing'), { name: 'ObjectNotFound' })
+    await t.rejects(store.size('nothing'), { name: 'ObjectNotFound' })
+    await store.delete('nothing')
+  })
+
+  await t.test('a deleted object is gone', async (t) => {
+    await store.delete('abcdefgh')
+    await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' })
+    t.strictSame(await keys(store), [])
+  })
+
+  await t.test('it answers', async () => store.ping())
+}

@@ -1,0 +1,284 @@
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import {
+  CreateMultipartUploadCommand,
+  GetBucketLifecycleConfigurationCommand,
+  PutBucketLifecycleConfigurationCommand,
+  PutObjectCommand,
+} from '@aws-sdk/client-s3'
+import t, { type Test } from 'tap'
+import { createS3Store } from '../../../stores/objects/s3/index.ts'
+import { PART_BYTES } from '../../../stores/objects/s3/parts.ts'
+import { startFaultyProxy } from '../../helpers/faulty-proxy.ts'
+import { type S3, startS3, withoutS3 } from '../../helpers/s3.ts'
+import { chunks, contract, keys } from './object-store-contract.ts'
+
+const MIB = 2 ** 20
+const MIGRATE = fileURLToPath(new URL('../../../migrate.ts', import.meta.url))
+
+t.test('S3', { skip: withoutS3() }, async (t) => {
+  const s3 = await startS3(t)
+
+  await t.test('short objects', async (t) => {
+    const bucket = await s3.createBucket('short')
+    await contract(t, await createS3Store(s3.url(bucket)))
+  })
+
+  await t.test('long objects, under a prefix', async (t) => {
+    const bucket = await s3.createBucket('long')
+    const url = s3.url(bucket)
+    url.pathname = '/some where/here/'
+    await contract(t, await createS3Store(url), 2 * PART_BYTES + 3_000_000)
+    t.strictSame(await s3.openUploads(bucket), [])
+  })
+
+  await t.test('what fits a part exactly, and what has a byte more', async (t) => {
+    const bucket = await s3.createBucket('exact')
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    const store = await createS3Store(s3.url(bucket, { through: proxy.url }))
+    for (const [size, parts] of [
+      [PART_BYTES - 1, 0],
+      [PART_BYTES, 0],
+      [PART_BYTES + 1, 2],
+      [4 * PART_BYTES, 4],
+    ] as const) {
+      proxy.fail(() => undefined)
+      const { bytes, source } = chunks(size)
+      await (await store.stage('exact', source)).commit()
+      t.ok(bytes.equals(await buffer(await store.get('exact'))), `${size} bytes`)
+      t.equal(proxy.seen.filter((request) => request.includes('partNumber=')).length, parts, `${parts} parts`)
+    }
+  })
+
+  await t.test('a chunk longer than several parts, and chunks of one byte', async (t) => {
+    const store = await createS3Store(s3.url(await s3.createBucket('chunks')))
+    const bytes = randomBytes(3 * PART_BYTES + 5)
+    await (await store.stage('one', Readable.from([bytes]))).commit()
+    t.ok(bytes.equals(await buffer(await store.get('one'))))
+    const few = bytes.subarray(0, 20_000)
+    await (
+      await store.stage('bytes', Readable.from(Array.from(few, (_, i) => few.subarray(i, i + 1))))
+    ).commit()
+    t.ok(few.equals(await buffer(await store.get('bytes'))))
+  })
+
+  await t.test('a short object that is discarded never reaches the server', async (t) => {
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    const store = await createS3Store(s3.url(await s3.createBucket('unsent'), { through: proxy.url }))
+    await (await store.stage('unsent', chunks(5_000_000).source)).discard()
+    t.strictSame(proxy.seen, [])
+  })
+
+  await t.test('an object is written in the storage class of the URL', async (t) => {
+    const bucket = await s3.createBucket('classes')
+    const parameters = 'storageClass=STANDARD'
+    const store = await createS3Store(s3.url(bucket, { parameters }))
+    const cold = await createS3Store(s3.url(bucket, { parameters: 'storageClass=NOSUCHCLASS' }))
+    for (const size of [1000, PART_BYTES + 1]) {
+      await (await store.stage('standard', chunks(size).source)).commit()
+      await t.rejects(
+        cold.stage('cold', chunks(size).source).then((staged) => staged.commit()),
+        { name: 'InvalidArgument' },
+        'the server has seen the class and refused it',
+      )
+    }
+    t.strictSame(await keys(store), ['standard'])
+  })
+
+  await t.test('listings have many pages, and nothing of others', async (t) => {
+    const bucket = await s3.createBucket('pages')
+    const url = s3.url(bucket)
+    url.pathname = '/ours'
+    const store = await createS3Store(url)
+    const names = Array.from({ length: 25 }, (_, i) => `object${String(i).padStart(2, '0')}`)
+    for (const name of names) await (await store.stage(name, chunks(10).source)).commit()
+    for (const Key of ['theirs', 'oursnot', 'ours/sub/folder', 'ours/read.me', 'ours/']) {
+      await s3.client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: 'x' }))
+    }
+    for (const Key of ['theirs', 'ours/sub/folder']) {
+      await s3.client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }))
+    }
+    t.strictSame(await keys(store), names)
+  })
+
+  await t.test('what a killed process left is listed with its size and can be deleted', async (t) => {
+    const bucket = await s3.createBucket('killed')
+    const url = s3.url(bucket)
+    const child = inChild(LEAVE, url)
+    await once(child.stdout, 'data')
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+
+    const store = await createS3Store(url)
+    const left = await Array.fromAsync(store.list())
+    t.match(left, [{ key: /^incoming\/left\/./, size: 2 * PART_BYTES + 5 }])
+    t.ok(Math.abs(Date.now() - left[0]!.modifiedAt.getTime()) < 60_000)
+    await t.rejects(store.get('left'), { name: 'ObjectNotFound' })
+    await store.delete(left[0]!.key)
+    await store.delete(left[0]!.key)
+    t.strictSame(await keys(store), [])
+    t.strictSame(await s3.openUploads(bucket), [])
+  })
+
+  await t.test('a full store is StoreFull, and nothing is left', async (t) => {
+    const bucket = await s3.createBucket('full')
+    const store = await createS3Store(s3.url(bucket))
+    await s3.admin('quota', 'set', '--quota-scope=bucket', `--bucket=${bucket}`, `--max-size=${MIB}`)
+    await s3.admin('quota', 'enable', '--quota-scope=bucket', `--bucket=${bucket}`)
+    const staged = await store.stage('full', chunks(2 * MIB).source)
+    await t.rejects(staged.commit(), { name: 'StoreFull', cause: { name: 'QuotaExceeded' } })
+    await t.rejects(store.stage('full', chunks(3 * PART_BYTES).source), { name: 'StoreFull' })
+    t.strictSame(await keys(store), [])
+  })
+
+  await t.test('a bucket that is not there', async (t) => {
+    const store = await createS3Store(s3.url('nowhere'))
+    await t.rejects(store.ping(), { name: 'NotFound' })
+    await t.rejects(store.get('any'), { name: 'NoSuchBucket' })
+    await t.rejects(store.stage('any', chunks(PART_BYTES + 1).source), { name: 'NoSuchBucket' })
+    await t.rejects(store.setUp(), { name: 'NoSuchBucket' })
+  })
+
+  await t.test('memory is bounded, however long the stream', async (t) => {
+    const bucket = await s3.createBucket('memory')
+    const child = inChild(STAGE_ZEROS, s3.url(bucket))
+    const [answer] = await once(child.stdout, 'data')
+    const { size, growth } = JSON.parse(answer)
+    t.equal(size, 256 * MIB)
+    t.ok(growth > 0 && growth < 100 * MIB, `${Math.round(growth / MIB)} MiB`)
+  })
+
+  await t.test('the lifecycle rule', (t) => lifecycle(t, s3))
+})
+
+/** Runs `script` as a process of its own with a `store` on `url`. */
+function inChild(script: string, url: URL) {
+  const module = new URL('../../../stores/objects/s3/index.ts', import.meta.url)
+  const open = `
+    import { Readable } from 'node:stream'
+    import { createS3Store } from '${module}'
+    const store = await createS3Store(new URL(process.argv[1]))`
+  return spawn(process.execPath, ['--input-type=module', '-e', open + script, url.href], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+}
+
+/** Stages an upload that it never commits. */
+const LEAVE = `
+  await store.stage('left', Readable.from([Buffer.alloc(${2 * PART_BYTES + 5})]))
+  console.log('staged')
+  setInterval(() => {}, 1000)`
+
+/** Stages and commits 256 MiB; prints the size and how much the process has grown meanwhile, in bytes. */
+const STAGE_ZEROS = `
+  await (await store.stage('warmup', Readable.from([Buffer.alloc(10)]))).commit()
+  const before = process.memoryUsage.rss()
+  let peak = before
+  setInterval(() => { peak = Math.max(peak, process.memoryUsage.rss()) }, 5).unref()
+  const zeros = Buffer.alloc(65_536)
+  let left = 256 * 2 ** 20
+  const source = new Readable({
+    read() {
+      this.push(left > 0 ? zeros : null)
+      left -= zeros.length
+    },
+  })
+  await (await store.stage('zeros', source)).commit()
+  console.log(JSON.stringify({ size: await store.size('zeros'), growth: peak - before }))`
+
+async function lifecycle(t: Test, s3: S3) {
+  const rules = async (Bucket: string) =>
+    (await s3.client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }))).Rules!
+
+  await t.test('is added once, for each prefix', async (t) => {
+    const bucket = await s3.createBucket('rules')
+    const url = s3.url(bucket)
+    for (const prefix of ['/one', '/two']) {
+      url.pathname = prefix
+      const store = await createS3Store(url)
+      t.match(await store.setUp(), /^A lifecycle rule was added: /)
+      t.match(await store.setUp(), /^A lifecycle rule is there already: /)
+    }
+    const wished = (Prefix: string) => ({
+      Status: 'Enabled',
+      Filter: { Prefix },
+      AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+    })
+    t.match(await rules(bucket), [wished('one/'), wished('two/')])
+  })
+
+  await t.test("leaves others' rules as they are", async (t) => {
+    const bucket = await s3.createBucket('theirs')
+    const theirs = {
+      ID: 'logs',
+      Status: 'Enabled',
+      Filter: { Prefix: 'logs/' },
+      Expiration: { Days: 30 },
+    } as const
+    await s3.client.send(
+      new PutBucketLifecycleConfigurationCommand({
+        Bucket: bucket,
+        LifecycleConfiguration: { Rules: [theirs] },
+      }),
+    )
+    const before = await rules(bucket)
+    t.match(
+      await (await createS3Store(s3.url(bucket))).setUp(),
+      /none was added.*abort multipart uploads under ""/,
+    )
+    t.strictSame(await rules(bucket), before)
+  })
+
+  await t.test("is content with another's rule that covers it, and only then", async (t) => {
+    const bucket = await s3.createBucket('covered')
+    const url = s3.url(bucket)
+    url.pathname = '/images/new'
+    const store = await createS3Store(url)
+    for (const [Prefix, Status, said] of [
+      ['images/', 'Enabled', /is there already/],
+      ['images/', 'Disabled', /none was added/],
+      ['videos/', 'Enabled', /none was added/],
+    ] as const) {
+      const rule = {
+        ID: 'x',
+        Status,
+        Filter: { Prefix },
+        AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
+      }
+      await s3.client.send(
+        new PutBucketLifecycleConfigurationCommand({
+          Bucket: bucket,
+          LifecycleConfiguration: { Rules: [rule] },
+        }),
+      )
+      t.match(await store.setUp(), said, `${Prefix} ${Status}`)
+    }
+  })
+
+  await t.test('is set up by the migration', async (t) => {
+    const bucket = await s3.createBucket('migrated')
+    const { stdout } = await promisify(execFile)(process.execPath, [MIGRATE], {
+      env: { ...process.env, DATA_DIR: t.testdir(), OBJECT_STORE_URL: s3.url(bucket).href },
+    })
+    t.match(stdout, /A lifecycle rule was added: abort multipart uploads under ."." in bucket migrated/)
+    t.equal((await rules(bucket)).length, 1)
+  })
+
+  await t.test('says where the server does not allow it', async (t) => {
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    const store = await createS3Store(s3.url(await s3.createBucket('refusing'), { through: proxy.url }))
+    for (const status of [403, 501]) {
+      for (const method of ['GET', 'PUT']) {
+        proxy.fail((request) => (request.method === method ? status : undefined))
+        t.match(await store.setUp(), /^The object store allows no lifecycle rule/, `${method} ${status}`)
+      }
+    }
+    proxy.fail(() => 503)
+    await t.rejects(store.setUp(), 'out of order is not refused')
+  })
+}

@@ -1,0 +1,224 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { createDatabaseQueue } from '../../../stores/queue/database.ts'
+import { openJetStreamQueue } from '../../../stores/queue/jetstream.ts'
+import type { Queue } from '../../../stores/queue/queue.ts'
+import { startNats, withoutNats } from '../../helpers/nats.ts'
+import { pendingImages, ready, until } from '../../helpers/pending.ts'
+
+const { data, upload, work, statusOf, clear } = await pendingImages(t)
+const { images } = data
+
+/** Long enough for a queue to bring what it has. */
+const soon = () => AbortSignal.timeout(2_000)
+
+/** What every queue does. `open` opens one more on the same images; a lease lasts `leaseMs`. */
+async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Queue>) {
+  t.beforeEach(clear)
+
+  await t.test('a pending image is taken, settled and does not come again', async (t) => {
+    const queue = await open(t)
+    const id = await upload()
+    queue.announce(id)
+    t.equal(await queue.waiting(), 1)
+    const lease = await queue.take(soon())
+    t.match(lease, { imageId: id, mediaType: 'image/png', attempt: 1 })
+    t.ok(await images.settle(lease!, ready))
+    queue.done(lease!)
+    t.equal(await queue.waiting(), 0)
+    t.equal(await queue.take(AbortSignal.timeout(500)), undefined)
+  })
+
+  await t.test('who takes before there is an image gets it when it is there', async (t) => {
+    const queue = await open(t)
+    const taking = queue.take(AbortSignal.timeout(5_000))
+    await sleep(300)
+    const id = await upload()
+    queue.announce(id)
+    const announced = Date.now()
+    const lease = await taking
+    t.equal(lease?.imageId, id)
+    t.ok(Date.now() - announced < 1_000, 'at once')
+    await images.settle(lease!, ready)
+    queue.done(lease!)
+  })
+
+  await t.test('an aborted take ends at once', async (t) => {
+    const queue = await open(t)
+    t.equal(await queue.take(AbortSignal.abort()), undefined)
+    const began = Date.now()
+    t.equal(await queue.take(AbortSignal.timeout(300)), undefined)
+    t.ok(Date.now() - began < 600)
+    for (let milliseconds = 0; milliseconds < 10; milliseconds++) {
+      const abort = new AbortController()
+      const taking = queue.take(abort.signal)
+      await sleep(milliseconds)
+      abort.abort()
+      await taking
+    }
+    t.ok(Date.now() - began < 1_500, 'whatever it is at')
+  })
+
+  await t.test('many takers share the images, each image has one', async (t) => {
+    const [one, other] = [await open(t), await open(t)]
+    const ids = await Promise.all(Array.from({ length: 40 }, upload))
+    for (const id of ids) one.announce(id)
+    const settled: string[] = []
+    const end = new AbortController()
+    const workers = [one, one, one, other, other, other].map((queue) => work(queue, end.signal, settled))
+    await until(() => settled.length >= ids.length)
+    await sleep(300)
+    end.abort()
+    await Promise.all(workers)
+    t.strictSame(settled.sort(), ids.sort())
+  })
+
+  await t.test('what failed comes again after a pause that grows', async (t) => {
+    const queue = await open(t)
+    const id = await upload()
+    queue.announce(id)
+    const first = await queue.take(soon())
+    await queue.retry(first!, 'out of memory')
+    const failed = Date.now()
+    t.match(await images.find(id), { status: 'pending', failure: 'out of memory' })
+    const second = await queue.take(AbortSignal.timeout(5_000))
+    t.match(second, { imageId: id, attempt: 2 })
+    t.ok(Date.now() - failed > 900, 'a second later')
+    await queue.retry(second!, 'out of memory')
+    const dueIn = await images.dueIn(id)
+    t.ok(dueIn! > 3_500 && dueIn! <= 4_000, 'then four seconds later')
+    t.equal(await queue.take(AbortSignal.timeout(500)), undefined, 'and not before')
+  })
+
+  await t.test('what was released comes at once, and the attempt does not count', async (t) => {
+    const [leaving, staying] = [await open(t), await open(t)]
+    const id = await upload()
+    leaving.announce(id)
+    const taken = await leaving.take(soon())
+    t.match(taken, { imageId: id, attempt: 1 })
+    const taking = staying.take(AbortSignal.timeout(5_000))
+    await leaving.release(taken!)
+    const released = Date.now()
+    const lease = await taking
+    t.match(lease, { imageId: id, attempt: 1 })
+    t.ok(Date.now() - released < 1_000, 'at once')
+    await images.settle(lease!, ready)
+    staying.done(lease!)
+  })
+
+  await t.test('what a worker took that died comes again when its lease has run out', async (t) => {
+    const [dying, living] = [await open(t, 1_000), await open(t, 1_000)]
+    const id = await upload()
+    dying.announce(id)
+    const lost = await dying.take(soon())
+    const taken = Date.now()
+    t.equal(lost?.imageId, id)
+    const lease = await living.take(AbortSignal.timeout(8_000))
+    t.match(lease, { imageId: id, attempt: 2 })
+    t.ok(Date.now() - taken > 900)
+    t.notOk(await images.settle(lost!, ready), 'a verdict that comes too late does not count')
+    t.notOk(await dying.extend(lost!))
+    dying.done(lost!)
+    t.equal(await statusOf(id), 'pending')
+    t.ok(await images.settle(lease!, ready))
+    living.done(lease!)
+  })
+
+  await t.test('a lease that is extended is not lost', async (t) => {
+    const [busy, idle] = [await open(t, 1_000), await open(t, 1_000)]
+    const id = await upload()
+    busy.announce(id)
+    const lease = await busy.take(soon())
+    t.equal(lease?.imageId, id)
+    const taking = idle.take(AbortSignal.timeout(2_500))
+    for (let i = 0; i < 6; i++) {
+      await sleep(400)
+      t.ok(await busy.extend(lease!))
+    }
+    t.equal(await taking, undefined)
+    t.ok(await images.settle(lease!, ready))
+    busy.done(lease!)
+  })
+
+  await t.test('an image that was removed is not taken', async (t) => {
+    const queue = await open(t)
+    const id = await upload()
+    await images.remove(id)
+    queue.announce(id)
+    t.equal(await queue.take(AbortSignal.timeout(700)), undefined)
+  })
+}
+
+t.test('the queue of record', async (t) => {
+  t.beforeEach(clear)
+  const token = 'one'
+
+  await t.test('one image is leased by its id, once, while it is pending', async (t) => {
+    const [id, other] = [await upload(), await upload()]
+    t.ok((await images.dueIn(id))! <= 0)
+    t.match(await images.leaseOne({ imageId: id, token, milliseconds: 10_000 }), {
+      imageId: id,
+      token,
+      attempt: 1,
+    })
+    t.equal(await images.leaseOne({ imageId: id, token: 'two', milliseconds: 10_000 }), undefined)
+    const dueIn = (await images.dueIn(id))!
+    t.ok(dueIn > 9_000 && dueIn <= 10_000)
+    await images.settle({ imageId: id, token }, ready)
+    t.equal(await images.dueIn(id), undefined)
+    for (const imageId of [id, 'unknown', '']) {
+      t.equal(await images.leaseOne({ imageId, token, milliseconds: 10_000 }), undefined)
+    }
+    t.equal(await images.waiting(), 1)
+    t.match(await images.leaseOne({ imageId: other, token, milliseconds: 0 }), { imageId: other })
+    t.match(
+      await images.leaseOne({ imageId: other, token, milliseconds: 0 }),
+      { attempt: 2 },
+      'when it has run out',
+    )
+  })
+
+  await t.test('what nobody leased for a time is unclaimed', async (t) => {
+    const [first, leased, second] = [await upload(), await upload(), await upload()]
+    await images.leaseOne({ imageId: leased, token, milliseconds: 10_000 })
+    t.strictSame(await images.unclaimed({ olderThan: 60_000, limit: 10 }), [])
+    t.strictSame(await images.unclaimed({ olderThan: 0, limit: 10 }), [first, second])
+    t.strictSame(await images.unclaimed({ olderThan: 0, limit: 1 }), [first])
+  })
+
+  await t.test('only its holder extends a lease', async (t) => {
+    const imageId = await upload()
+    await images.leaseOne({ imageId, token, milliseconds: 1_000 })
+    t.notOk(await images.extend({ imageId, token: 'two' }, { milliseconds: 10_000 }))
+    t.ok((await images.dueIn(imageId))! <= 1_000)
+    t.ok(await images.extend({ imageId, token }, { milliseconds: 10_000 }))
+    t.ok((await images.dueIn(imageId))! > 9_000)
+    await images.remove(imageId)
+    t.notOk(await images.extend({ imageId, token }, { milliseconds: 10_000 }))
+  })
+})
+
+t.test('database', async (t) => {
+  await contract(t, async (t, leaseMs) => {
+    const queue = createDatabaseQueue(data, leaseMs)
+    t.teardown(() => queue.close())
+    return queue
+  })
+})
+
+t.test('JetStream', { skip: withoutNats() }, async (t) => {
+  await contract(t, async (t, leaseMs) => {
+    const nats = await natsOf(t)
+    const queue = await openJetStreamQueue(nats.url, data, { leaseMs })
+    t.teardown(() => queue.close())
+    return queue
+  })
+})
+
+// One for each test, since the consumer keeps the time of the lease that it was made with.
+const servers = new WeakMap<Test, ReturnType<typeof startNats>>()
+function natsOf(t: Test) {
+  const nats = servers.get(t) ?? startNats(t)
+  servers.set(t, nats)
+  return nats
+}
