@@ -12,6 +12,7 @@ import { sha256 } from './helpers/lifecycle.ts'
 import { startPostgres } from './helpers/postgres.ts'
 import { post, startServer, until } from './helpers/server.ts'
 import { startSweep, summaryOf } from './helpers/sweep.ts'
+import { inTier } from './helpers/tiers.ts'
 
 const DAY_S = 86_400
 
@@ -23,7 +24,7 @@ function putOld(folder: string, key = newId()) {
   utimesSync(join(shard, key), at, at)
 }
 
-t.test('a sweep beside a server: dry, for real, held by another, and stopped', async (t) => {
+inTier.default('a sweep beside a server: dry, for real, held by another, and stopped', async (t) => {
   const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
@@ -57,7 +58,7 @@ t.test('a sweep beside a server: dry, for real, held by another, and stopped', a
   t.match(summaryOf((await startSweep(t, { DATA_DIR }).ended).output), { orphans: 1 })
 })
 
-t.test('what was asked for before the end of a process is known to the next', async (t) => {
+inTier.default('what was asked for before the end of a process is known to the next', async (t) => {
   const DATA_DIR = t.testdir()
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const { id } = await post(await server.makeLink(), await makeImage())
@@ -73,7 +74,7 @@ t.test('what was asked for before the end of a process is known to the next', as
   t.strictSame(row, { recent: true })
 })
 
-t.test('a sweep over 20,000 images takes little more memory than one over none', async (t) => {
+inTier.default('a sweep over 20,000 images takes little more memory than one over none', async (t) => {
   const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
@@ -110,7 +111,7 @@ t.test('a sweep over 20,000 images takes little more memory than one over none',
   await server.end('SIGTERM')
 })
 
-t.test('sweeps that are killed at any moment lose no image and leave one copy of each', async (t) => {
+inTier.default('sweeps that are killed at any moment lose no image and leave one copy of each', async (t) => {
   const DATA_DIR = t.testdir()
   const COLD_STORE_URL = pathToFileURL(join(DATA_DIR, 'cold')).href
   const env = { DATA_DIR, COLD_STORE_URL }
@@ -160,7 +161,7 @@ t.test('sweeps that are killed at any moment lose no image and leave one copy of
 })
 
 const postgres = startPostgres(t)
-t.test(
+inTier.engines(
   'what the admin removes is gone from another process within 5 s, archived or not',
   { skip: postgres.missing },
   async (t) => {

@@ -2,19 +2,14 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
 import { admin } from '../helpers/app.ts'
+import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
-import { startPostgres } from '../helpers/postgres.ts'
 import { post, startServer, until } from '../helpers/server.ts'
 import { type Answered, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
-const postgres = startPostgres(t)
-for (const [name, missing] of [
-  ['the embedded database', false],
-  ['PostgreSQL', postgres.missing],
-] as const) {
-  t.test(`on ${name}, a clock that jumps does no harm`, { skip: missing }, async (t) => {
+eachDatabase(async (t, database) => {
+  await t.test('a clock that jumps does no harm', async (t) => {
     const folder = t.testdir()
     const CLOCK_FILE = join(folder, 'clock')
     const env: Record<string, string> = {
@@ -22,8 +17,8 @@ for (const [name, missing] of [
       CLOCK_FILE,
       NODE_OPTIONS: `--import=${fileURLToPath(new URL('clock.ts', import.meta.url))}`,
       INLINE_LIMIT: '0',
+      ...database,
     }
-    if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
     const jump = async (hours: number) => {
       writeFileSync(CLOCK_FILE, `${hours}`)
       await sleep(100)
@@ -65,4 +60,4 @@ for (const [name, missing] of [
     await hasNoOrphans(t, server, { ...env, NODE_OPTIONS: '' }, join(folder, 'data', 'objects'))
     await isUnharmed(t)
   })
-}
+})

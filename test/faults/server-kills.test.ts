@@ -2,21 +2,22 @@ import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { times } from '../helpers/campaign.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { post, startServer } from '../helpers/server.ts'
+import { tier, times } from '../helpers/tiers.ts'
 import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 
 const CLIENTS = 8
 const MIN = 60_000
 
 const postgres = startPostgres(t)
-for (const [name, missing, kills] of [
+const DATABASES = [
   ['the embedded database', false, times(3, 50)],
-  ['PostgreSQL', postgres.missing, times(5, 150)],
-] as const) {
+  ...(tier === 'campaign' ? [['PostgreSQL', postgres.missing, 150] as const] : []),
+] as const
+for (const [name, missing, kills] of DATABASES) {
   t.test(
     `on ${name}, a server is killed ${kills} times under ${CLIENTS} clients`,
     { skip: missing, timeout: 30 * MIN },

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
-import { times } from '../helpers/campaign.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { listImages, post, startServer, startWorker, until } from '../helpers/server.ts'
+import { times } from '../helpers/tiers.ts'
 import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 
 const KILLS = times(4, 50)

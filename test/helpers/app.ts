@@ -3,6 +3,7 @@ import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { createLog } from '../../process/log.ts'
 import { watchContract } from './contract.ts'
+import { copyDatabase } from './embedded.ts'
 
 export const TOKEN = 'the-token-of-the-tests'
 /** What an admin's request has. */
@@ -21,6 +22,7 @@ export async function build(t: Test, env: Record<string, string> = {}) {
   // A second call of testdir would empty the folder of the first.
   const DATA_DIR = env.DATA_DIR ?? t.testdir()
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
+  if (!config.databaseUrl) await copyDatabase(config.dataDir)
   const app = buildApp(config, createLog(config, 'test'))
   const faults = watchContract(app)
   t.teardown(async () => {

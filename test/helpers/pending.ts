@@ -4,6 +4,7 @@ import type { Test } from 'tap'
 import { newId } from '../../services/ids.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import type { Lease, Queue } from '../../stores/queue/queue.ts'
+import { dataDirWithDatabase } from './embedded.ts'
 
 export const ready = {
   status: 'ready' as const,
@@ -12,7 +13,10 @@ export const ready = {
 
 /** An embedded data store with a way to have pending images in it. */
 export async function pendingImages(t: Test) {
-  const data = await openDataStore({ dataDir: t.testdir(), databaseUrl: undefined }, { attach: false })
+  const data = await openDataStore(
+    { dataDir: await dataDirWithDatabase(t), databaseUrl: undefined },
+    { attach: false },
+  )
   t.teardown(() => data.close())
   const { images, links, uploads } = data
   const link = await links.insert({

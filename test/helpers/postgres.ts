@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,11 +9,14 @@ import postgres from 'postgres'
 import type { Test } from 'tap'
 import { freePort } from './ports.ts'
 
-/** A PostgreSQL of the test's own, started when the first database is asked for. */
-export function startPostgres(t: Test) {
+/**
+ * PostgreSQL for the tests of a file. All files of a run share one server (`TEST_POSTGRES_URL`). A file that is run
+ * alone, or that asks for its `own` server because it stops it, starts one when it asks for the first database.
+ */
+export function startPostgres(t: Test, { own = false } = {}) {
   const bin = findPostgres()
+  const shared = own ? undefined : process.env.TEST_POSTGRES_URL
   let server: ReturnType<typeof runPostgres> | undefined
-  let databases = 0
 
   t.teardown(async () => (await server)?.remove())
 
@@ -22,22 +26,22 @@ export function startPostgres(t: Test) {
 
     /** Makes an empty database and returns its URL. */
     async createDatabase(isolation: 'read committed' | 'serializable' = 'read committed') {
-      server ??= runPostgres(bin!, { fsync: 'off' })
-      const { url } = await server
-      const name = `test${databases++}`
-      const sql = postgres(`${url}/postgres`, { onnotice() {} })
+      if (!shared) server ??= runPostgres(bin!, { fsync: 'off' })
+      const url = shared ?? (await server!).url
+      const name = `test_${randomUUID().replaceAll('-', '_')}`
+      const sql = postgres(`${url}/postgres`, { max: 1, onnotice() {} })
       await sql.unsafe(`create database ${name}`)
       await sql.unsafe(`alter database ${name} set default_transaction_isolation = '${isolation}'`)
       await sql.end()
       return `${url}/${name}`
     },
 
-    /** Stops the server as a crash does; its databases stay. */
-    stop: async () => (await server)?.stop(),
-    restart: async () => (await server)?.restart(),
-    /** Has the server and all that it started stand still, with their connections open. */
-    pause: async () => (await server)?.signal('SIGSTOP'),
-    resume: async () => (await server)?.signal('SIGCONT'),
+    /** Stops its own server as a crash does; its databases stay. */
+    stop: async () => (await server)!.stop(),
+    restart: async () => (await server)!.restart(),
+    /** Stops all processes of its own server (SIGSTOP), with their connections open. */
+    pause: async () => (await server)!.signal('SIGSTOP'),
+    resume: async () => (await server)!.signal('SIGCONT'),
   }
 }
 

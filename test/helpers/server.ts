@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { UploadAnswer } from '../../schemas/uploads.ts'
 import { admin, TOKEN } from './app.ts'
+import { copyDatabase } from './embedded.ts'
 
 export interface Server {
   url: string
@@ -22,12 +23,17 @@ export interface Server {
 const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 
-/** Starts `server.ts` as a process group of its own on a free port, and resolves when it listens. */
+/**
+ * Starts `server.ts` as a process group of its own on a free port, and resolves when it listens.
+ *
+ * @param options `descriptors`: how many files it may have open; `newDatabase`: it creates its embedded database itself
+ */
 export async function startServer(
   t: Test,
   env: Record<string, string>,
-  { descriptors }: { descriptors?: number } = {},
+  { descriptors, newDatabase = false }: { descriptors?: number; newDatabase?: boolean } = {},
 ): Promise<Server> {
+  if (env.DATA_DIR && !env.DATABASE_URL && !newDatabase) await copyDatabase(env.DATA_DIR)
   const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
   const child = spawn('sh', ['-c', `${command}exec "$0" "$1"`, process.execPath, SERVER], {
     env: {

@@ -6,12 +6,12 @@ import { readConfig } from '../../config.ts'
 import { createLog } from '../../process/log.ts'
 import { TOKEN } from '../helpers/app.ts'
 import { type Schema, valid, wild } from '../helpers/arbitraries.ts'
-import { seed, times } from '../helpers/campaign.ts'
 import { watchContract } from '../helpers/contract.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
+import { seed, times } from '../helpers/tiers.ts'
 
-// npm run test:fuzz makes many requests; with its seed a run can be done again.
+// npm run test:campaign makes many requests. Give the seed of a run to repeat it.
 const count = times(500, 20_000)
 t.setTimeout(0)
 

@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { createDecoder } from '../../services/analysis/decoder/index.ts'
-import { seed, times } from '../helpers/campaign.ts'
 import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
+import { seed, times } from '../helpers/tiers.ts'
 
-// npm run test:mutations runs many; with its seed a run can be done again.
+// npm run test:campaign runs many. Give the seed of a run to repeat it.
 const count = times(400, 10_000)
 t.comment(`${count} mutations, seed ${seed}`)
 t.setTimeout(0)

@@ -2,12 +2,13 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { admin } from '../helpers/app.ts'
+import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
-import { startPostgres } from '../helpers/postgres.ts'
 import { type Server, startServer, until } from '../helpers/server.ts'
+import { inTier } from '../helpers/tiers.ts'
 
 const PROCESSES = 2
 
@@ -41,18 +42,9 @@ const isGone = (pid: number) => {
 const areGone = (pids: number[]) =>
   until(async () => (pids.every(isGone) ? true : undefined)).catch(() => false)
 
-const postgres = startPostgres(t)
-const databases = {
-  'the embedded database': { missing: false as const, env: async () => ({}) },
-  PostgreSQL: {
-    missing: postgres.missing,
-    env: async () => ({ DATABASE_URL: await postgres.createDatabase() }),
-  },
-}
-
-for (const [name, { missing, env }] of Object.entries(databases)) {
-  t.test(`several API processes are one service, on ${name}`, { skip: missing }, async (t) => {
-    const server = await startCluster(t, { DATA_DIR: t.testdir(), ...(await env()) })
+eachDatabase(async (t, env) => {
+  t.test('several API processes are one service', async (t) => {
+    const server = await startCluster(t, { DATA_DIR: t.testdir(), ...env })
     const link = await server.makeLink()
     await until(async () => (apiPids(server).length === PROCESSES ? true : undefined))
     const uploads = 6
@@ -85,9 +77,9 @@ for (const [name, { missing, env }] of Object.entries(databases)) {
     t.equal(await server.end('SIGTERM'), 0)
     t.ok(await areGone(pids), 'none is left')
   })
-}
+})
 
-t.test('an API process that is killed is started again, and the others go on', async (t) => {
+inTier.default('an API process that is killed is started again, and the others go on', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir() })
   const link = await server.makeLink()
   const [killed] = await until(async () => {
@@ -105,7 +97,7 @@ t.test('an API process that is killed is started again, and the others go on', a
   t.equal(await server.end('SIGTERM'), 0)
 })
 
-t.test('at SIGTERM each finishes what it has in hand, and all end', async (t) => {
+inTier.default('at SIGTERM each finishes what it has in hand, and all end', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const link = await server.makeLink()
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
@@ -130,7 +122,7 @@ t.test('at SIGTERM each finishes what it has in hand, and all end', async (t) =>
   t.ok(await areGone([...pids, worker]), 'none is left')
 })
 
-t.test('none outlives the process that started them', async (t) => {
+inTier.default('none outlives the process that started them', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const pids = apiPids(server)
@@ -139,7 +131,7 @@ t.test('none outlives the process that started them', async (t) => {
   t.ok(await areGone([...pids, worker]))
 })
 
-t.test('where they can not start, the service ends', async (t) => {
+inTier.default('where they can not start, the service ends', async (t) => {
   const DATA_DIR = t.testdir()
   const { url } = await startCluster(t, { DATA_DIR })
   const PORT = new URL(url).port

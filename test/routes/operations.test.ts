@@ -4,8 +4,9 @@ import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { isProblem } from '../helpers/problem.ts'
+import { inTier } from '../helpers/tiers.ts'
 
-t.test('metrics tell what happened, without an id', async (t) => {
+inTier.default('metrics tell what happened, without an id', async (t) => {
   const app = await build(t)
   const url = await makeLink(app)
   const body = await makeImage()
@@ -40,25 +41,29 @@ t.test('metrics tell what happened, without an id', async (t) => {
   t.notMatch(answer.body, /[0-9A-Za-z]{48}/)
 })
 
-const postgres = startPostgres(t)
-t.test('readiness names what does not answer, and comes back', { skip: postgres.missing }, async (t) => {
-  const app = await build(t, { DATABASE_URL: await postgres.createDatabase() })
-  t.equal((await app.inject('/readyz')).statusCode, 200)
-  await postgres.stop()
-  isProblem(t, await app.inject('/readyz'), 503, 'unavailable', /database/)
-  t.equal((await app.inject('/livez')).statusCode, 200)
-  const link = await app.inject({
-    method: 'POST',
-    url: '/admin/ephemeral-links',
-    headers: admin,
-    body: { sinceNow: 'PT1H' },
-  })
-  t.ok(link.statusCode >= 500)
-  t.notMatch(link.body, /ECONNREFUSED|127\.0\.0\.1|select|insert/)
-  await postgres.restart()
-  for (let tried = 0; tried < 50; tried++) {
-    if ((await app.inject('/readyz')).statusCode === 200) break
-  }
-  t.equal((await app.inject('/readyz')).statusCode, 200)
-  t.ok(await makeLink(app))
-})
+const postgres = startPostgres(t, { own: true })
+inTier.engines(
+  'readiness names what does not answer, and comes back',
+  { skip: postgres.missing },
+  async (t) => {
+    const app = await build(t, { DATABASE_URL: await postgres.createDatabase() })
+    t.equal((await app.inject('/readyz')).statusCode, 200)
+    await postgres.stop()
+    isProblem(t, await app.inject('/readyz'), 503, 'unavailable', /database/)
+    t.equal((await app.inject('/livez')).statusCode, 200)
+    const link = await app.inject({
+      method: 'POST',
+      url: '/admin/ephemeral-links',
+      headers: admin,
+      body: { sinceNow: 'PT1H' },
+    })
+    t.ok(link.statusCode >= 500)
+    t.notMatch(link.body, /ECONNREFUSED|127\.0\.0\.1|select|insert/)
+    await postgres.restart()
+    for (let tried = 0; tried < 50; tried++) {
+      if ((await app.inject('/readyz')).statusCode === 200) break
+    }
+    t.equal((await app.inject('/readyz')).statusCode, 200)
+    t.ok(await makeLink(app))
+  },
+)

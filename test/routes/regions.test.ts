@@ -1,6 +1,5 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
 import { readConfig } from '../../config.ts'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { openStores } from '../../stores/index.ts'
@@ -10,6 +9,7 @@ import { makeImage } from '../helpers/images.ts'
 import { DAY, keysOf, put, putOld } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
+import { inTier } from '../helpers/tiers.ts'
 
 const linkIn = (app: App, region: string) => makeLink(app, { sinceNow: 'PT1H', region })
 
@@ -138,7 +138,7 @@ eachDatabase(async (t, env) => {
   })
 })
 
-t.test('a service that had no regions gets some, and keeps what it has', async (t) => {
+inTier.default('a service that had no regions gets some, and keeps what it has', async (t) => {
   const folder = t.testdir()
   const env = { DATA_DIR: join(folder, 'data'), OBJECT_STORE_URL: `file://${folder}/first` }
   const before = await build(t, env)
@@ -160,7 +160,7 @@ t.test('a service that had no regions gets some, and keeps what it has', async (
   t.match(summary, { failures: 1, missing: 0 }, 'a region that is no longer configured is no loss, but told')
 })
 
-t.test('without regions nothing of them shows', async (t) => {
+inTier.default('without regions nothing of them shows', async (t) => {
   const app = await build(t)
   const link = await makeLink(app)
   const { id } = await upload(app, link, await makeImage())

@@ -6,10 +6,10 @@ import type { Header } from '../../../formats/headers/header.ts'
 import { parseJpeg, readJpeg } from '../../../formats/headers/jpeg.ts'
 import { readBySharp } from '../../../formats/headers/sharp.ts'
 import { readExif } from '../../../formats/headers/tags.ts'
-import { seed, times } from '../../helpers/campaign.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
 import { type Random, seeded } from '../../helpers/random.ts'
+import { seed, times } from '../../helpers/tiers.ts'
 
 // What is read here is what libvips reads, or left to it.
 

@@ -1,5 +1,4 @@
 import { unlinkSync } from 'node:fs'
-import t from 'tap'
 import { createLog } from '../../../process/log.ts'
 import type { Image } from '../../../schemas/images.ts'
 import { createAnalysis } from '../../../services/analysis/index.ts'
@@ -11,6 +10,7 @@ import { eachDatabase } from '../../helpers/databases.ts'
 import { makeImage } from '../../helpers/images.ts'
 import { multipart } from '../../helpers/multipart.ts'
 import { until } from '../../helpers/pending.ts'
+import { inTier } from '../../helpers/tiers.ts'
 
 const show = async (app: App, id: string) =>
   (await app.inject({ url: `/admin/images/${id}`, headers: admin })).json() as Image
@@ -118,7 +118,7 @@ eachDatabase(async (t, env) => {
   })
 })
 
-t.test('an object store that is away is no fault of the image', async (t) => {
+inTier.default('an object store that is away is no fault of the image', async (t) => {
   const app = await build(t, { INLINE_LIMIT: '0' })
   const [image] = await upload(app, await makeImage('png', small))
   const { data, queue } = app.stores

@@ -1,5 +1,4 @@
 import type postgres from 'postgres'
-import t from 'tap'
 import { readConfig } from '../../../config.ts'
 import { newId } from '../../../services/ids.ts'
 import { batchLookups } from '../../../stores/data/batch-lookups.ts'
@@ -8,8 +7,10 @@ import { createImages } from '../../../stores/data/images.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import { createUploads } from '../../../stores/data/uploads.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
+import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { inTier } from '../../helpers/tiers.ts'
 
-t.test('what is asked for together is one query', async (t) => {
+inTier.default('what is asked for together is one query', async (t) => {
   const asked: string[][] = []
   const find = batchLookups(
     async (keys) => {
@@ -41,7 +42,7 @@ t.test('what is asked for together is one query', async (t) => {
   )
 })
 
-t.test('where the query fails, all who asked see it, and the next one is a new one', async (t) => {
+inTier.default('where the query fails, all who asked see it, and the next one is a new one', async (t) => {
   let broken = true
   const find = batchLookups(
     async (keys) => {
@@ -56,41 +57,44 @@ t.test('where the query fails, all who asked see it, and the next one is a new o
 })
 
 // A prepared statement may keep the plan that was made while the table was empty.
-eachDatabase(async (t, env) => {
-  const config = readConfig({ DATA_DIR: t.testdir(), ...env })
-  const data = await openDataStore(config, { attach: false })
-  t.teardown(() => data.close())
-  const { sql, close } = await connect(config, { attach: true })
-  t.teardown(close)
-  // The very statements that the stores run are explained.
-  const ran: Promise<postgres.RowList<postgres.Row[]>>[] = []
-  const recording = new Proxy(sql, {
-    apply(target, _this, args: Parameters<typeof sql>) {
-      const made: unknown = Reflect.apply(target, undefined, args)
-      if (made instanceof Promise) ran.push(made)
-      return made
-    },
-  })
-  const only = await sql.reserve()
-  t.teardown(() => only.release())
-  await only.unsafe('set plan_cache_mode = force_generic_plan')
+eachDatabase(
+  async (t, env) => {
+    const config = readConfig({ DATA_DIR: await dataDirWithDatabase(t), ...env })
+    const data = await openDataStore(config, { attach: false })
+    t.teardown(() => data.close())
+    const { sql, close } = await connect(config, { attach: true })
+    t.teardown(close)
+    // The very statements that the stores run are explained.
+    const ran: Promise<postgres.RowList<postgres.Row[]>>[] = []
+    const recording = new Proxy(sql, {
+      apply(target, _this, args: Parameters<typeof sql>) {
+        const made: unknown = Reflect.apply(target, undefined, args)
+        if (made instanceof Promise) ran.push(made)
+        return made
+      },
+    })
+    const only = await sql.reserve()
+    t.teardown(() => only.release())
+    await only.unsafe('set plan_cache_mode = force_generic_plan')
 
-  async function explain(types: string, values: string) {
-    const { string } = (await ran.at(-1)!).statement
-    await only.unsafe('deallocate all')
-    await only.unsafe(`prepare statement (${types}) as ${string}`)
-    const plan = await only.unsafe(`explain execute statement (${values})`)
-    return plan.map((row) => row.queryPlan ?? row['QUERY PLAN']).join('\n')
-  }
+    async function explain(types: string, values: string) {
+      const { string } = (await ran.at(-1)!).statement
+      await only.unsafe('deallocate all')
+      await only.unsafe(`prepare statement (${types}) as ${string}`)
+      const plan = await only.unsafe(`explain execute statement (${values})`)
+      return plan.map((row) => row.queryPlan ?? row['QUERY PLAN']).join('\n')
+    }
 
-  await createImages(recording).findServed(newId())
-  const lookup = await explain('text[]', `'{a,b}'`)
-  t.match(lookup, /Index Scan using images_pkey/)
-  t.notMatch(lookup, /Seq Scan on images/)
+    await createImages(recording).findServed(newId())
+    const lookup = await explain('text[]', `'{a,b}'`)
+    t.match(lookup, /Index Scan using images_pkey/)
+    t.notMatch(lookup, /Seq Scan on images/)
 
-  const link = { id: newId(), region: '', maxImages: null, maxBytes: null }
-  await createUploads(recording).recordKnown({ link, name: '', hash: 'unknown', size: 1 })
-  const known = await explain('jsonb, boolean, smallint', `'[]', true, 0`)
-  t.match(known, /Index Scan using images_shared_hash/)
-  t.notMatch(known, /Seq Scan on images/)
-})
+    const link = { id: newId(), region: '', maxImages: null, maxBytes: null }
+    await createUploads(recording).recordKnown({ link, name: '', hash: 'unknown', size: 1 })
+    const known = await explain('jsonb, boolean, smallint', `'[]', true, 0`)
+    t.match(known, /Index Scan using images_shared_hash/)
+    t.notMatch(known, /Seq Scan on images/)
+  },
+  { serializable: true },
+)

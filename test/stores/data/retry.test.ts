@@ -1,86 +1,90 @@
-import t from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
 import { retry, retrying } from '../../../stores/data/retry.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
+import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { inTier } from '../../helpers/tiers.ts'
 
 const failingWith = (code: string) => Object.assign(new Error(`SQLSTATE ${code}`), { code })
 
-eachDatabase(async (t, env) => {
-  const { sql, close } = await connect(
-    { dataDir: t.testdir(), databaseUrl: env.DATABASE_URL },
-    { attach: false },
-  )
-  t.teardown(close)
-  await sql`create table tries (code text, number integer)`
-  await sql`create table counters (id integer primary key, value integer not null)`
+eachDatabase(
+  async (t, env) => {
+    const { sql, close } = await connect(
+      { dataDir: await dataDirWithDatabase(t), databaseUrl: env.DATABASE_URL },
+      { attach: false },
+    )
+    t.teardown(close)
+    await sql`create table tries (code text, number integer)`
+    await sql`create table counters (id integer primary key, value integer not null)`
 
-  for (const code of ['40001', '40P01']) {
-    t.test(`a transaction that is refused with ${code} runs again, and nothing of it stays`, async (t) => {
-      let tried = 0
-      const result = await retry(() =>
-        sql.begin(async (sql) => {
-          await sql`insert into tries values (${code}, ${++tried})`
-          if (tried < 4) {
-            await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
-          }
-          return 'done'
-        }),
-      )
-      t.equal(result, 'done')
-      t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
-    })
-  }
-
-  t.test('any other error is thrown on at once, and nothing stays', async (t) => {
-    let tried = 0
-    const work = () =>
-      sql.begin(async (sql) => {
-        await sql`insert into tries values ('other', ${++tried})`
-        await sql`select 1 / ${0}::integer`
+    for (const code of ['40001', '40P01']) {
+      t.test(`a transaction that is refused with ${code} runs again, and nothing of it stays`, async (t) => {
+        let tried = 0
+        const result = await retry(() =>
+          sql.begin(async (sql) => {
+            await sql`insert into tries values (${code}, ${++tried})`
+            if (tried < 4) {
+              await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
+            }
+            return 'done'
+          }),
+        )
+        t.equal(result, 'done')
+        t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
       })
-    await t.rejects(retry(work), { code: '22012' })
-    t.equal(tried, 1)
-    t.strictSame([...(await sql`select * from tries where code = 'other'`)], [])
-  })
+    }
 
-  t.test('transactions that read before they write lose nothing', async (t) => {
-    await sql`insert into counters values (1, 0)`
-    const add = () =>
-      retry(() =>
-        sql.begin('isolation level serializable', async (sql) => {
-          const [counter] = await sql<{ value: number }[]>`select value from counters where id = 1`
-          await sql`update counters set value = ${counter!.value + 1} where id = 1`
-        }),
-      )
-    await Promise.all(Array.from({ length: 20 }, add))
-    t.strictSame([...(await sql`select value from counters where id = 1`)], [{ value: 20 }])
-  })
-
-  // The embedded database runs one transaction at a time.
-  if (!env.DATABASE_URL) return
-  t.test('two transactions that wait for each other both end well', async (t) => {
-    await sql`alter system set deadlock_timeout = '50ms'`
-    await sql`select pg_reload_conf()`
-    await sql`insert into counters values (2, 0), (3, 0)`
-    let tried = 0
-    const bothHaveOne = Promise.withResolvers<void>()
-    const add = (first: number, second: number) =>
-      retry(() =>
+    t.test('any other error is thrown on at once, and nothing stays', async (t) => {
+      let tried = 0
+      const work = () =>
         sql.begin(async (sql) => {
-          await sql`update counters set value = value + 1 where id = ${first}`
-          if (++tried === 2) bothHaveOne.resolve()
-          await bothHaveOne.promise
-          await sql`update counters set value = value + 1 where id = ${second}`
-        }),
-      )
-    await Promise.all([add(2, 3), add(3, 2)])
-    t.ok(tried > 2, 'there was a deadlock')
-    const values = await sql`select value from counters where id in (2, 3)`
-    t.strictSame([...values], [{ value: 2 }, { value: 2 }])
-  })
-})
+          await sql`insert into tries values ('other', ${++tried})`
+          await sql`select 1 / ${0}::integer`
+        })
+      await t.rejects(retry(work), { code: '22012' })
+      t.equal(tried, 1)
+      t.strictSame([...(await sql`select * from tries where code = 'other'`)], [])
+    })
 
-t.test('it gives up after 20 tries', async (t) => {
+    t.test('transactions that read before they write lose nothing', async (t) => {
+      await sql`insert into counters values (1, 0)`
+      const add = () =>
+        retry(() =>
+          sql.begin('isolation level serializable', async (sql) => {
+            const [counter] = await sql<{ value: number }[]>`select value from counters where id = 1`
+            await sql`update counters set value = ${counter!.value + 1} where id = 1`
+          }),
+        )
+      await Promise.all(Array.from({ length: 20 }, add))
+      t.strictSame([...(await sql`select value from counters where id = 1`)], [{ value: 20 }])
+    })
+
+    // The embedded database runs one transaction at a time.
+    if (!env.DATABASE_URL) return
+    t.test('two transactions that wait for each other both end well', async (t) => {
+      await sql`alter system set deadlock_timeout = '50ms'`
+      await sql`select pg_reload_conf()`
+      await sql`insert into counters values (2, 0), (3, 0)`
+      let tried = 0
+      const bothHaveOne = Promise.withResolvers<void>()
+      const add = (first: number, second: number) =>
+        retry(() =>
+          sql.begin(async (sql) => {
+            await sql`update counters set value = value + 1 where id = ${first}`
+            if (++tried === 2) bothHaveOne.resolve()
+            await bothHaveOne.promise
+            await sql`update counters set value = value + 1 where id = ${second}`
+          }),
+        )
+      await Promise.all([add(2, 3), add(3, 2)])
+      t.ok(tried > 2, 'there was a deadlock')
+      const values = await sql`select value from counters where id in (2, 3)`
+      t.strictSame([...values], [{ value: 2 }, { value: 2 }])
+    })
+  },
+  { serializable: true },
+)
+
+inTier.default('it gives up after 20 tries', async (t) => {
   const { random } = Math
   t.teardown(() => Object.assign(Math, { random }))
   Math.random = () => 0 // no pauses
@@ -93,7 +97,7 @@ t.test('it gives up after 20 tries', async (t) => {
   t.equal(tried, 20)
 })
 
-t.test('it pauses between the tries', async (t) => {
+inTier.default('it pauses between the tries', async (t) => {
   let tried = 0
   const start = performance.now()
   await retry(async () => {
@@ -103,7 +107,7 @@ t.test('it pauses between the tries', async (t) => {
   t.ok(performance.now() - start > 20)
 })
 
-t.test('each function of a store is tried again, with what it was given', async (t) => {
+inTier.default('each function of a store is tried again, with what it was given', async (t) => {
   const tries: unknown[] = []
   const store = retrying({
     async add(first: number, second: number) {
@@ -120,7 +124,7 @@ t.test('each function of a store is tried again, with what it was given', async 
   await t.rejects(store.fail(), { name: 'TypeError' })
 })
 
-t.test('a database that is away', async (t) => {
+inTier.default('a database that is away', async (t) => {
   /** Fails with each of the codes, in their order, and then succeeds. */
   function failingThen(...codes: string[]) {
     const tries = { count: 0 }

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
+import t from 'tap'
 import { createDatabaseQueue } from '../../../stores/queue/database.ts'
 import { openJetStreamQueue } from '../../../stores/queue/jetstream.ts'
 import type { Queue } from '../../../stores/queue/queue.ts'
 import { startNats, withoutNats } from '../../helpers/nats.ts'
 import { pendingImages, ready, until } from '../../helpers/pending.ts'
+import { inTier } from '../../helpers/tiers.ts'
 
 const { data, upload, work, statusOf, clear } = await pendingImages(t)
 const { images } = data
@@ -149,7 +151,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
   })
 }
 
-t.test('the queue of record', async (t) => {
+inTier.default('the queue of record', async (t) => {
   t.beforeEach(clear)
   const token = 'one'
 
@@ -198,7 +200,7 @@ t.test('the queue of record', async (t) => {
   })
 })
 
-t.test('database', async (t) => {
+inTier.default('database', async (t) => {
   await contract(t, async (t, leaseMs) => {
     const queue = createDatabaseQueue(data, leaseMs)
     t.teardown(() => queue.close())
@@ -206,7 +208,7 @@ t.test('database', async (t) => {
   })
 })
 
-t.test('JetStream', { skip: withoutNats() }, async (t) => {
+inTier.engines('JetStream', { skip: withoutNats() }, async (t) => {
   await contract(t, async (t, leaseMs) => {
     const nats = await natsOf(t)
     const queue = await openJetStreamQueue(nats.url, data, { leaseMs })

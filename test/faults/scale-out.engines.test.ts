@@ -15,7 +15,7 @@ const CLIENTS = 32
 const BYTES = 20_000
 const PATIENCE_MS = 120_000
 
-const postgres = startPostgres(t)
+const postgres = startPostgres(t, { own: true })
 const missing = [postgres.missing, withoutNats(), withoutS3()].filter(Boolean).join(', ')
 
 /** Runs `work` on each of the items, `CLIENTS` at a time. */

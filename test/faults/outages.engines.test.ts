@@ -56,7 +56,7 @@ async function listServed(t: Test, app: App) {
   return items.map(({ id }: { id: string }) => id) as string[]
 }
 
-const postgres = startPostgres(t)
+const postgres = startPostgres(t, { own: true })
 
 t.test('while the database is away', { skip: postgres.missing }, async (t) => {
   const url = await postgres.createDatabase()
