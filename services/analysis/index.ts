@@ -12,116 +12,137 @@ import { StoreUnavailable } from '../../stores/unavailable.ts'
 import { createDecoder, type Decoder } from './decoder/index.ts'
 
 const MAX_ATTEMPTS = 3
+/** How long a pipeline waits after a store did not answer. */
 const PAUSE_MS = 1_000
-// So long an image waits whose object can't be had. Others go first: it may be the only one.
-const AWAY_MS = 5_000
+/** How long an image waits if its object store does not answer. Images in other stores are analysed meanwhile. */
+const STORE_PAUSE_MS = 5_000
 
 interface Log {
   info(context: object, message: string): void
   error(context: object, message: string): void
 }
 
-/**
- * What a worker does: it takes images from the queue, finds out what they are and whether they can be decoded.
- *
- * @param concurrency how many at a time, each in a process of its own
- */
-export function createAnalysis({
-  stores: { data, objects, queue },
-  accept,
-  log,
-  concurrency = availableParallelism(),
-}: {
+interface Context {
   stores: Stores
-  /** The media types that are taken in; without it, all that are known. */
+  /** The accepted media types; undefined: all known ones. */
   accept?: ReadonlySet<string> | undefined
   log: Log
-  concurrency?: number
-}) {
+}
+
+/** The result of the decode stage. The settle stage writes it. */
+type Outcome =
+  | { kind: 'verdict'; verdict: Verdict }
+  | { kind: 'retry'; failure: string }
+  | { kind: 'unavailable'; error: StoreUnavailable }
+
+/**
+ * Creates the analysis of a worker process. It takes images from the queue, reads their metadata, and checks that they
+ * can be decoded.
+ *
+ * @param concurrency the number of images that are analysed at the same time, each in a decoder process
+ */
+export function createAnalysis({
+  concurrency = availableParallelism(),
+  ...context
+}: Context & { concurrency?: number }) {
   return {
-    /** Analyses images until `signal` is aborted and those in hand are done. */
+    /** Analyses images until `signal` is aborted. Resolves when the images in progress are settled. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all(Array.from({ length: concurrency }, () => analyseAll(signal)))
+      await Promise.all(Array.from({ length: concurrency }, () => runPipeline(context, signal)))
     },
-  }
-
-  async function analyseAll(signal: AbortSignal) {
-    const decoder = createDecoder()
-    // A store is away. The lease was given back or runs out, and the image comes again.
-    const heldUp = async (error: unknown) => {
-      log.error({ err: error }, 'analysis is held up')
-      await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
-    }
-    // While the verdict on one image is written, the decoder has the next one.
-    let settling = Promise.resolve()
-    while (!signal.aborted) {
-      const lease = await queue.take(signal).catch(heldUp)
-      if (!lease) continue
-      const decoded = Promise.withResolvers<void>()
-      const working = keeping(lease, () => analyse(lease, decoder, decoded.resolve))
-        .catch(heldUp)
-        .finally(decoded.resolve)
-      await decoded.promise
-      await settling
-      settling = working
-    }
-    await settling
-    await decoder.close()
-  }
-
-  /** Extends the lease while `work` goes on. */
-  async function keeping(lease: Lease, work: () => Promise<void>) {
-    const extending = setInterval(() => queue.extend(lease).catch(() => {}), LEASE_MS / 3)
-    await work().finally(() => clearInterval(extending))
-  }
-
-  /** @param decoded is called when the decoder is free again */
-  async function analyse(lease: Lease, decoder: Decoder, decoded: () => void) {
-    const { imageId, attempt, format, mediaType } = lease
-    // It was leased before and never settled: each time, the process that had it died.
-    if (attempt > MAX_ATTEMPTS) {
-      await settle(lease, { status: 'failed', failure: `${MAX_ATTEMPTS} workers died of it` })
-      return
-    }
-    let verdict: Verdict
-    try {
-      verdict = await withFile(objects.at(lease), imageId, (path) =>
-        decoder.examine({ path, format, mediaType }),
-      )
-    } catch (error) {
-      if (error instanceof StoreUnavailable) {
-        // That is no fault of the image, and so no attempt at it.
-        await queue.release(lease, AWAY_MS)
-        throw error
-      }
-      const { message } = error as Error
-      if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS) return queue.retry(lease, message)
-      log.error({ err: error, imageId }, 'an image can not be analysed')
-      verdict = { status: 'failed', failure: message }
-    }
-    decoded()
-    await settle(lease, unlessNotAccepted(lease, verdict))
-  }
-
-  /** What a file is may only be found here; what is ready was taken in when other media types were. */
-  function unlessNotAccepted({ pending }: Lease, verdict: Verdict): Verdict {
-    const mediaType = 'metadata' in verdict ? verdict.metadata?.mediaType : undefined
-    return pending && mediaType && accept?.has(mediaType) === false
-      ? { status: 'rejected', failure: `${mediaType} is not taken in here` }
-      : verdict
-  }
-
-  async function settle(lease: Lease, verdict: Verdict) {
-    const { imageId, attempt } = lease
-    const settled = await data.images.settle(lease, verdict)
-    queue.done(lease)
-    if (!settled) return
-    if (verdict.status === 'rejected') await objects.at(lease).delete(imageId)
-    log.info({ imageId, attempt, status: verdict.status }, 'analysed')
   }
 }
 
-/** Lets `work` read an object as a file: its own where the store has files, or else a copy for that time. */
+/**
+ * Analyses one image after the other, in three stages: take, decode, settle. The decoder reads the next image while the
+ * verdict on the last one is written.
+ */
+async function runPipeline(context: Context, signal: AbortSignal) {
+  const decoder = createDecoder()
+  let settling = Promise.resolve()
+  while (!signal.aborted) {
+    const lease = await take(context, signal)
+    if (!lease) continue
+    const stopExtending = extendRepeatedly(context, lease)
+    const outcome = await decode(context, lease, decoder)
+    await settling
+    settling = settle(context, lease, outcome).finally(stopExtending)
+    if (outcome.kind === 'unavailable') await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
+  }
+  await settling
+  await decoder.close()
+}
+
+/** Leases the next image. Resolves with undefined, after a pause, if the database does not answer. */
+async function take({ stores: { queue }, log }: Context, signal: AbortSignal) {
+  try {
+    return await queue.take(signal)
+  } catch (error) {
+    log.error({ err: error }, 'no image can be taken from the queue')
+    await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
+    return undefined
+  }
+}
+
+/** Extends a lease until the returned function is called. */
+function extendRepeatedly({ stores: { queue } }: Context, lease: Lease) {
+  const extending = setInterval(() => queue.extend(lease).catch(() => {}), LEASE_MS / 3)
+  return () => clearInterval(extending)
+}
+
+async function decode(context: Context, lease: Lease, decoder: Decoder): Promise<Outcome> {
+  const { imageId, attempt, format, mediaType } = lease
+  // Each earlier lease ran out: the process that held it died.
+  if (attempt > MAX_ATTEMPTS)
+    return failed(`the worker process died in each of ${MAX_ATTEMPTS} attempts to analyse the image`)
+  try {
+    const store = context.stores.objects.at(lease)
+    const verdict = await withFile(store, imageId, (path) => decoder.examine({ path, format, mediaType }))
+    return { kind: 'verdict', verdict: rejectUnlessAccepted(context, lease, verdict) }
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return { kind: 'unavailable', error }
+    const { message } = error as Error
+    if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS)
+      return { kind: 'retry', failure: message }
+    context.log.error({ err: error, imageId }, 'an image cannot be analysed')
+    return failed(message)
+  }
+}
+
+const failed = (failure: string): Outcome => ({ kind: 'verdict', verdict: { status: 'failed', failure } })
+
+/** Rejects a pending image whose media type is not accepted. A ready image was accepted when it was uploaded. */
+function rejectUnlessAccepted({ accept }: Context, { pending }: Lease, verdict: Verdict): Verdict {
+  const mediaType = 'metadata' in verdict ? verdict.metadata?.mediaType : undefined
+  return pending && mediaType && accept?.has(mediaType) === false
+    ? { status: 'rejected', failure: `${mediaType} is not accepted by this server` }
+    : verdict
+}
+
+/** Writes the outcome of an analysis. Never rejects: if a store does not answer, the lease runs out and the image is analysed again. */
+async function settle(context: Context, lease: Lease, outcome: Outcome): Promise<void> {
+  const { queue } = context.stores
+  try {
+    if (outcome.kind === 'verdict') return await writeVerdict(context, lease, outcome.verdict)
+    if (outcome.kind === 'retry') return await queue.retry(lease, outcome.failure)
+    context.log.error({ err: outcome.error }, 'the object store does not answer')
+    // This is no fault of the image, so the attempt does not count.
+    await queue.release(lease, STORE_PAUSE_MS)
+  } catch (error) {
+    context.log.error({ err: error }, 'the result of an analysis cannot be written')
+  }
+}
+
+async function writeVerdict({ stores, log }: Context, lease: Lease, verdict: Verdict) {
+  const { imageId, attempt } = lease
+  const settled = await stores.data.images.settle(lease, verdict)
+  stores.queue.done(lease)
+  if (!settled) return
+  if (verdict.status === 'rejected') await stores.objects.at(lease).delete(imageId)
+  log.info({ imageId, attempt, status: verdict.status }, 'image analysed')
+}
+
+/** Gives `work` an object as a file: the store's own file, or else a temporary copy. */
 async function withFile<T>(store: ObjectStore, key: string, work: (path: string) => Promise<T>): Promise<T> {
   if (hasPaths(store)) return work(store.path(key))
   const folder = await mkdtemp(join(tmpdir(), 'hasty-'))

@@ -3,76 +3,76 @@ import { NotAnImage, readMetadata, readStart, type Source, START_BYTES } from '.
 import type { Metadata } from '../../schemas/images.ts'
 import { Rejection } from '../errors.ts'
 
-/** How much of a part is held, from its front: most photographs have their metadata there. */
+/** The size of the front of a part that is held, in bytes. Most photographs have their metadata there. */
 export const FRONT_BYTES = 2 ** 18
 const COPY_BYTES = 4096
 
-/** What stands beside a stream and learns what passes by. It holds `FRONT_BYTES` at most, however they are cut. */
+/** Inspects the chunks of an upload. It holds `FRONT_BYTES` at most, for any sizes of the chunks. */
 export interface Sniffer {
   /**
-   * Takes the next bytes. As soon as there are enough to tell, it tells whether they are those of an image.
+   * Takes the next bytes. Returns a promise when there are enough bytes to detect the format.
    *
    * @throws {Rejection} not_an_image
    */
   take(chunk: Buffer): Promise<unknown> | undefined
 
   /**
-   * After the last byte: what the image tells of itself.
+   * Reads the image's metadata. Call it after the last byte.
    *
-   * @param content all that has passed, where it is at hand; it is looked at where the front is not enough
+   * @param content the whole file, if it is available; it is read if the front is not enough
    * @throws {Rejection} not_an_image
    */
   end(content?: Source): Promise<Sniffed>
 }
 
-/** `ready`: it is all that the image tells; `pending`: it may tell more, and a worker has to look. */
+/** `ready`: the metadata is complete. `pending`: a worker must read the whole file. */
 export interface Sniffed {
   status: 'ready' | 'pending'
   metadata: Metadata
 }
 
-/** @param inlineLimit bytes: of a larger file no more than the front is looked at */
+/** @param inlineLimit bytes; only the front of a larger file is read */
 export function createSniffer(inlineLimit: number): Sniffer {
   const front: Buffer[] = []
-  // The free rest of the last piece of the front, where that is one of copies.
+  // The unused end of the front's last piece, if that piece holds copies.
   let room = Buffer.alloc(0)
   let frontBytes = 0
   let passedBytes = 0
   let format: Format | undefined
-  let startRead = false
-  // What the start of the file has told, where that is all.
-  let told: Metadata | undefined
+  let startIsRead = false
+  // Set if the start of the file has all metadata.
+  let startMetadata: Metadata | undefined
 
-  async function learnFormat() {
-    // Always of the same bytes, however they were cut into chunks.
+  async function detectFormat() {
+    // The result must not depend on the sizes of the chunks.
     const [first = room] = front
     format = await sniff((first.length < HEAD_BYTES ? Buffer.concat(front) : first).subarray(0, HEAD_BYTES))
     if (!format) throw new Rejection('not_an_image')
     return format
   }
 
-  async function look() {
-    const sniffed = format ?? (await learnFormat())
-    if (startRead || frontBytes < START_BYTES) return
-    startRead = true
-    told = await readStart(front, sniffed)
-    // Nothing is held any longer: memory that is let go at once costs the garbage collector least.
-    if (told) front.length = 0
+  async function inspectStart() {
+    const sniffed = format ?? (await detectFormat())
+    if (startIsRead || frontBytes < START_BYTES) return
+    startIsRead = true
+    startMetadata = await readStart(front, sniffed)
+    // Release the memory now: memory that is released early costs the garbage collector least.
+    if (startMetadata) front.length = 0
   }
 
   return {
     take(chunk) {
       passedBytes += chunk.length
-      if (told) return undefined
-      keep(chunk)
-      const isDue = format ? !startRead && frontBytes >= START_BYTES : frontBytes >= HEAD_BYTES
-      return isDue ? look() : undefined
+      if (startMetadata) return undefined
+      hold(chunk)
+      const isDue = format ? !startIsRead && frontBytes >= START_BYTES : frontBytes >= HEAD_BYTES
+      return isDue ? inspectStart() : undefined
     },
 
     async end(content) {
-      const sniffed = format ?? (await learnFormat())
+      const sniffed = format ?? (await detectFormat())
       const inline = passedBytes <= inlineLimit
-      if (told) return { status: inline ? 'ready' : 'pending', metadata: told }
+      if (startMetadata) return { status: inline ? 'ready' : 'pending', metadata: startMetadata }
       const whole = passedBytes === frontBytes ? front : inline ? content : undefined
       return {
         status: whole && inline ? 'ready' : 'pending',
@@ -81,8 +81,8 @@ export function createSniffer(inlineLimit: number): Sniffer {
     },
   }
 
-  // A chunk is held as it is, unless it is small, or keeps alive a memory that is mostly others': then a copy of it.
-  function keep(chunk: Buffer) {
+  // Holds a chunk without a copy, unless it is small or is a small part of a large buffer.
+  function hold(chunk: Buffer) {
     let taken = chunk.subarray(0, FRONT_BYTES - frontBytes)
     frontBytes += taken.length
     if (taken.length >= COPY_BYTES && taken.length >= taken.buffer.byteLength / 2) {
@@ -112,7 +112,7 @@ async function readWhole(source: Source, format: Format) {
   }
 }
 
-/** What the front tells; its header may stand further behind. How many frames there are, only the whole file tells. */
+/** Reads the metadata in the front. The header may be behind it, and only the whole file shows the number of frames. */
 async function readFront(front: Buffer[], format: Format): Promise<Metadata> {
   try {
     const { frames: _, duration: __, ...metadata } = await readMetadata(front, format)

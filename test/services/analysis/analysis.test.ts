@@ -53,7 +53,7 @@ const large = { width: 90, height: 60 }
 eachDatabase(async (t, env) => {
   const app = await build(t, { ...env, INLINE_LIMIT: '4KiB' })
 
-  await t.test('what is ready at once is verified later', async (t) => {
+  await t.test('an image that is ready after its upload is verified by the worker', async (t) => {
     const whole = await makeImage('png', small)
     const cut = whole.subarray(0, whole.length / 2)
     const [first, second] = await upload(app, await makeImage('jpeg', { ...small, model: 'Box 1' }), cut)
@@ -84,7 +84,7 @@ eachDatabase(async (t, env) => {
     })
   })
 
-  await t.test('what is larger than the limit is told by its front, and by a worker', async (t) => {
+  await t.test('an image over INLINE_LIMIT is described by its front, then by the worker', async (t) => {
     const [uploaded] = await upload(app, await makeImage('jpeg', { ...large, model: 'Box 2' }))
     t.match(uploaded, { status: 'pending', metadata: { cameraModel: 'Box 2', width: 90 } })
     t.match(await counted(app, 'Box 2'), { today: 4, model: 0 }, 'it counts when it is known')
@@ -93,21 +93,24 @@ eachDatabase(async (t, env) => {
     t.match(await counted(app, 'Box 2'), { today: 4, format: 2, model: 1 })
   })
 
-  await t.test('what turns out to be none that is wanted is rejected, and its object goes', async (t) => {
+  await t.test('the worker rejects a file that is no accepted image, and deletes its object', async (t) => {
     const before = await counted(app, '')
     const objects = await Array.fromAsync(objectsOf(app).list())
     const broken = Buffer.concat([(await makeImage('jpeg')).subarray(0, 20), Buffer.alloc(300_000)])
     const [png, none] = await upload(app, await makeImage('png', large), broken)
     t.match([png, none], [{ status: 'pending' }, { status: 'pending' }])
     await analyse(app, new Set(['image/jpeg']))
-    t.match(await show(app, png!.id), { status: 'rejected', failure: 'image/png is not taken in here' })
+    t.match(await show(app, png!.id), {
+      status: 'rejected',
+      failure: 'image/png is not accepted by this server',
+    })
     t.match(await show(app, none!.id), { status: 'rejected', failure: /no readable header/ })
     t.equal((await app.inject(`/images/${png!.id}`)).statusCode, 410)
     t.equal((await Array.fromAsync(objectsOf(app).list())).length, objects.length)
     t.strictSame(await counted(app, ''), before)
   })
 
-  await t.test('what can not be analysed is put aside, and the others go on', async (t) => {
+  await t.test('an image that cannot be analysed becomes failed, and the others are analysed', async (t) => {
     const [lost, good] = await upload(app, await makeImage('png', large), await makeImage('png', large))
     const objects = objectsOf(app)
     if (!hasPaths(objects)) throw new Error('objects are files here')
@@ -118,7 +121,7 @@ eachDatabase(async (t, env) => {
   })
 })
 
-inTier.default('an object store that is away is no fault of the image', async (t) => {
+inTier.default('an attempt does not count if the object store does not answer', async (t) => {
   const app = await build(t, { INLINE_LIMIT: '0' })
   const [image] = await upload(app, await makeImage('png', small))
   const { data, queue } = app.stores

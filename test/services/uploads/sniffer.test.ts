@@ -36,7 +36,7 @@ const jpeg = await make.picture().jpeg().toBuffer()
 const large = await make.picture(640, 480).png({ compressionLevel: 0 }).toBuffer()
 const tags = make.READ_TAGS
 
-t.test('a file up to the limit is read whole, a larger one by its front', async (t) => {
+t.test('a file up to the limit is read fully, a larger one by its front', async (t) => {
   t.match(await pass(jpeg, {}), { status: 'ready', metadata: { format: 'JPEG', width: 48, height: 32 } })
   t.match(await pass(jpeg, { inlineLimit: 0 }), { status: 'pending', metadata: { width: 48, height: 32 } })
   t.ok(large.length > FRONT_BYTES)
@@ -46,7 +46,7 @@ t.test('a file up to the limit is read whole, a larger one by its front', async 
   t.match(await pass(large, {}), { status: 'pending', metadata: read }, 'of a store that has it not at hand')
 })
 
-t.test('metadata at the end of a file', async (t) => {
+t.test('finds metadata at the end of a file if the file may be read fully', async (t) => {
   const late = Buffer.concat([large.subarray(0, -12), make.chunk('eXIf', make.exif()), large.subarray(-12)])
   t.match(await pass(late, { content: true }), { status: 'ready', metadata: tags })
   const front = await pass(late, { inlineLimit: 300_000, content: true })
@@ -60,7 +60,7 @@ t.test('metadata at the end of a file', async (t) => {
   })
 })
 
-t.test('how many frames there are is not told by the front', async (t) => {
+t.test('the front does not show the number of frames', async (t) => {
   const gif = await make.animation(500).gif({ effort: 1, dither: 1 }).toBuffer()
   const film = Buffer.concat(Array.from({ length: Math.ceil((2 * FRONT_BYTES) / gif.length) }, () => gif))
   t.ok(film.length > FRONT_BYTES)
@@ -71,7 +71,7 @@ t.test('how many frames there are is not told by the front', async (t) => {
   })
 })
 
-t.test('what is no image is told at once, or at the end where it is short', async (t) => {
+t.test('rejects a file that is no image after its first bytes, a short one at its end', async (t) => {
   t.equal(await pass(randomBytes(100_000), {}), 'not_an_image')
   t.equal(await pass(Buffer.from('GIF89a'), {}), 'not_an_image')
   t.equal(await pass(Buffer.concat([jpeg.subarray(0, 20), randomBytes(10_000)]), {}), 'not_an_image')
@@ -80,7 +80,7 @@ t.test('what is no image is told at once, or at the end where it is short', asyn
   await t.rejects(taking!, { name: 'Rejection' })
 })
 
-t.test('no more than the front is held, whatever the limit and however it is cut', async (t) => {
+t.test('holds only the front, for any limit and any sizes of chunks', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
   const held = async () => {
@@ -109,7 +109,7 @@ t.test('no more than the front is held, whatever the limit and however it is cut
   }
 })
 
-t.test('a JPEG is told by its start, or by more where its header is longer', async (t) => {
+t.test('reads a JPEG by its start, or by more bytes if its header is longer', async (t) => {
   const comment = Buffer.concat([Buffer.from('fffefffe', 'hex'), Buffer.alloc(0xfffc)])
   const body = randomBytes(400_000)
   for (const comments of [0, 1, 3]) {
@@ -125,7 +125,7 @@ t.test('a JPEG is told by its start, or by more where its header is longer', asy
   }
 })
 
-t.test('samples are the same however they are cut into chunks', { skip: noSamples }, async (t) => {
+t.test('the sizes of the chunks do not change the result for samples', { skip: noSamples }, async (t) => {
   const folder = new URL('../../../../shared/samples/', import.meta.url)
   for (const name of readdirSync(folder).filter((name) => !/\.(json|md)$/.test(name))) {
     const file = sample(name)
@@ -148,7 +148,7 @@ interface Truth {
   GPSLatitude?: number
 }
 
-t.test('the front of a large sample tells its camera, size and place', { skip: noSamples }, async (t) => {
+t.test('the front of a large sample has its camera, size and location', { skip: noSamples }, async (t) => {
   const truths: Truth[] = JSON.parse(
     readFileSync(new URL('../../../../shared/samples/truth.json', import.meta.url), 'utf8'),
   )
