@@ -18,7 +18,7 @@ export class ConfigError extends Error {
  *
  * @throws {ConfigError}
  */
-export function readConfig(environment: NodeJS.ProcessEnv) {
+export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
   const env = check(given)
   const dataDir = resolve(env.DATA_DIR)
