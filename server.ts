@@ -1,25 +1,29 @@
 import cluster from 'node:cluster'
+import type { AddressInfo } from 'node:net'
 import { buildApp } from './app.ts'
 import worker from './plugins/worker.ts'
-import { runCluster } from './process/cluster.ts'
+import { startCluster } from './process/cluster.ts'
 import { run } from './process/run.ts'
+import { isTerminal, printStart } from './process/terminal.ts'
 
 const IDLE_CHECK_MS = 250
 
 await run('server', async (config, log) => {
-  const isClustered = config.apiProcesses > 1
-  if (isClustered && cluster.isPrimary) return runCluster(config, log)
-  const app = buildApp(config, log)
-  if (config.workerProcesses > 0 && !isClustered) app.register(worker)
-  await app.listen({ host: config.host, port: config.port })
-  if (app.madeAccessToken) {
-    // Not by the log, which is kept: this is the one time that it is shown.
-    process.stdout.write(
-      `\n  The access token is ${app.madeAccessToken}\n  It is kept in ${config.dataDir}/access-token.\n\n`,
-    )
+  if (config.apiProcesses > 1 && cluster.isPrimary) {
+    const { port, stop } = await startCluster(config, log)
+    if (isTerminal()) printStart(config, port)
+    return stop
   }
+  const app = buildApp(config, log)
+  if (config.workerProcesses > 0 && !cluster.isWorker) app.register(worker)
+  await app.ready()
+  // In a terminal, the summary replaces Fastify's line about the address.
+  if (isTerminal()) log.level = 'warn'
+  await app.listen({ host: config.host, port: config.port })
+  log.level = config.logLevel
+  if (isTerminal() && !cluster.isWorker) printStart(config, (app.server.address() as AddressInfo).port)
   return async () => {
-    // Fastify closes the connections that are idle when it begins. One that becomes so later would be waited for.
+    // When it begins to close, Fastify closes idle connections. A connection that becomes idle later would delay the end.
     const closing = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
     await app.close().finally(() => clearInterval(closing))
   }

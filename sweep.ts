@@ -15,7 +15,7 @@ await run('sweep', async (config, log) => {
       if (summary && summary.failures > 0) process.exitCode = 1
     })
     .catch((err) => {
-      if (stop.signal.aborted) return log.warn({}, 'the sweep was stopped')
+      if (stop.signal.aborted) return log.warn({}, 'the sweep was interrupted; the next one continues')
       log.fatal({ err }, 'the sweep failed')
       process.exitCode = 1
     })

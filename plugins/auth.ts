@@ -8,17 +8,14 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Lets a request with a valid access token pass. */
     verifyAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** The access token that this start has made, where none was set and none was kept. */
-    madeAccessToken: string | undefined
   }
 }
 
 export default fp(
   async (app) => {
     await app.register(auth)
-    const { tokens, made } = await openAccessTokens(app.config)
+    const { tokens } = await openAccessTokens(app.config)
     const isValid = createTokenCheck(tokens)
-    app.decorate('madeAccessToken', made)
     app.decorate('verifyAdmin', async (request, reply) => {
       const given = tokensOf(request)
       if (given.length > 1) throw new TooManyTokens()

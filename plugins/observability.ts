@@ -1,85 +1,89 @@
 import cluster from 'node:cluster'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import fastifyMetrics from 'fastify-metrics'
 import fp from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { joinMetrics } from '../process/cluster-metrics.ts'
+import { joinClusterMetrics } from '../process/cluster-metrics.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Reads the metrics, in a media type of Prometheus: of all API processes together, where there are several. */
+    /** Reads the metrics of all API processes, in Prometheus' text format. */
     readMetrics(): Promise<{ type: string; text: string }>
   }
 }
 
-/** The log of requests, and the metrics. Neither has an id, a token or a name in it. */
+// Prometheus gives up a scrape after 10 s by default.
+const DATABASE_TIMEOUT_MS = 2_000
+
+/** Logs requests and collects metrics. Neither contains an id, a token or a file name. */
 export default fp(
   async (app) => {
-    await app.register(fastifyMetrics.default, {
-      endpoint: null,
-      clearRegisterOnInit: true, // the registry is one for the whole process
-      routeMetrics: { enabled: false },
-    })
-    const { Histogram, register } = app.metrics.client
-    const durations = new Histogram({
-      name: 'http_request_duration_seconds',
-      help: 'Time from the head of a request to the end of its answer',
-      labelNames: ['method', 'route', 'status_code'] as const,
-    })
-    const logsRequests = (app.log as Logger).isLevelEnabled('info')
-    if (logsRequests) {
-      app.addHook('onRequestAbort', async (request) => {
-        request.log.info(describe(request), 'request aborted')
-      })
-    }
-    app.addHook('onResponse', (request, reply, done) => {
-      const { statusCode, elapsedTime } = reply
-      if (logsRequests)
-        request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
-      const { method, routeOptions } = request
-      const { url: route } = routeOptions
-      if (route !== undefined) {
-        const status_code = `${Math.floor(statusCode / 100)}xx`
-        durations.observe({ method, route, status_code }, elapsedTime / 1000)
-      }
-      done()
-    })
+    const register = new Registry()
+    collectDefaultMetrics({ register })
+    logRequests(app)
+    measureRequests(app, register)
+    countServices(app, register)
+    readDatabase(app, register)
     const isClustered = app.config.apiProcesses > 1 && cluster.isWorker
-    const read = isClustered ? joinMetrics() : () => register.metrics()
+    const read = isClustered ? joinClusterMetrics(register) : () => register.metrics()
     app.decorate('readMetrics', async () => ({ type: register.contentType, text: await read() }))
-    registerMetrics(app)
   },
   { name: 'observability', dependencies: ['config', 'stores', 'cache', 'services'] },
 )
 
+function logRequests(app: FastifyInstance) {
+  if (!(app.log as Logger).isLevelEnabled('info')) return
+  app.addHook('onRequestAbort', async (request) => {
+    request.log.info(describe(request), 'request aborted')
+  })
+  app.addHook('onResponse', (request, { statusCode, elapsedTime }, done) => {
+    request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
+    done()
+  })
+}
+
 const describe = ({ method, routeOptions, ip }: FastifyRequest) => ({ method, route: routeOptions.url, ip })
 
-function registerMetrics({
-  metrics: {
-    client: { Counter, Gauge },
-  },
-  cache,
-  stores,
-  services: { uploads, images },
-}: FastifyInstance) {
-  // The services keep plain counts; they are read when the metrics are asked for.
+function measureRequests(app: FastifyInstance, register: Registry) {
+  const durations = new Histogram({
+    name: 'http_request_duration_seconds',
+    help: 'Time from the request header to the end of the response',
+    labelNames: ['method', 'route', 'status_class'] as const,
+    registers: [register],
+  })
+  app.addHook('onResponse', ({ method, routeOptions }, { statusCode, elapsedTime }, done) => {
+    const { url: route } = routeOptions
+    if (route !== undefined) {
+      const status_class = `${Math.floor(statusCode / 100)}xx`
+      durations.observe({ method, route, status_class }, elapsedTime / 1000)
+    }
+    done()
+  })
+}
+
+/** The services count in plain variables. A scrape reads them. */
+function countServices({ cache, services: { uploads, images } }: FastifyInstance, register: Registry) {
+  const registers = [register]
   const counter = (name: string, help: string, read: () => number) =>
     new Counter({
-      name: `hasty_${name}_total`,
+      name,
       help,
+      registers,
       collect() {
         this.reset()
         this.inc(read())
       },
     })
-  counter('uploads', 'Parts taken in, duplicates included', () => uploads.counts.received)
-  counter('upload_duplicates', 'Parts whose content was known', () => uploads.counts.duplicates)
-  counter('upload_bytes', 'Bytes taken in, duplicates included', () => uploads.counts.bytes)
-  counter('images_served', 'Answers with the bytes of an image', () => images.counts.served)
+  counter('hasty_uploads_total', 'Accepted parts, including duplicates', () => uploads.counts.received)
+  counter('hasty_upload_duplicates_total', 'Accepted duplicates', () => uploads.counts.duplicates)
+  counter('hasty_upload_bytes_total', 'Accepted bytes, including duplicates', () => uploads.counts.bytes)
+  counter('hasty_images_served_total', 'Responses with image content', () => images.counts.served)
   new Counter({
     name: 'hasty_upload_rejections_total',
-    help: 'Parts not taken in, by reason',
+    help: 'Rejected parts, by reason',
     labelNames: ['reason'],
+    registers,
     collect() {
       this.reset()
       for (const [reason, count] of uploads.counts.rejected) this.inc({ reason }, count)
@@ -88,53 +92,75 @@ function registerMetrics({
   for (const outcome of ['hits', 'misses'] as const) {
     new Counter({
       name: `hasty_cache_${outcome}_total`,
-      help: `Look-ups in a cache: ${outcome}`,
+      help: `Cache ${outcome}, by cache`,
       labelNames: ['cache'],
+      registers,
       collect() {
         this.reset()
         for (const [name, { count }] of Object.entries(cache)) this.inc({ cache: name }, count[outcome])
       },
     })
   }
-  // Every API process reads the same from the database.
-  const aggregator = 'max'
+}
+
+/** Metrics that the database has. They are NaN while it does not answer. */
+function readDatabase({ stores }: FastifyInstance, register: Registry) {
+  // All API processes read the same value. Of several processes, take one value instead of the sum.
+  const shared = { aggregator: 'max' as const, registers: [register] }
+  const lastSweep = shareConcurrent(() => withTimeout(stores.data.sweeps.last()))
   new Gauge({
     name: 'hasty_waiting_images',
     help: 'Images that wait for a worker',
-    aggregator,
+    ...shared,
     async collect() {
-      this.set(await stores.queue.waiting().catch(() => Number.NaN))
+      this.set((await withTimeout(stores.queue.waiting())) ?? Number.NaN)
     },
   })
-  // A sweep may be a process that is gone when the metrics are asked for: what it did is in the database.
-  const lastSweep = () => stores.data.sweeps.last().catch(() => undefined)
   new Gauge({
-    name: 'hasty_sweep_finished_timestamp_seconds',
-    help: 'When the last sweep ended',
-    aggregator,
+    name: 'hasty_last_sweep_timestamp_seconds',
+    help: 'Unix time at which the last sweep ended',
+    ...shared,
     async collect() {
       const last = await lastSweep()
       this.set(last ? last.finishedAt.getTime() / 1000 : Number.NaN)
     },
   })
   new Gauge({
-    name: 'hasty_sweep_items',
-    help: 'What the last sweep found and did',
-    aggregator,
-    labelNames: ['what'],
-    async collect() {
-      this.reset()
-      const { milliseconds: _, ...counts } = (await lastSweep())?.summary ?? {}
-      for (const [what, count] of Object.entries(counts)) this.set({ what }, count)
-    },
-  })
-  new Gauge({
-    name: 'hasty_sweep_duration_seconds',
-    help: 'How long the last sweep took',
-    aggregator,
+    name: 'hasty_last_sweep_duration_seconds',
+    help: 'Duration of the last sweep',
+    ...shared,
     async collect() {
       const last = await lastSweep()
       this.set(last ? last.summary.milliseconds / 1000 : Number.NaN)
     },
   })
+  new Gauge({
+    name: 'hasty_last_sweep_items',
+    help: 'Items that the last sweep found or changed, by kind',
+    labelNames: ['kind'],
+    ...shared,
+    async collect() {
+      this.reset()
+      const { milliseconds: _, ...counts } = (await lastSweep())?.summary ?? {}
+      for (const [kind, count] of Object.entries(counts)) this.set({ kind }, count)
+    },
+  })
+}
+
+/** Gives concurrent callers the result of one call. */
+function shareConcurrent<T>(call: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined
+  return () => {
+    running ??= call().finally(() => {
+      running = undefined
+    })
+    return running
+  }
+}
+
+/** Resolves with undefined if a query fails or takes longer than 2 s. */
+async function withTimeout<T>(query: Promise<T>): Promise<T | undefined> {
+  const timeout = new AbortController()
+  const expired = sleep(DATABASE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
+  return Promise.race([query.catch(() => undefined), expired]).finally(() => timeout.abort())
 }

@@ -1,14 +1,14 @@
 import fp from 'fastify-plugin'
-import { type Children, superviseWorkers } from '../process/children.ts'
+import { type Supervisor, superviseWorkers } from '../process/children.ts'
 
-/** Keeps worker processes running beside the service, and ends them before the stores are closed. */
+/** Runs worker processes beside the service, and stops them before the stores are closed. */
 export default fp(
   async (app) => {
-    let workers: Children | undefined
+    let workers: Supervisor | undefined
     app.addHook('onReady', async () => {
       workers = superviseWorkers(app.config.workerProcesses, app.log)
     })
-    app.addHook('onClose', () => workers?.end())
+    app.addHook('onClose', () => workers?.stop())
   },
   { name: 'worker', dependencies: ['config', 'stores'] },
 )

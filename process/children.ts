@@ -2,73 +2,79 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { BaseLogger } from 'pino'
 
 const WORKER = fileURLToPath(new URL('../worker.ts', import.meta.url))
-const FIRST_PAUSE_MS = 500
-const LONGEST_PAUSE_MS = 30_000
-// A process that ran so long was well: what ended it is a new fault.
-const WELL_MS = 60_000
+const FIRST_DELAY_MS = 500
+const LONGEST_DELAY_MS = 30_000
+// A process that ran for this long had started well: its end is a new fault, and the delay starts again from the first.
+const STABLE_AFTER_MS = 60_000
 
-interface Log {
-  warn(context: object, message: string): void
-}
+type Log = Pick<BaseLogger, 'warn'>
 
-/** A kind of child process. */
-export interface Kind {
+/** A program to run as a child process. */
+export interface Program {
+  /** Its name in the log. */
   name: string
   start(): ChildProcess
-  /** Has it end as soon as it has done what it has in hand. */
-  ask(child: ChildProcess): void
+  /** Asks the child to finish its current work and to end. */
+  requestExit(child: ChildProcess): void
 }
 
-/** Child processes that are kept running. */
-export interface Children {
-  /** Ends them; resolves when all have ended. */
-  end(): Promise<void>
+/** Child processes that are restarted when they end. */
+export interface Supervisor {
+  /** Asks the children to end. Resolves when all of them have ended. */
+  stop(): Promise<void>
 }
 
-/** Starts so many children of a kind, and one again when it dies, after a pause that grows. */
-export function superviseChildren(kind: Kind, count: number, log: Log): Children {
-  const stop = new AbortController()
-  const keepers = Array.from({ length: count }, () => keep(kind, stop.signal, log))
+/**
+ * Starts `count` children and restarts each one that ends, after a delay that doubles from 0.5 s to 30 s.
+ * A child that ran for a minute starts again with the first delay.
+ */
+export function superviseChildren(program: Program, count: number, log: Log): Supervisor {
+  const stopping = new AbortController()
+  const loops = Array.from({ length: count }, () => keepRunning(program, stopping.signal, log))
   return {
-    async end() {
-      stop.abort()
-      await Promise.all(keepers)
+    async stop() {
+      stopping.abort()
+      await Promise.all(loops)
     },
   }
 }
 
-/** Keeps so many workers running. */
+/** Starts `count` workers (`worker.ts`) and restarts each one that ends. */
 export const superviseWorkers = (count: number, log: Log) =>
   superviseChildren(
     {
       name: 'worker',
       start: () => fork(WORKER, { stdio: 'inherit' }),
-      ask: (worker) => worker.disconnect(),
+      requestExit: (worker) => worker.disconnect(),
     },
     count,
     log,
   )
 
-async function keep(kind: Kind, stop: AbortSignal, log: Log) {
-  let pause = FIRST_PAUSE_MS
-  while (!stop.aborted) {
+async function keepRunning(program: Program, stopping: AbortSignal, log: Log) {
+  let delay = FIRST_DELAY_MS
+  while (!stopping.aborted) {
     const startedAt = performance.now()
-    const child = kind.start()
-    await ended(child, kind, stop)
-    if (stop.aborted) return
-    if (performance.now() - startedAt > WELL_MS) pause = FIRST_PAUSE_MS
-    log.warn({ exitCode: child.exitCode, signal: child.signalCode, pause }, `${kind.name} died`)
-    await sleep(pause, undefined, { signal: stop }).catch(() => {})
-    pause = Math.min(pause * 2, LONGEST_PAUSE_MS)
+    const child = program.start()
+    await untilEnded(child, program, stopping)
+    if (stopping.aborted) return
+    if (performance.now() - startedAt > STABLE_AFTER_MS) delay = FIRST_DELAY_MS
+    log.warn(
+      { exitCode: child.exitCode, signal: child.signalCode, delayMs: delay },
+      `${program.name} ended unexpectedly and will be restarted`,
+    )
+    await sleep(delay, undefined, { signal: stopping }).catch(() => {})
+    delay = Math.min(delay * 2, LONGEST_DELAY_MS)
   }
 }
 
-/** Resolves when the child has ended; when `stop` is aborted, it is asked to end. */
-async function ended(child: ChildProcess, { ask }: Kind, stop: AbortSignal) {
-  const askIt = () => ask(child)
-  stop.addEventListener('abort', askIt)
+/** Resolves when the child has ended. When `stopping` is aborted, the child is asked to end. */
+async function untilEnded(child: ChildProcess, { requestExit }: Program, stopping: AbortSignal) {
+  const onStop = () => requestExit(child)
+  stopping.addEventListener('abort', onStop)
   await Promise.race([once(child, 'exit'), once(child, 'error')]).catch(() => {})
-  stop.removeEventListener('abort', askIt)
+  stopping.removeEventListener('abort', onStop)
 }

@@ -1,47 +1,52 @@
 import cluster from 'node:cluster'
 import { once } from 'node:events'
-import { AggregatorRegistry } from '@prometheus-io/client'
+import { AggregatorRegistry, type Registry } from '@prometheus-io/client'
 import { Unavailable } from '../services/errors.ts'
 
-// A scrape reaches one of the API processes. It asks the primary process, which asks all of them.
+// The library's cluster registry adds up the metrics of all processes, but only in the primary process. A scrape reaches
+// one of the API processes, because they share the port. So that process asks the primary for the result.
 const REQUEST = 'hasty:metrics'
-const ANSWER = 'hasty:metrics-answer'
-const PATIENCE_MS = 6_000
+const RESPONSE = 'hasty:metrics-response'
+// The library waits 5 s for the API processes.
+const TIMEOUT_MS = 6_000
 
-interface Answer {
-  type: typeof ANSWER
-  /** The metrics of all, or else that one of them did not tell. */
+interface Response {
+  type: typeof RESPONSE
+  /** The metrics of all processes; absent if one of them did not respond. */
   text?: string
 }
 
-/** In the primary process: answers the API processes that ask. */
-export function answerForAll(): void {
+/** In the primary process: answers API processes that ask for the metrics of all of them. */
+export function serveClusterMetrics(): void {
   const registry = new AggregatorRegistry()
   cluster.on('message', async (worker, message: { type?: unknown }) => {
     if (message.type !== REQUEST) return
     const text = await registry.clusterMetrics().catch(() => undefined)
-    const answer: Answer = { type: ANSWER, ...(text !== undefined && { text }) }
-    if (worker.isConnected()) worker.send(answer)
+    const response: Response = { type: RESPONSE, ...(text !== undefined && { text }) }
+    if (worker.isConnected()) worker.send(response)
   })
 }
 
 /**
- * In an API process: lets the primary read the metrics of this one, and returns what asks for those of all together:
- * sums, but of a gauge as its `aggregator` says.
+ * In an API process: gives the primary process access to this process's metrics.
+ *
+ * @returns reads the metrics of all API processes together, in Prometheus' text format: sums, except for gauges, which
+ * their `aggregator` combines
  */
-export function joinMetrics(): () => Promise<string> {
+export function joinClusterMetrics(registry: Registry): () => Promise<string> {
+  AggregatorRegistry.setRegistries(registry)
   new AggregatorRegistry()
   return async () => {
-    const signal = AbortSignal.timeout(PATIENCE_MS)
+    const signal = AbortSignal.timeout(TIMEOUT_MS)
     process.send!({ type: REQUEST })
     for (;;) {
-      const [message] = (await once(process, 'message', { signal }).catch(() => [{ type: ANSWER }])) as [
-        Answer,
+      const [message] = (await once(process, 'message', { signal }).catch(() => [{ type: RESPONSE }])) as [
+        Response,
       ]
-      if (message.type !== ANSWER) continue
+      if (message.type !== RESPONSE) continue
       if (message.text === undefined)
         throw new Unavailable({
-          detail: 'An API process does not tell its metrics. Try again in a few seconds.',
+          detail: 'An API process did not report its metrics in time. Try again in a few seconds.',
         })
       return message.text
     }

@@ -1,46 +1,57 @@
-import cluster from 'node:cluster'
+import cluster, { type Address } from 'node:cluster'
 import { fileURLToPath } from 'node:url'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { superviseChildren, superviseWorkers } from './children.ts'
-import { answerForAll } from './cluster-metrics.ts'
+import { serveClusterMetrics } from './cluster-metrics.ts'
 
 const SERVER = fileURLToPath(new URL('../server.ts', import.meta.url))
 
 /**
- * Runs several API processes on one port, and the workers beside them. This process serves nobody: it keeps the others
- * running, and has the embedded database open, so that none of them takes it along when it dies.
+ * Runs several API processes on one port, and the workers. This process serves no requests: it restarts the others, and
+ * it holds the embedded database open, so that the database does not end with one of them.
  *
- * @returns what stops all of it
- * @throws {Error} one of the API processes could not start; it has told why
+ * @returns the port, and a function that stops all processes
+ * @throws {Error} if an API process can't start; that process has logged the reason
  */
-export async function runCluster(config: Config, log: Logger): Promise<() => Promise<void>> {
+export async function startCluster(
+  config: Config,
+  log: Logger,
+): Promise<{ port: number; stop(): Promise<void> }> {
   const data = await openDataStore(config, { attach: false })
-  cluster.setupPrimary({ exec: SERVER })
-  answerForAll()
+  // This serialization keeps NaN, the value of a metric that can't be read. JSON would make it 0.
+  cluster.setupPrimary({ exec: SERVER, serialization: 'advanced' })
+  serveClusterMetrics()
   const listening = untilListening(config.apiProcesses)
   const servers = superviseChildren(
-    { name: 'API process', start: () => cluster.fork().process, ask: (server) => server.kill('SIGTERM') },
+    {
+      name: 'API process',
+      start: () => cluster.fork().process,
+      requestExit: (server) => server.kill('SIGTERM'),
+    },
     config.apiProcesses,
     log,
   )
-  await listening
+  const { port } = await listening
   const workers = superviseWorkers(config.workerProcesses, log)
-  return async () => {
-    await servers.end()
-    await workers.end()
-    await data.close()
+  return {
+    port,
+    async stop() {
+      await servers.stop()
+      await workers.stop()
+      await data.close()
+    },
   }
 }
 
-/** Resolves when so many of the API processes listen, and rejects where one ends before. */
+/** Resolves when `count` API processes listen. Rejects if one of them ends before. */
 function untilListening(count: number) {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const { promise, resolve, reject } = Promise.withResolvers<Address>()
   let listening = 0
-  cluster.on('listening', () => ++listening === count && resolve())
+  cluster.on('listening', (_worker, address) => ++listening === count && resolve(address))
   cluster.once('exit', (_worker, code, signal) =>
-    reject(new Error(`an API process could not start (${signal ?? code})`)),
+    reject(new Error(`An API process could not start (${signal ?? `exit code ${code}`}).`)),
   )
   return promise
 }

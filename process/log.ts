@@ -1,18 +1,27 @@
 import { createHash } from 'node:crypto'
-import { type Logger, pino } from 'pino'
+import { type DestinationStream, type Logger, pino } from 'pino'
 import type { Config } from '../config.ts'
 
-// An id of a link or an image lets whoever has it upload or see: a log shows a mark that tells ids apart, and no more.
+// Anybody who has the id of a link or an image can use it. The log has the first 8 digits of its SHA-256 instead.
 const ID = /\b[0-9A-Za-z]{48}\b/g
-const mark = (id: string) => `id-${createHash('sha256').update(id).digest('hex').slice(0, 8)}`
+const fingerprint = (id: string) => `id-${createHash('sha256').update(id).digest('hex').slice(0, 8)}`
 
-/** Makes the log of a process: lines of JSON on standard output. */
-export function createLog({ logLevel }: Pick<Config, 'logLevel'>, name: string): Logger {
-  return pino({
+/**
+ * Creates the log of a process: one JSON object per line.
+ *
+ * @param stream where the lines go; standard output by default
+ */
+export function createLog(
+  { logLevel }: Pick<Config, 'logLevel'>,
+  name: string,
+  stream?: DestinationStream,
+): Logger {
+  const options = {
     name,
     level: logLevel,
-    // At the level trace @fastify/multipart tells all its options, the header fields of the request among them.
+    // At level trace @fastify/multipart logs its options, which contain the request's header fields.
     redact: { paths: ['busboyOptions.headers'], remove: true },
-    hooks: { streamWrite: (line) => line.replace(ID, mark) },
-  })
+    hooks: { streamWrite: (line: string) => line.replace(ID, fingerprint) },
+  }
+  return stream ? pino(options, stream) : pino(options)
 }

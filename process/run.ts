@@ -3,27 +3,31 @@ import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
 import { type Config, ConfigError, readConfig } from '../config.ts'
 import { createLog } from './log.ts'
+import { openTerminalLog } from './terminal.ts'
 
-const GRACE_MS = 30_000
+const SHUTDOWN_TIMEOUT_MS = 30_000
+
+/** Stops a process: it takes no new work and finishes its current work. */
+export type Stop = () => Promise<void>
 
 /**
- * Runs a process: reads its configuration, starts it, and at SIGTERM or SIGINT, or when the process that it is a child
- * of is gone, lets it finish what it has in hand, for `GRACE_MS` at most.
+ * Runs a process. It reads the configuration and starts. On SIGTERM or SIGINT, or when its parent process has ended, it
+ * stops, within 30 s.
  *
- * @param start resolves when the process is up, with what stops it, or with nothing where it is done
+ * @param start resolves when the process is ready, with its stop function, or with undefined if its work is done
  */
 export async function run(
   name: string,
-  start: (config: Config, log: Logger) => Promise<(() => Promise<void>) | undefined>,
+  start: (config: Config, log: Logger) => Promise<Stop | undefined>,
 ): Promise<void> {
-  // In one process of six V8 learns from its first seconds that what a request makes lives long, and from then on keeps
-  // all of it until the next collection of everything: docs/performance.md.
+  // Without this flag, V8 decides in some processes that objects of requests live long, and moves them to the old part
+  // of the heap, where they stay until the next full collection (docs/performance.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
-  // Before it is up there is nothing in hand.
-  let closeOnce: () => void = () => process.exit()
-  process.once('disconnect', () => closeOnce())
+  // A process that has not started yet has no work to finish.
+  let stopOnce: () => void = () => process.exit()
+  process.once('disconnect', () => stopOnce())
   const config = readConfigOrExit()
-  const log = createLog(config, name)
+  const log = createLog(config, name, await openTerminalLog())
   const stop = await start(config, log).catch((err) => {
     log.fatal({ err }, 'start failed')
     process.exit(1)
@@ -31,17 +35,20 @@ export async function run(
   if (!stop) return
 
   const signals = ['SIGTERM', 'SIGINT'] as const
-  const { close } = closeWithGrace({ delay: GRACE_MS, logger: log, skip: [...signals] }, async ({ err }) => {
-    if (err) log.fatal({ err }, 'ended by an error')
-    await stop()
-  })
-  // A terminal signals the whole group and npm passes that on to its child, so one signal may come twice.
-  let closing = false
-  closeOnce = () => {
-    if (!closing) close()
-    closing = true
+  const { close } = closeWithGrace(
+    { delay: SHUTDOWN_TIMEOUT_MS, logger: log, skip: [...signals] },
+    async ({ err }) => {
+      if (err) log.fatal({ err }, 'stopping because of an unexpected error')
+      await stop()
+    },
+  )
+  // A terminal signals the whole process group, and npm passes the signal on, so one signal may arrive twice.
+  let isStopping = false
+  stopOnce = () => {
+    if (!isStopping) close()
+    isStopping = true
   }
-  for (const signal of signals) process.on(signal, closeOnce)
+  for (const signal of signals) process.on(signal, stopOnce)
 }
 
 function readConfigOrExit() {

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import { Health } from '../schemas/health.ts'
 import { problems } from './problems.ts'
 
-// An orchestrator asks every few seconds: its probes are not logged.
+// Orchestrators send these requests every few seconds, so they are not logged.
 const logLevel = 'warn'
 
 export default (async (app) => {
@@ -14,7 +14,7 @@ export default (async (app) => {
       schema: {
         tags: ['operations'],
         operationId: 'isLive',
-        summary: 'Tell whether the process answers',
+        summary: 'Check that the process responds',
         response: { 200: Health },
       },
     },
@@ -28,7 +28,7 @@ export default (async (app) => {
       schema: {
         tags: ['operations'],
         operationId: 'isReady',
-        summary: 'Tell whether the database and the object store answer',
+        summary: 'Check that the database and the object stores respond',
         response: { 200: Health, ...problems() },
       },
     },
@@ -45,9 +45,9 @@ export default (async (app) => {
       schema: {
         tags: ['operations'],
         operationId: 'readMetrics',
-        summary: "Read the metrics, in Prometheus' text format",
+        summary: "Read the metrics in Prometheus' text format",
         response: {
-          200: { description: 'the metrics', content: { 'text/plain': { schema: Type.String() } } },
+          200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
         },
       },
     },

@@ -1,4 +1,4 @@
-/** The formats that are known: the name of each, as statistics show it, by its media types. */
+/** The supported formats: media type to the name shown in metadata and statistics. */
 export const formatNames: Record<string, string> = {
   'image/jpeg': 'JPEG',
   'image/png': 'PNG',

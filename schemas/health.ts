@@ -1,3 +1,6 @@
 import { Type } from 'typebox'
 
-export const Health = Type.Object({ status: Type.Literal('ok') }, { description: 'all is well' })
+export const Health = Type.Object(
+  { status: Type.Literal('ok') },
+  { description: 'The process can serve requests.' },
+)

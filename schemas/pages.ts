@@ -1,17 +1,22 @@
 import { type Static, type TSchema, Type } from 'typebox'
 
-/** How many items a page has where nothing is said. */
+/** Items on a page by default. */
 export const PAGE_LIMIT = 50
 
-/** The query of a list that is read page by page, by keyset: newest first, each page begins after the last item before. */
+/** The query of a list that is read in pages: newest first, each page starts after the last item of the one before. */
 export const pageQuery = {
   limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: 500, default: PAGE_LIMIT, description: 'items on a page' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: 500,
+      default: PAGE_LIMIT,
+      description: 'The number of items on a page.',
+    }),
   ),
   cursor: Type.Optional(
     Type.String({
       maxLength: 200,
-      description: '`nextCursor` of the page before; absent for the first page',
+      description: '`nextCursor` of the previous page. Omit it for the first page.',
     }),
   ),
 }
@@ -24,8 +29,8 @@ export const page = <Item extends TSchema>(item: Item) =>
     {
       items: Type.Array(item),
       nextCursor: Type.Optional(
-        Type.String({ description: 'where the next page begins; absent on the last page' }),
+        Type.String({ description: 'The `cursor` of the next page. Absent on the last page.' }),
       ),
     },
-    { description: 'a page, newest first' },
+    { description: 'One page, newest first.' },
   )

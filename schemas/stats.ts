@@ -7,27 +7,30 @@ export const Stats = Type.Object(
     popularFormat: Type.Optional(
       Type.Object(
         { format: Type.String({ examples: ['JPEG'] }), uploads },
-        { description: 'the format of the most uploads; absent before the first' },
+        { description: 'The format with the most uploads. Absent before the first upload.' },
       ),
     ),
     top10CameraModels: Type.Array(
       Type.Object({
         model: Type.String({
-          description: '`unknown` where the image names none',
+          description: '`unknown` if the images do not state a camera.',
           examples: ['iPhone 8 Plus'],
         }),
         uploads,
       }),
-      { maxItems: 10, description: 'most uploads first' },
+      { maxItems: 10, description: 'The models with the most uploads, in descending order.' },
     ),
     uploadFrequency30Days: Type.Array(
       Type.Object({
         date: Type.String({ format: 'date-time', examples: ['2026-11-01T00:00:00Z'] }),
         uploads,
       }),
-      { maxItems: 30, description: 'days in UTC, newest first; a day without uploads is left out' },
+      {
+        maxItems: 30,
+        description: 'Uploads per day in UTC, newest first. Days without uploads are omitted.',
+      },
     ),
   },
-  { description: 'what came in, duplicates included' },
+  { description: 'Statistics of all accepted uploads, including duplicates.' },
 )
 export type Stats = Static<typeof Stats>

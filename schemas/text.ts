@@ -1,2 +1,2 @@
-/** A pattern of text on one line: without control characters, of which PostgreSQL's text has no NUL. */
+/** Matches one line of text: no control characters. PostgreSQL's text type can't store NUL. */
 export const LINE = '^[^\\x00-\\x1f\\x7f]*$'

@@ -166,7 +166,8 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   })
 
   await t.test('a stop is given more time than the process takes for it', async (t) => {
-    const grace = Number(/GRACE_MS = ([\d_]+)/.exec(read('process/run.ts'))![1]!.replace('_', '')) / 1000
+    const grace =
+      Number(/SHUTDOWN_TIMEOUT_MS = ([\d_]+)/.exec(read('process/run.ts'))![1]!.replace('_', '')) / 1000
     for (const [kind, name] of [
       ['Deployment', 'hasty-api'],
       ['Deployment', 'hasty-worker'],

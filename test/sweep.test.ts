@@ -40,7 +40,7 @@ inTier.default('a sweep beside a server: dry, for real, held by another, and sto
     orphans: 0,
   })
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
-  t.match(metrics, /^hasty_sweep_items\{what="orphans"\} 3$/m, 'the API tells what another process did')
+  t.match(metrics, /^hasty_last_sweep_items\{kind="orphans"\} 3$/m, 'the API tells what another process did')
   t.equal((await fetch(`${server.url}/images/${kept.id}`)).status, 200)
 
   t.match(await startSweep(t, { DATA_DIR }, ['--dryrun']).ended, { code: 1, output: /--dryrun/ })

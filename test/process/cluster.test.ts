@@ -92,7 +92,7 @@ inTier.default('an API process that is killed is started again, and the others g
   for (let n = 0; n < PROCESSES; n++)
     t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
   await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
-  t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process died/)
+  t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process ended unexpectedly/)
   t.match((await ask(`${server.url}/metrics`)).body, /^hasty_uploads_total \d$/m)
   t.equal(await server.end('SIGTERM'), 0)
 })

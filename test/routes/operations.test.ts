@@ -37,7 +37,10 @@ inTier.default('metrics tell what happened, without an id', async (t) => {
   t.equal(value('hasty_waiting_images'), 1, 'the image waits to be verified')
   t.ok(value('nodejs_eventloop_lag_seconds') >= 0)
   t.ok(value('process_resident_memory_bytes') > 1_000_000)
-  t.equal(value('http_request_duration_seconds_count{method="GET",route="/images/:id",status_code="2xx"}'), 2)
+  t.equal(
+    value('http_request_duration_seconds_count{method="GET",route="/images/:id",status_class="2xx"}'),
+    2,
+  )
   t.notMatch(answer.body, /[0-9A-Za-z]{48}/)
 })
 

@@ -91,9 +91,9 @@ eachDatabase(async (t, env) => {
     t.match(await app.stores.data.images.find(lost.id), { status: 'ready', removedAt: null })
 
     const metrics = (await app.inject('/metrics')).body
-    t.match(metrics, /^hasty_sweep_items\{what="missing"\} 1$/m)
-    t.match(metrics, /^hasty_sweep_items\{what="objects"\} 19$/m)
-    const [, finished] = /^hasty_sweep_finished_timestamp_seconds ([\d.]+)$/m.exec(metrics)!
+    t.match(metrics, /^hasty_last_sweep_items\{kind="missing"\} 1$/m)
+    t.match(metrics, /^hasty_last_sweep_items\{kind="objects"\} 19$/m)
+    const [, finished] = /^hasty_last_sweep_timestamp_seconds ([\d.]+)$/m.exec(metrics)!
     t.ok(Math.abs(Number(finished) - Date.now() / 1000) < 60)
   })
 
