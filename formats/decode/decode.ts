@@ -1,7 +1,8 @@
-import { open, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import sharp, { type SharpOptions } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Metadata } from '../../schemas/images.ts'
+import { type Source, withBytes } from '../headers/bytes.ts'
 import { decodeHeif } from './heif.ts'
 import { orient, type Pixels, shrink } from './thumbnail.ts'
 import { damage, excess, NotDecodable } from './undecodable.ts'
@@ -15,7 +16,10 @@ const MOST_SVG_BYTES = 2 ** 24
 // Frames that nobody looks at are made this small, so that thousands of them fit in memory.
 const SMALL_SIDE = 16
 
-type Decode = (path: string, metadata: Metadata) => Promise<Pixels>
+/** A whole file: its bytes, or where it is on disk. */
+export type WholeFile = Exclude<Source, Buffer[]>
+
+type Decode = (source: WholeFile, metadata: Metadata) => Promise<Pixels>
 
 const decoders: Record<string, Decode> = {
   JPEG: decodeJpeg,
@@ -24,16 +28,16 @@ const decoders: Record<string, Decode> = {
   APNG: decodeStill,
   GIF: decodeAnimation,
   WebP: decodeAnimation,
-  AVIF: async (path, metadata) => {
+  AVIF: async (source, metadata) => {
     if (metadata.duration !== undefined) throw new NotDecodable()
-    return sharpen(path)
+    return sharpen(source)
   },
   HEIC: decodePrimary,
   HEIF: decodePrimary,
   TIFF: decodePages,
-  SVG: async (path) => {
+  SVG: async (source) => {
     // By its bytes and not by its path, so that it can't draw in other files.
-    const svg = await readFile(path)
+    const svg = await readWhole(source)
     if (svg.length > MOST_SVG_BYTES) throw excess(`it is an SVG of more than ${MOST_SVG_BYTES / 2 ** 20} MiB`)
     return sharpen(svg)
   },
@@ -46,12 +50,12 @@ const decoders: Record<string, Decode> = {
  * @param metadata what `readMetadata` says of the file
  * @throws {Undecodable}
  */
-export async function decode(path: string, metadata: Metadata): Promise<string | undefined> {
+export async function decode(source: WholeFile, metadata: Metadata): Promise<string | undefined> {
   const decoder = decoders[metadata.format]
   if (!decoder) return undefined
   checkLimits(metadata)
   try {
-    const { width, height, data } = await decoder(path, metadata)
+    const { width, height, data } = await decoder(source, metadata)
     return Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
   } catch (error) {
     if (error instanceof NotDecodable) return undefined
@@ -72,64 +76,61 @@ function checkLimits({ width = 0, height = 0, frames = 1 }: Metadata) {
     )
 }
 
-async function decodeStill(path: string, { orientation }: Metadata) {
-  return orient(await sharpen(path), orientation)
+async function decodeStill(source: WholeFile, { orientation }: Metadata) {
+  return orient(await sharpen(source), orientation)
 }
 
 // What an entropy decoder reads ahead at most.
 const READ_AHEAD = Buffer.alloc(8)
 
-async function decodeJpeg(path: string, metadata: Metadata) {
+async function decodeJpeg(source: WholeFile, metadata: Metadata) {
   try {
-    return await decodeStill(path, metadata)
+    return await decodeStill(source, metadata)
   } catch (error) {
     // Some writers leave out the mark of the end, and nothing of the picture: then there is only no more to read ahead.
-    const picture = await sharpen(Buffer.concat([await readFile(path), READ_AHEAD])).catch(() => {
+    const picture = await sharpen(Buffer.concat([await readWhole(source), READ_AHEAD])).catch(() => {
       throw error
     })
     return orient(picture, metadata.orientation)
   }
 }
 
-async function decodePng(path: string, metadata: Metadata) {
+async function decodePng(source: WholeFile, metadata: Metadata) {
   try {
-    return await decodeStill(path, metadata)
+    return await decodeStill(source, metadata)
   } catch (error) {
     // Apple's own kind of PNG has this chunk among its first, and no other decoder knows it.
-    const head = await readHead(path, 64)
+    const head = await readHead(source, 64)
     throw head.includes('CgBI') ? new NotDecodable() : error
   }
 }
 
-async function readHead(path: string, length: number) {
-  const file = await open(path)
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0)
-    return buffer.subarray(0, bytesRead)
-  } finally {
-    await file.close()
-  }
-}
+const readHead = (source: WholeFile, length: number) => withBytes(source, (bytes) => bytes.read(0, length))
 
-async function decodePrimary(path: string, { mediaType }: Metadata) {
+const readWhole = async (source: WholeFile) => (Buffer.isBuffer(source) ? source : readFile(source.path))
+
+/** What sharp takes: a path, or bytes. */
+const inputOf = (source: WholeFile) => (Buffer.isBuffer(source) ? source : source.path)
+
+async function decodePrimary(source: WholeFile, { mediaType }: Metadata) {
   if (mediaType.endsWith('-sequence')) throw new NotDecodable()
-  return decodeHeif(path)
+  return decodeHeif(await readWhole(source))
 }
 
-async function decodeAnimation(path: string, metadata: Metadata) {
-  const first = await decodeStill(path, metadata)
+async function decodeAnimation(source: WholeFile, metadata: Metadata) {
+  const first = await decodeStill(source, metadata)
   if (metadata.frames !== undefined)
-    await sharpen(path, { pages: -1, limitInputPixels: MOST_PIXELS_IN_ALL }, SMALL_SIDE)
+    await sharpen(source, { pages: -1, limitInputPixels: MOST_PIXELS_IN_ALL }, SMALL_SIDE)
   return first
 }
 
-async function decodePages(path: string, metadata: Metadata) {
-  const first = await decodeStill(path, metadata)
+async function decodePages(source: WholeFile, metadata: Metadata) {
+  const first = await decodeStill(source, metadata)
   if (metadata.frames === undefined) return first
   // With smaller renderings of a page among them, which are no frames.
-  const { pages = 1 } = await sharp(path, { failOn: 'none', limitInputPixels: false }).metadata()
+  const { pages = 1 } = await sharp(inputOf(source), { failOn: 'none', limitInputPixels: false }).metadata()
   if (pages > MOST_FRAMES) throw excess(`it has ${pages} pages, and no more than ${MOST_FRAMES} are decoded`)
-  for (let page = 1; page < pages; page++) await sharpen(path, { page }, SMALL_SIDE)
+  for (let page = 1; page < pages; page++) await sharpen(source, { page }, SMALL_SIDE)
   return first
 }
 
@@ -137,10 +138,10 @@ async function decodePages(path: string, metadata: Metadata) {
  * Decodes with libvips, and keeps no more of it than a small picture. Rows are read one after the other, so a large one
  * takes little memory.
  */
-async function sharpen(input: string | Buffer, options: SharpOptions = {}, side?: number): Promise<Pixels> {
+async function sharpen(source: WholeFile, options: SharpOptions = {}, side?: number): Promise<Pixels> {
   // libvips remembers what it read of a path, even when another file has taken its place.
   sharp.cache(false)
-  const picture = sharp(input, {
+  const picture = sharp(inputOf(source), {
     failOn: 'error',
     limitInputPixels: MOST_PIXELS,
     sequentialRead: true,

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import libheif from 'libheif-js/wasm-bundle.js'
 import sharp from 'sharp'
 import { type Pixels, shrink } from './thumbnail.ts'
@@ -25,8 +24,7 @@ const SECURITY_LIMIT = 1000
  *
  * @throws {Undecodable | NotDecodable}
  */
-export async function decodeHeif(path: string): Promise<Pixels> {
-  const file = await readFile(path)
+export async function decodeHeif(file: Buffer): Promise<Pixels> {
   const taken: (() => void)[] = []
   const take = <T>(thing: T, release: (thing: T) => void) => {
     taken.push(() => release(thing))

@@ -14,7 +14,7 @@ export async function examine({ path, ...format }: Job): Promise<Verdict> {
   try {
     const metadata = await readMetadata({ path }, format)
     try {
-      const placeholder = await decode(path, metadata)
+      const placeholder = await decode({ path }, metadata)
       return {
         status: 'ready',
         metadata: placeholder === undefined ? metadata : { ...metadata, placeholder },
