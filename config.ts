@@ -5,16 +5,16 @@ import { envSchema } from 'env-schema'
 import { parse } from 'iso8601-duration'
 import { Environment } from './schemas/environment.ts'
 
-/** What a process is told at its start, checked and in the units that the code works with. */
+/** The configuration of a process: checked, and in the units that the code uses. */
 export type Config = ReturnType<typeof readConfig>
 
-/** A variable has a value that can't be used. The message names each, says what is wrong and shows an example. */
+/** Variables have wrong values. The message names each variable, says what is wrong and gives an example. */
 export class ConfigError extends Error {
   override name = 'ConfigError'
 }
 
 /**
- * Reads the configuration from an environment. An empty variable counts as not set.
+ * Reads the configuration from environment variables. An empty variable counts as not set.
  *
  * @throws {ConfigError}
  */
@@ -29,37 +29,37 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     dataDir,
     databaseUrl: env.DATABASE_URL,
     regions: regions(env, dataDir),
-    /** The broker between uploads and workers; without it workers ask the database. */
+    /** The broker that notifies workers. Undefined: workers poll the database. */
     queueUrl: env.QUEUE_URL === undefined ? undefined : url('QUEUE_URL', env.QUEUE_URL),
     /** Bytes. */
     inlineLimit: bytes(env.INLINE_LIMIT),
     /** Bytes. */
     maxFileSize: bytes(env.MAX_FILE_SIZE),
     maxFiles: env.MAX_FILES,
-    /** When images go, in milliseconds since somebody last asked for them; undefined: never. */
+    /** Milliseconds since an image was last requested. Undefined: never. */
     archiveAfter: optionalMilliseconds('ARCHIVE_AFTER', env),
     deleteAfter: optionalMilliseconds('DELETE_AFTER', env),
     /** Milliseconds. */
-    sweepGrace: milliseconds('SWEEP_GRACE', env.SWEEP_GRACE, { least: 1_000 }),
+    sweepGrace: milliseconds('SWEEP_GRACE', env.SWEEP_GRACE, { min: 1_000 }),
     /** Milliseconds. */
-    corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { least: 0 }),
-    /** The media types that are taken in; undefined for all that are known. */
+    corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
+    /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
-    /** What of their metadata images are served with. */
+    /** Whether images are served with or without Exif, XMP and IPTC. */
     publicMetadata: env.PUBLIC_METADATA,
     apiProcesses: env.API_PROCESSES === 'auto' ? availableParallelism() : Number(env.API_PROCESSES),
     workerProcesses: env.WORKER_PROCESSES,
-    /** Without a slash at its end; empty where it is not known. */
+    /** Without a slash at the end. Empty if it is not known. */
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',
     trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),
-    /** The origins of pages that may upload by a link and read images; empty for none. */
+    /** The origins whose pages may upload and read images. */
     corsOrigins: env.CORS_ORIGIN?.split(/ *, */) ?? [],
-    /** FailedLookups that an address has in a minute, of each kind; 0 for no limit. */
+    /** Failed look-ups per address, kind and minute. 0: no limit. */
     guessLimit: env.GUESS_LIMIT,
     /** Milliseconds. */
     clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, {
-      least: 1_000,
-      most: DAY_SECONDS * 1000,
+      min: 1_000,
+      max: DAY_SECONDS * 1000,
     }),
     hideDuplicates: env.HIDE_DUPLICATES === 'true',
     logLevel: env.LOG_LEVEL,
@@ -80,7 +80,7 @@ function check(data: Record<string, unknown>): Environment {
   }
 }
 
-// These may hold a password.
+// Their values may contain a password.
 const SECRET = new Set<keyof Environment>(['ACCESS_TOKEN', 'DATABASE_URL', 'QUEUE_URL'])
 
 function refusal(name: keyof Environment, value: unknown) {
@@ -92,7 +92,7 @@ function refusal(name: keyof Environment, value: unknown) {
   return `${name} is ${shown}, but must be ${description}. For example: ${name}=${examples[0]}`
 }
 
-// A pattern can't tell a port or a percent-encoding that is out of bounds.
+// A pattern can't check the range of a port or of a percent-encoding.
 function url(name: keyof Environment, value: string) {
   try {
     const parsed = new URL(value)
@@ -103,15 +103,15 @@ function url(name: keyof Environment, value: string) {
   }
 }
 
-/** Where the bytes of images are kept: hot, and cold where they are archived. */
+/** The object stores of a region: `hot`, and `cold` for archived images. */
 export interface Region {
-  /** Empty for the one that `OBJECT_STORE_URL` says. */
+  /** Empty for the region of `OBJECT_STORE_URL`. */
   name: string
   hot: URL
   cold: URL | undefined
 }
 
-/** The regions; first the one of all that names none. */
+/** The regions. The first one is for links that name no region. */
 function regions(env: Environment, dataDir: string): Region[] {
   const { OBJECT_STORE_URL, COLD_STORE_URL, ARCHIVE_AFTER } = env
   const hot = namedUrls('OBJECT_STORE_URLS', env)
@@ -122,16 +122,19 @@ function regions(env: Environment, dataDir: string): Region[] {
     if (COLD_STORE_URL !== undefined) cold.set('', url('COLD_STORE_URL', COLD_STORE_URL))
   } else if (COLD_STORE_URL !== undefined) {
     throw new ConfigError(
-      'COLD_STORE_URL is set without OBJECT_STORE_URL: name each region in COLD_STORE_URLS.',
+      'COLD_STORE_URL is set without OBJECT_STORE_URL. Set COLD_STORE_URLS instead, with a URL for each region. ' +
+        'For example: COLD_STORE_URLS=eu=s3://archive-eu',
     )
   }
   for (const name of cold.keys()) {
     if (!hot.has(name))
-      throw new ConfigError(`COLD_STORE_URLS names ${name}, but OBJECT_STORE_URLS does not.`)
+      throw new ConfigError(
+        `COLD_STORE_URLS has the region ${name}, but OBJECT_STORE_URLS does not. Add it there or remove it here.`,
+      )
   }
   if (ARCHIVE_AFTER !== undefined && cold.size === 0) {
     throw new ConfigError(
-      'ARCHIVE_AFTER is set, but COLD_STORE_URL is not: say where archived images are kept. ' +
+      'ARCHIVE_AFTER is set, but COLD_STORE_URL is not. Set the store for archived images. ' +
         'For example: COLD_STORE_URL=file:///mnt/archive/hasty',
     )
   }
@@ -152,18 +155,18 @@ function namedUrls(variable: 'OBJECT_STORE_URLS' | 'COLD_STORE_URLS', env: Envir
   return urls
 }
 
-/** No store lies in the place of another, or within it: what is stray in one would be deleted in the other. */
+/** Refuses stores that overlap: the sweep of one would delete the objects of the other. */
 function refuseOverlaps(stores: Record<'OBJECT_STORE_URL' | 'COLD_STORE_URL', Map<string, URL>>) {
-  const place = ({ protocol, host, pathname, searchParams }: URL) =>
+  const location = ({ protocol, host, pathname, searchParams }: URL) =>
     `${protocol} ${searchParams.get('endpoint')} ${host}${pathname.replace(/\/+$/, '')}/`
   const seen: string[] = []
   for (const [variable, urls] of Object.entries(stores)) {
     for (const [name, url] of urls) {
-      const own = place(url)
+      const own = location(url)
       if (seen.some((other) => own.startsWith(other) || other.startsWith(own))) {
         const source = name === '' ? variable : `${variable}S`
         throw new ConfigError(
-          `${source} has ${url.href}, but another store lies there, in it or around it. Each needs a place of its own.`,
+          `${source} has ${url.href}, which overlaps with another store. Give each store a separate path or prefix.`,
         )
       }
       seen.push(own)
@@ -174,22 +177,22 @@ function refuseOverlaps(stores: Record<'OBJECT_STORE_URL' | 'COLD_STORE_URL', Ma
 type DurationName = 'ARCHIVE_AFTER' | 'DELETE_AFTER' | 'SWEEP_GRACE' | 'CORRUPT_GRACE' | 'CLIENT_TIMEOUT'
 
 const optionalMilliseconds = (name: 'ARCHIVE_AFTER' | 'DELETE_AFTER', env: Environment) =>
-  env[name] === undefined ? undefined : milliseconds(name, env[name], { least: 1 })
+  env[name] === undefined ? undefined : milliseconds(name, env[name], { min: 1 })
 
 const DAY_SECONDS = 86_400
-// Past 100 years a time before now may be one that no database has.
+// With more than 100 years, a time in the past may be earlier than the first one of a database.
 const LONGEST_SECONDS = 36_500 * DAY_SECONDS
 
 /** A duration in milliseconds, in which a month has 30 days and a year 365. */
 function milliseconds(
   name: DurationName,
   duration: string,
-  { least, most = LONGEST_SECONDS * 1000 }: { least: number; most?: number },
+  { min, max = LONGEST_SECONDS * 1000 }: { min: number; max?: number },
 ) {
   const { years = 0, months = 0, weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0 } = parse(duration)
   const wholeDays = years * 365 + months * 30 + weeks * 7 + days
   const total = wholeDays * DAY_SECONDS + hours * 3600 + minutes * 60 + seconds
-  if (total * 1000 < least || total * 1000 > most) throw new ConfigError(refusal(name, duration))
+  if (total * 1000 < min || total * 1000 > max) throw new ConfigError(refusal(name, duration))
   return Math.round(total * 1000)
 }
 

@@ -14,8 +14,8 @@ const namedUrls = `^${namedUrl}(,${namedUrl})*$`
 const mediaType = `(${Object.keys(formatNames).join('|').replace(/[.+]/g, '\\$&')})`
 
 /**
- * The environment, as a process is given it: strings, with a default where there is one.
- * `description` says what a value must be, `examples` shows one: both are put into the message that refuses a wrong one.
+ * The environment variables. A message about a wrong value contains `description` ("NAME must be …") and the first of
+ * `examples`.
  */
 export const Environment = Type.Object({
   HOST: Type.String({
@@ -28,26 +28,27 @@ export const Environment = Type.Object({
     default: 3000,
     minimum: 0,
     maximum: 65535,
-    description: 'a port from 0 to 65535; 0 picks a free one',
+    description: 'a port from 0 to 65535 (0: any free port)',
     examples: [3000],
   }),
   ACCESS_TOKEN: Type.Optional(
     Type.String({
       pattern: tokens,
-      description: "the admin's tokens, comma-separated, of visible ASCII characters",
+      description: "the admin's access tokens, separated by commas, of visible ASCII characters",
       examples: ['kJ8pQ2mX7vB4nR6t'],
     }),
   ),
   DATA_DIR: Type.String({
     default: './data',
     minLength: 1,
-    description: 'the folder of all that the embedded defaults keep',
+    description: 'the folder for the embedded database, the image files and the generated access token',
     examples: ['./data'],
   }),
   DATABASE_URL: Type.Optional(
     Type.String({
       pattern: '^postgres(ql)?://.+',
-      description: 'a PostgreSQL or CockroachDB URL; without it the embedded database is used',
+      description:
+        'the URL of a PostgreSQL or CockroachDB database (not set: an embedded database in DATA_DIR)',
       examples: ['postgres://hasty:secret@db.example:5432/hasty'],
     }),
   ),
@@ -55,8 +56,8 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^(file:///|s3://).+',
       description:
-        'where the bytes of images are kept: a file: URL with an absolute path, or ' +
-        's3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…, all after the bucket optional',
+        'the URL of the object store: file:///absolute/path, or ' +
+        's3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=… (optional after the bucket)',
       examples: ['file:///var/lib/hasty/objects'],
     }),
   ),
@@ -64,8 +65,8 @@ export const Environment = Type.Object({
     Type.String({
       pattern: namedUrls,
       description:
-        'name=URL for each region, comma-separated: the names of lowercase letters, digits and hyphens, each once, the URLs ' +
-        'as OBJECT_STORE_URL has them and each of a place of its own',
+        'region=URL pairs, separated by commas: unique region names of lowercase letters, digits and hyphens, and URLs ' +
+        'like OBJECT_STORE_URL that do not overlap',
       examples: ['eu=s3://images-eu?region=eu-central-1,us=s3://images-us?region=us-east-1'],
     }),
   ),
@@ -73,8 +74,7 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^(file:///|s3://).+',
       description:
-        'where the bytes of archived images are kept: a URL as OBJECT_STORE_URL has it, of a place that lies neither in ' +
-        'that one nor around it',
+        'the URL of the store for archived images: a URL like OBJECT_STORE_URL that does not overlap with it',
       examples: ['file:///mnt/archive/hasty'],
     }),
   ),
@@ -82,8 +82,8 @@ export const Environment = Type.Object({
     Type.String({
       pattern: namedUrls,
       description:
-        'name=URL, comma-separated, for those regions of OBJECT_STORE_URLS whose images are archived: the URLs as ' +
-        'COLD_STORE_URL has them and each of a place of its own',
+        'region=URL pairs, separated by commas: regions of OBJECT_STORE_URLS, and URLs like COLD_STORE_URL that do not ' +
+        'overlap',
       examples: ['eu=s3://archive-eu?region=eu-central-1&storageClass=GLACIER_IR'],
     }),
   ),
@@ -91,7 +91,8 @@ export const Environment = Type.Object({
     Type.String({
       pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@\\s]+/?$',
       description:
-        "NATS JetStream's URL, nats: or tls:, with a user and password or a token where it wants them; without it workers ask the database",
+        'the URL of NATS JetStream: nats:// or tls://, with a user and password or a token if the server needs them ' +
+        '(not set: workers poll the database)',
       examples: ['nats://hasty:secret@nats.example:4222'],
     }),
   ),
@@ -99,34 +100,35 @@ export const Environment = Type.Object({
     default: '1MiB',
     pattern: '^(0|[1-9][0-9]*( ?(B|KiB|MiB|GiB))?)$',
     description:
-      'a size in B, KiB, MiB or GiB: up to it a file is analysed before the answer; 0 leaves all to the worker',
+      'a size in B, KiB, MiB or GiB: files up to this size are analysed before the response (0: a worker analyses all files)',
     examples: ['1MiB'],
   }),
   MAX_FILE_SIZE: Type.String({
     default: '100MiB',
     pattern: byteSize,
-    description: 'a size in B, KiB, MiB or GiB: the most that one part may have',
+    description: 'a size in B, KiB, MiB or GiB: the maximum size of one file',
     examples: ['100MiB'],
   }),
   MAX_FILES: Type.Integer({
     default: 20,
     minimum: 1,
     maximum: 1000,
-    description: 'how many parts of a request are taken in, from 1 to 1000',
+    description: 'the maximum number of files in a request, from 1 to 1000',
     examples: [20],
   }),
   ARCHIVE_AFTER: Type.Optional(
     Type.String({
       pattern: duration,
       description:
-        'an ISO 8601 duration longer than nothing: what nobody asked for in that time moves to COLD_STORE_URL, which must be set',
+        'an ISO 8601 duration above zero: images move to COLD_STORE_URL when nobody has requested them for this long',
       examples: ['P90D'],
     }),
   ),
   DELETE_AFTER: Type.Optional(
     Type.String({
       pattern: duration,
-      description: 'an ISO 8601 duration longer than nothing: what nobody asked for in that time is removed',
+      description:
+        'an ISO 8601 duration above zero: images are removed when nobody has requested them for this long',
       examples: ['P2Y'],
     }),
   ),
@@ -134,61 +136,62 @@ export const Environment = Type.Object({
     default: 'PT1H',
     pattern: duration,
     description:
-      'an ISO 8601 duration of at least a second, longer than the longest upload takes: an object without a row is left alone for that time',
+      'an ISO 8601 duration of at least one second, longer than the longest upload: objects without a database row are ' +
+      'kept for this long',
     examples: ['PT1H'],
   }),
   CORRUPT_GRACE: Type.String({
     default: 'P7D',
     pattern: duration,
-    description: 'an ISO 8601 duration: a damaged image is kept for that time',
+    description: 'an ISO 8601 duration: damaged images are kept for this long',
     examples: ['P7D'],
   }),
   ACCEPT: Type.Optional(
     Type.String({
       pattern: `^${mediaType}( *, *${mediaType})*$`,
       description:
-        'a comma-separated list of media types of images that are known (docs/formats.md): only those are taken in',
+        'a list of supported media types (docs/formats.md), separated by commas: only these are accepted',
       examples: ['image/jpeg,image/png'],
     }),
   ),
   PUBLIC_METADATA: Type.Enum(['all', 'none'], {
     default: 'all',
     description:
-      'all, or none to serve images without Exif, XMP and IPTC, and only those of which it can be taken out',
+      'all, or none (images are served without Exif, XMP and IPTC, or not at all if these cannot be removed)',
     examples: ['none'],
   }),
   API_PROCESSES: Type.String({
     default: '1',
     pattern: '^(auto|[1-9]|[1-5][0-9]|6[0-4])$',
-    description: 'how many processes serve the port, from 1 to 64, or auto for one for each core',
+    description: 'the number of API processes, from 1 to 64, or auto (one for each core)',
     examples: ['auto'],
   }),
   WORKER_PROCESSES: Type.Integer({
     default: 1,
     minimum: 0,
     maximum: 64,
-    description:
-      'how many workers the server starts beside itself, from 0 to 64; 0 where they run on their own',
+    description: 'the number of workers that the server starts, from 0 to 64 (0: workers run separately)',
     examples: [1],
   }),
   PUBLIC_URL: Type.Optional(
     Type.String({
       pattern: '^https?://[^?#]+$',
-      description: 'the URL under which clients reach the service',
+      description: 'the URL at which clients reach the service',
       examples: ['https://images.example'],
     }),
   ),
   TRUST_PROXY: Type.String({
     default: 'false',
     minLength: 1,
-    description: 'true, false, or the comma-separated addresses of the proxies whose X-Forwarded-* count',
+    description:
+      'true, false, or the addresses of the proxies whose X-Forwarded-* fields are trusted, separated by commas',
     examples: ['10.0.0.0/8'],
   }),
   CORS_ORIGIN: Type.Optional(
     Type.String({
       pattern: '^([*]|https?://[^/?#,\\s]+( *, *https?://[^/?#,\\s]+)*)$',
       description:
-        'the comma-separated origins whose pages may upload by a link and read images, or * for every page',
+        'the origins whose pages may upload and read images, separated by commas, or * (all origins)',
       examples: ['https://app.example'],
     }),
   ),
@@ -197,22 +200,22 @@ export const Environment = Type.Object({
     minimum: 0,
     maximum: 1_000_000,
     description:
-      'how many unknown links, unknown images and wrong access tokens each an address may try in a minute, from 0 to ' +
-      '1000000; 0 for no limit',
+      'the number of unknown link ids, unknown image ids and wrong access tokens (each) that an address may send in a ' +
+      'minute, from 0 to 1000000 (0: no limit)',
     examples: [100],
   }),
   CLIENT_TIMEOUT: Type.String({
     default: 'PT1M',
     pattern: duration,
     description:
-      'an ISO 8601 duration from a second to a day: a client that in that time sends no whole header, less than 1 KiB/s ' +
-      'of a body, or reads nothing of an answer is given up',
+      'an ISO 8601 duration from one second to one day: clients are disconnected if in this time they send no complete ' +
+      'header, less than 1 KiB/s of a body, or read nothing of a response',
     examples: ['PT1M'],
   }),
   HIDE_DUPLICATES: Type.Enum(['true', 'false'], {
     default: 'false',
     description:
-      'true or false: with true each upload becomes an image of its own, so that no sender learns what was known',
+      'true or false (true: each upload becomes a separate image, so that senders cannot find out what exists already)',
     examples: ['true'],
   }),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

@@ -4,21 +4,21 @@ import t from 'tap'
 import { ConfigError, readConfig } from '../config.ts'
 import { Environment } from '../schemas/environment.ts'
 
-t.test('an empty environment gives the defaults', async (t) => {
+t.test('uses the defaults if no variable is set', async (t) => {
   const config = readConfig({ ACCESS_TOKEN: '' })
   t.match(config, { host: '127.0.0.1', port: 3000, accessTokens: [], maxFiles: 20, trustProxy: false })
   t.equal(config.inlineLimit, 1_048_576)
   t.equal(config.maxFileSize, 104_857_600)
 })
 
-t.test('sizes have units, tokens are a list', async (t) => {
+t.test('reads sizes with units and a list of tokens', async (t) => {
   const config = readConfig({ INLINE_LIMIT: '0', MAX_FILE_SIZE: '2 GiB', ACCESS_TOKEN: 'one,two' })
   t.equal(config.inlineLimit, 0)
   t.equal(config.maxFileSize, 2 ** 31)
   t.strictSame(config.accessTokens, ['one', 'two'])
 })
 
-t.test('the object store is a folder or a bucket', async (t) => {
+t.test('accepts a folder or a bucket as the object store', async (t) => {
   t.equal(readConfig({ DATA_DIR: '/data' }).regions[0]?.hot.href, 'file:///data/objects')
   for (const url of ['file:///var/lib/hasty/objects', 's3://bucket/prefix?region=eu-central-1']) {
     t.equal(readConfig({ OBJECT_STORE_URL: url }).regions[0]?.hot.href, url)
@@ -32,7 +32,7 @@ t.test('the object store is a folder or a bucket', async (t) => {
   }
 })
 
-t.test('a wrong value is refused with its name, what is wrong and an example', async (t) => {
+t.test('refuses a wrong value with the name of the variable, the reason and an example', async (t) => {
   for (const [name, value] of Object.entries({
     PORT: '70000',
     MAX_FILE_SIZE: '10 apples',
@@ -64,7 +64,7 @@ t.test('a wrong value is refused with its name, what is wrong and an example', a
   }
 })
 
-t.test('durations are ISO 8601', async (t) => {
+t.test('reads ISO 8601 durations', async (t) => {
   const { archiveAfter, deleteAfter, sweepGrace, corruptGrace } = readConfig({})
   t.strictSame(
     [archiveAfter, deleteAfter, sweepGrace, corruptGrace],
@@ -86,7 +86,7 @@ t.test('durations are ISO 8601', async (t) => {
   }
 })
 
-t.test('what is archived has a place of its own', async (t) => {
+t.test('refuses a cold store that overlaps with the object store', async (t) => {
   const files = { OBJECT_STORE_URL: 'file:///srv/objects', ARCHIVE_AFTER: 'P90D' }
   t.equal(
     readConfig({ ...files, COLD_STORE_URL: 'file:///srv/objects-cold' }).regions[0]?.cold?.href,
@@ -126,7 +126,7 @@ t.test('what is archived has a place of its own', async (t) => {
   })
 })
 
-t.test('regions have names and stores of their own', async (t) => {
+t.test('reads regions, and refuses regions whose names are equal or whose stores overlap', async (t) => {
   const urls = 'eu=s3://images/eu?region=eu-central-1,us=file:///srv/us'
   t.match(
     readConfig({ OBJECT_STORE_URLS: urls, COLD_STORE_URLS: 'us=file:///srv/us-cold' }).regions.map(
@@ -142,7 +142,7 @@ t.test('regions have names and stores of their own', async (t) => {
       ({ name }) => name,
     ),
     ['', 'eu', 'us'],
-    'what names no region goes where it went before',
+    'the first region is the one of OBJECT_STORE_URL',
   )
   for (const [env, message] of [
     [{ OBJECT_STORE_URLS: 'eu' }, /^OBJECT_STORE_URLS is/],
@@ -151,21 +151,18 @@ t.test('regions have names and stores of their own', async (t) => {
     [{ OBJECT_STORE_URLS: 'eu=file:///a,' }, /^OBJECT_STORE_URLS is/],
     [{ OBJECT_STORE_URLS: 'eu=file:///a,eu=file:///b' }, /^OBJECT_STORE_URLS is/],
     [{ OBJECT_STORE_URLS: 'eu=s3://[' }, /^OBJECT_STORE_URLS is/],
-    [{ OBJECT_STORE_URLS: 'eu=file:///a,us=file:///a/b' }, /place of its own/],
-    [{ OBJECT_STORE_URLS: 'eu=file:///a', OBJECT_STORE_URL: 'file:///a' }, /place of its own/],
-    [
-      { OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'eu=file:///a' },
-      /^COLD_STORE_URLS .* place of its own/,
-    ],
-    [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'us=file:///b' }, /names us/],
-    [{ COLD_STORE_URLS: 'us=file:///b' }, /names us/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a,us=file:///a/b' }, /overlaps/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', OBJECT_STORE_URL: 'file:///a' }, /overlaps/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'eu=file:///a' }, /^COLD_STORE_URLS .* overlaps/],
+    [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URLS: 'us=file:///b' }, /has the region us/],
+    [{ COLD_STORE_URLS: 'us=file:///b' }, /has the region us/],
     [{ OBJECT_STORE_URLS: 'eu=file:///a', COLD_STORE_URL: 'file:///b' }, /COLD_STORE_URLS/],
     [{ OBJECT_STORE_URLS: 'eu=file:///a', ARCHIVE_AFTER: 'P1D' }, /ARCHIVE_AFTER/],
   ] as const)
     t.throws(() => readConfig(env), { constructor: ConfigError, message }, JSON.stringify(env))
 })
 
-t.test('a wrong value that may hold a secret is not shown', async (t) => {
+t.test('does not show a wrong value that may contain a secret', async (t) => {
   const wrong = {
     DATABASE_URL: ['mysql://u:hunter2@db'],
     QUEUE_URL: [
@@ -186,7 +183,7 @@ t.test('a wrong value that may hold a secret is not shown', async (t) => {
   }
 })
 
-t.test("the queue's URL may have a user and password, or a token", async (t) => {
+t.test('accepts a queue URL with a user and password, or with a token', async (t) => {
   t.equal(readConfig({}).queueUrl, undefined)
   for (const value of [
     'nats://nats:4222',
@@ -198,7 +195,7 @@ t.test("the queue's URL may have a user and password, or a token", async (t) => 
   }
 })
 
-t.test('.env.example names every variable, with its default', async (t) => {
+t.test('.env.example lists every variable with its default', async (t) => {
   const example = readFileSync(new URL('../.env.example', import.meta.url), 'utf8')
   const set = parseEnv(example)
   const named = [...example.matchAll(/^#?([A-Z_]+)=/gm)].map(([, name]) => name)
@@ -210,7 +207,7 @@ t.test('.env.example names every variable, with its default', async (t) => {
   }
 })
 
-t.test('every variable is in the README', async (t) => {
+t.test('the README lists every variable', async (t) => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   for (const name of Object.keys(Environment.properties)) t.ok(readme.includes(`\`${name}\``), name)
 })
