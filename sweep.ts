@@ -12,7 +12,7 @@ await run('sweep', async (config, log) => {
   const sweeping = createLifecycle({ stores, log, config })
     .sweep({ dryRun: values['dry-run'] ?? false, force: values.force ?? false, signal: stop.signal })
     .then((summary) => {
-      if (summary && summary.failures > 0) process.exitCode = 1
+      if (summary && summary.failedSteps > 0) process.exitCode = 1
     })
     .catch((err) => {
       if (stop.signal.aborted) return log.warn({}, 'the sweep was interrupted; the next one continues')

@@ -3,7 +3,7 @@ import { dirname, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { newId } from '../services/ids.ts'
 import { openDataStore } from '../stores/data/index.ts'
-import { createFileStore } from '../stores/objects/file.ts'
+import { createFileStore } from '../stores/objects/file/index.ts'
 import type { Scope } from './harness.ts'
 import { startPostgres, temporaryFolder } from './servers.ts'
 

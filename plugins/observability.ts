@@ -131,7 +131,7 @@ function readDatabase({ stores }: FastifyInstance, register: Registry) {
     ...shared,
     async collect() {
       const last = await lastSweep()
-      this.set(last ? last.summary.milliseconds / 1000 : Number.NaN)
+      this.set(last ? last.summary.durationMs / 1000 : Number.NaN)
     },
   })
   new Gauge({
@@ -141,7 +141,7 @@ function readDatabase({ stores }: FastifyInstance, register: Registry) {
     ...shared,
     async collect() {
       this.reset()
-      const { milliseconds: _, ...counts } = (await lastSweep())?.summary ?? {}
+      const { durationMs: _, ...counts } = (await lastSweep())?.summary ?? {}
       for (const [kind, count] of Object.entries(counts)) this.set({ kind }, count)
     },
   })

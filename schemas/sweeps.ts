@@ -2,22 +2,22 @@ import { type Static, Type } from 'typebox'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 
-/** What a sweep found and did, or with --dry-run would have done. */
+/** The result of a sweep. With --dry-run: what it would have done. */
 export const SweepSummary = Type.Object({
-  objects: count('objects that the stores hold'),
-  orphans: count('objects deleted that belong to no image'),
-  leftovers: count('uploads deleted that were cut off'),
-  copies: count('objects deleted whose image lies in another store'),
-  missing: count('images whose object is gone'),
-  unmovable: count('images that could not be moved, as where their object has other bytes than came in'),
-  archived: count('images moved to the cold store'),
-  restored: count('images moved back'),
-  unasked: count('images removed because nobody asked for them'),
-  corrupt: count('images removed because they are damaged'),
-  announced: count('pending images announced again'),
-  leases: count('leases ended that dead workers had'),
-  days: count('days whose counts were folded'),
-  failures: count('steps of the sweep that failed'),
-  milliseconds: count('how long it took'),
+  objects: count('Objects in all stores'),
+  orphans: count('Objects without an image that were deleted'),
+  leftovers: count('Unfinished uploads that were deleted'),
+  copies: count('Objects that were deleted because the image is in another store'),
+  missing: count('Images whose object is missing'),
+  archived: count('Images moved to the cold store'),
+  restored: count('Images moved back to the hot store'),
+  moveFailures: count('Images that could not be moved, for example because their object has changed'),
+  notAccessed: count('Images removed because nobody accessed them in DELETE_AFTER'),
+  corrupt: count('Corrupt images removed after CORRUPT_GRACE'),
+  announced: count('Waiting images that were announced to the workers again'),
+  expiredLeases: count('Leases of dead workers that were ended'),
+  foldedDays: count('Days whose upload counts were folded into one row'),
+  failedSteps: count('Steps of the sweep that failed'),
+  durationMs: count('Duration of the sweep in milliseconds'),
 })
 export type SweepSummary = Static<typeof SweepSummary>

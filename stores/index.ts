@@ -4,7 +4,7 @@ import { type ObjectStores, openObjectStores } from './objects/index.ts'
 import { createDatabaseQueue } from './queue/database.ts'
 import type { Queue } from './queue/queue.ts'
 
-/** Where things live. */
+/** The stores of a process. */
 export interface Stores {
   data: DataStore
   objects: ObjectStores
@@ -13,9 +13,9 @@ export interface Stores {
 }
 
 /**
- * Opens the stores; which adapters they are, nobody else asks.
+ * Opens the stores.
  *
- * @param attach whether the embedded database may be one that another process has open
+ * @param attach whether to use the embedded database that another process has opened
  */
 export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
   const objects = await openObjectStores(config)
@@ -34,6 +34,6 @@ export async function openStores(config: Config, options: { attach: boolean }): 
 
 async function openQueue({ queueUrl }: Config, data: DataStore): Promise<Queue> {
   if (!queueUrl) return createDatabaseQueue(data)
-  // Loaded where it is used: the client of NATS takes 7 MB of memory.
+  // Loaded only if it is used: the NATS client needs 7 MB of memory.
   return (await import('./queue/jetstream.ts')).openJetStreamQueue(queueUrl, data)
 }

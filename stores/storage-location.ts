@@ -1,9 +1,9 @@
-/** Where an image's object lies. */
+/** The store that has an image's object. */
 export interface StorageLocation {
-  /** The name of the region whose store has it; empty where the service has no regions. */
+  /** The name of the region; empty if the service has no regions. */
   region: string
   tier: Tier
 }
 
-/** In which of a region's stores: what is archived is cold. */
+/** `cold`: the store of archived images. `hot`: the store of all others. */
 export type Tier = 'hot' | 'cold'

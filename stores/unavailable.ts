@@ -1,6 +1,6 @@
 /**
- * A store can't be reached, or has not answered in time: try again later. What it was asked for has not happened, or
- * nobody knows whether it has. `cause` is what the store's client said.
+ * A store can't be reached, or does not respond in time. The caller may try again later. The call had no effect, or it
+ * is not known whether it had. `cause` is the error of the store's client.
  */
 export class StoreUnavailable extends Error {
   override name = 'StoreUnavailable'

@@ -4,21 +4,23 @@ import type { LiveImage } from '../../stores/data/lifecycle.ts'
 import { ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'
 
 /**
- * Copies the object of an image to another store, where it is read back: this resolves when its SHA-256 there is that
- * of the image. A copy that an earlier try left is taken as it is where it is whole.
+ * Copies the object of an image to another store and reads it back. Resolves when the SHA-256 of the copy is the image's.
+ * A complete copy of an earlier attempt is used.
  */
 export async function copyObject(image: LiveImage, from: ObjectStore, to: ObjectStore): Promise<void> {
-  if (await isWhole(image, to)) return
+  if (await isComplete(image, to)) return
   await to.delete(image.id)
   if (await copy(image, from, to)) {
-    if (await isWhole(image, to)) return
+    if (await isComplete(image, to)) return
     await to.delete(image.id)
   }
-  const whole = await isWhole(image, from)
-  throw new Error(whole ? 'its copy has other bytes' : 'its object is gone, or has other bytes than came in')
+  const complete = await isComplete(image, from)
+  throw new Error(
+    complete ? 'The copy has a wrong SHA-256.' : 'The object is missing, or its SHA-256 is wrong.',
+  )
 }
 
-/** False where there is nothing to copy. */
+/** False if there is no object to copy. */
 async function copy({ id }: LiveImage, from: ObjectStore, to: ObjectStore) {
   const source = await orUndefined(from.get(id))
   if (!source) return false
@@ -27,7 +29,7 @@ async function copy({ id }: LiveImage, from: ObjectStore, to: ObjectStore) {
   return true
 }
 
-async function isWhole({ id, hash }: LiveImage, store: ObjectStore) {
+async function isComplete({ id, hash }: LiveImage, store: ObjectStore) {
   const bytes = await orUndefined(store.get(id))
   if (!bytes) return false
   const sha256 = createHash('sha256')

@@ -6,59 +6,58 @@ import type { StorageLocation } from '../../stores/storage-location.ts'
 import { isId, newId } from '../ids.ts'
 import { inBatches, LIMIT, type SweepContext } from './sweep-context.ts'
 
+/** How many keys one query to the database has. */
 const BATCH = 1_000
+/** How many requests to the stores are made at the same time. */
 const PARALLEL = 16
-// Between an object's commit and its row lie milliseconds. Who finds the one without the other looks again later.
+/** An object is committed some milliseconds before its row. A stray object is deleted only if it still is one later. */
 const SECOND_LOOK_MS = 60_000
-// So many may be missing before it is clear that the store is not the right one.
+/** If this many objects are missing, the store is probably the wrong one. */
 const MAX_MISSING = 1_000
-// Fewer orphans than that are no reason to doubt that the database is the right one.
+/** More orphans than this, and more than there are owned objects: the database is probably the wrong one. */
 const SUSPICIOUS = 1_000
-// The filter takes 10 bits for each: 25 MB at most. Where there are more images, more of what is missing goes unseen.
+/** The filter needs 10 bits for each image: 25 MB at most. With more images, more missing objects are overlooked. */
 const FILTER_CAPACITY = 20_000_000
 
-/** An object that should not be there. */
+/** An object that should not be in its store. */
 interface Stray {
   kind: 'orphans' | 'leftovers' | 'copies'
   location: StorageLocation
   key: string
 }
 
-/** What one look at the stores has seen. */
-interface Look {
+/** The result of listing all stores. */
+interface Listing {
   strays: Stray[]
-  /** Objects that are where their images have them. */
+  /** How many objects are where the rows of their images say. */
   owned: number
-  /** Whether an image may be among these; false is sure. */
+  /** Whether the object of this image may have been listed; false is certain. */
   mayHave(id: string): boolean
 }
 
 /**
- * Brings the object stores in line with the database.
+ * Compares the object stores with the database.
  *
- * Objects go that belong to no image, or lie in another store than their image does, or are what is left of an upload
- * that was cut off; each only when it is older than `grace` milliseconds, and only when a second look finds the same.
- * Images whose object is gone are reported. What has no key of ours is left alone.
+ * Deletes objects that have no image, objects of images that are in another store, and unfinished uploads. Each must be
+ * older than SWEEP_GRACE, and a second look must find the same. Reports images whose object is missing. Objects whose key
+ * is not an id are not changed.
  */
-export async function reconcile(
-  context: SweepContext,
-  { grace, force }: { grace: number; force: boolean },
-): Promise<void> {
-  const look = await lookAtObjects(context, grace)
-  await reportMissing(context, look)
-  await deleteStrays(context, look, { wait: Math.min(grace, SECOND_LOOK_MS), force })
+export async function reconcile(context: SweepContext): Promise<void> {
+  const listing = await listStores(context)
+  await reportMissing(context, listing)
+  await deleteStrays(context, listing)
 }
 
-/** Lists the stores, and asks the database for a batch of keys at a time: of the list, only what is stray is kept. */
-async function lookAtObjects({ stores, summary, check }: SweepContext, grace: number): Promise<Look> {
+/** Lists the stores in batches and asks the database for each batch. Only the stray objects are kept in memory. */
+async function listStores({ stores, config, summary, check }: SweepContext): Promise<Listing> {
   const { lifecycle } = stores.data
-  const before = (await lifecycle.now()).getTime() - grace
+  const before = (await lifecycle.now()).getTime() - config.sweepGrace
   const images = await lifecycle.count()
   const filter = new BloomFilter({
     capacity: Math.min(Math.max(images, BATCH), FILTER_CAPACITY),
     errorRate: 0.01,
   })
-  // What the filter takes for there by mistake is another image each time.
+  // With another salt, each sweep overlooks other images.
   const salt = newId().slice(0, 8)
   const strays: Stray[] = []
   let owned = 0
@@ -67,8 +66,7 @@ async function lookAtObjects({ stores, summary, check }: SweepContext, grace: nu
     for await (const batch of inBatches(store.list(), BATCH)) {
       check()
       summary.objects += batch.length
-      const keys = batch.map(({ key }) => key).filter(isId)
-      const rows = new Map((await lifecycle.find(keys)).map((row) => [row.id, row]))
+      const rows = await rowsOf(stores, batch.map(({ key }) => key).filter(isId))
       for (const object of batch) {
         const { key } = object
         if (isIn(location, rows.get(key))) {
@@ -85,81 +83,96 @@ async function lookAtObjects({ stores, summary, check }: SweepContext, grace: nu
   return { strays, owned, mayHave: (id) => filter.test(salt + id) }
 }
 
+/** The images with these ids that are not removed, by id. */
+const rowsOf = async ({ data }: SweepContext['stores'], ids: string[]) =>
+  new Map((await data.lifecycle.find(ids)).map((row) => [row.id, row]))
+
 const isIn = ({ region, tier }: StorageLocation, row: LiveImage | undefined) =>
   row?.region === region && row.tier === tier
 
+/** Undefined for an object that is not Hasty's. */
 function kindOf({ key }: StoredObject, row: LiveImage | undefined): Stray['kind'] | undefined {
   if (key.startsWith('incoming/')) return 'leftovers'
   if (!isId(key)) return undefined
   return row ? 'copies' : 'orphans'
 }
 
-async function deleteStrays(
-  context: SweepContext,
-  { strays, owned }: Look,
-  { wait, force }: { wait: number; force: boolean },
-) {
-  const { summary, signal, dryRun, check } = context
+async function deleteStrays(context: SweepContext, { strays, owned }: Listing) {
+  const { stores, config, signal, dryRun, force, check } = context
   const orphans = strays.filter(({ kind }) => kind === 'orphans').length
   if (orphans > SUSPICIOUS && orphans > owned && !force) {
     throw new Error(
-      `${orphans} objects or more belong to no image, and only ${owned} do. Is this the right database, and not one ` +
-        'from an old back-up? Nothing was deleted. If they may go: npm run sweep -- --force',
+      `${orphans} objects or more have no image, and only ${owned} have one. Nothing was deleted. Is DATABASE_URL the ` +
+        'right database, and not an old backup? If the objects can be deleted, run: npm run sweep -- --force',
     )
   }
-  if (strays.length > 0 && !dryRun) await sleep(wait, undefined, { signal })
+  if (strays.length > 0 && !dryRun)
+    await sleep(Math.min(config.sweepGrace, SECOND_LOOK_MS), undefined, { signal })
 
   for await (const batch of inBatches(strays, BATCH)) {
-    const rows = new Map(
-      (await context.stores.data.lifecycle.find(batch.map(({ key }) => key))).map((row) => [row.id, row]),
+    const rows = await rowsOf(
+      stores,
+      batch.map(({ key }) => key),
     )
     for await (const some of inBatches(batch, PARALLEL)) {
       check()
-      await Promise.all(some.map((stray) => deleteStray(stray, rows.get(stray.key))))
+      await Promise.all(some.map((stray) => deleteStray(context, stray, rows.get(stray.key))))
     }
-  }
-
-  async function deleteStray({ kind, location, key }: Stray, row: LiveImage | undefined) {
-    if (isIn(location, row)) return
-    // The last copy of an image is never a stray one.
-    if (row && !(await hasObject(context, row))) return
-    if (!dryRun) await context.stores.objects.at(location).delete(key)
-    summary[kind]++
   }
 }
 
-async function reportMissing(context: SweepContext, { mayHave }: Look) {
-  const { stores, summary, log, check } = context
-  const { lifecycle } = stores.data
-  const isReachable = (row: LiveImage) => stores.objects.find(row) !== undefined
+async function deleteStray(
+  context: SweepContext,
+  { kind, location, key }: Stray,
+  row: LiveImage | undefined,
+) {
+  if (isIn(location, row)) return
+  // The last copy of an image is never deleted.
+  if (row && !(await hasObject(context, row))) return
+  if (!context.dryRun) await context.stores.objects.at(location).delete(key)
+  context.summary[kind]++
+}
+
+/** Logs and counts images whose object is missing. */
+async function reportMissing(context: SweepContext, { mayHave }: Listing) {
+  const { stores, summary, check } = context
   let unreachable = 0
   for (let id = '', rows: LiveImage[]; ; id = rows.at(-1)!.id) {
     check()
-    rows = await lifecycle.after(id, BATCH)
+    rows = await stores.data.lifecycle.after(id, BATCH)
     if (rows.length === 0) break
     const unseen = rows.filter((row) => !mayHave(row.id))
-    const lost: string[] = []
-    for await (const some of inBatches(unseen.filter(isReachable), PARALLEL)) {
-      const there = await Promise.all(some.map((row) => hasObject(context, row)))
-      lost.push(...some.filter((_, n) => !there[n]).map((row) => row.id))
-    }
-    unreachable += unseen.filter((row) => !isReachable(row)).length
-    // Some may have been removed by now.
-    for (const { id: imageId } of await lifecycle.find(lost)) {
-      log.error({ imageId }, 'the object of an image is gone')
-      summary.missing++
-    }
+    const reachable = unseen.filter((row) => stores.objects.find(row) !== undefined)
+    unreachable += unseen.length - reachable.length
+    await reportThoseMissing(context, reachable)
     if (summary.missing >= MAX_MISSING) {
-      throw new Error(`${summary.missing} images or more have lost their objects. Is this the right store?`)
+      throw new Error(
+        `The objects of ${summary.missing} images or more are missing. Is OBJECT_STORE_URL the right store?`,
+      )
     }
   }
   if (unreachable > 0)
     throw new Error(
-      `${unreachable} images are archived or in a region, but COLD_STORE_URL or OBJECT_STORE_URLS does not say where`,
+      `${unreachable} images are archived or in a region whose store is not configured. Add it to COLD_STORE_URL, ` +
+        'OBJECT_STORE_URLS or COLD_STORE_URLS.',
     )
 }
 
-/** Whether the object is where the image has it. */
+async function reportThoseMissing(context: SweepContext, images: LiveImage[]) {
+  const { stores, summary, log } = context
+  const missing: string[] = []
+  for await (const some of inBatches(images, PARALLEL)) {
+    const found = await Promise.all(some.map((row) => hasObject(context, row)))
+    missing.push(...some.filter((_, n) => !found[n]).map((row) => row.id))
+  }
+  // Some may have been removed in the meantime.
+  for (const { id: imageId } of await stores.data.lifecycle.find(missing)) {
+    log.error({ imageId }, 'the object of an image is missing')
+    summary.missing++
+  }
+}
+
+/** Whether the object is complete in the store that the row names. */
 async function hasObject({ stores }: SweepContext, row: LiveImage) {
   try {
     return (await stores.objects.find(row)?.size(row.id)) === row.size

@@ -1,7 +1,8 @@
+import type { Config } from '../../config.ts'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
 import type { Stores } from '../../stores/index.ts'
 
-/** How many things of a kind one sweep changes at most; the next goes on. */
+/** How many things of a kind one sweep changes at most. The next sweep continues. */
 export const LIMIT = 10_000
 
 export interface Log {
@@ -10,21 +11,30 @@ export interface Log {
   error(context: object, message: string): void
 }
 
-/** What the steps of one sweep share. */
-export interface SweepContext {
-  stores: Stores
-  log: Log
-  /** Whether to change nothing, and only to count what would be changed. */
+export type LifecycleConfig = Pick<Config, 'archiveAfter' | 'deleteAfter' | 'sweepGrace' | 'corruptGrace'>
+
+/** What a caller of a sweep may choose. */
+export interface SweepOptions {
+  /** Change nothing. The summary counts what would be changed, as far as one step does not depend on another. */
   dryRun: boolean
-  /** The steps add to it what they did. */
+  /** Delete objects without an image even if they are the majority. */
+  force: boolean
+}
+
+/** What the steps of one sweep share. */
+export interface SweepContext extends SweepOptions {
+  stores: Stores
+  config: LifecycleConfig
+  log: Log
+  /** The steps count what they did. */
   summary: SweepSummary
-  /** Aborted when the sweep is to end. */
+  /** Aborted when the sweep must end. */
   signal: AbortSignal
-  /** Throws when the sweep is to end. Each step calls it before it deletes something. */
+  /** Throws when the sweep must end. Each step calls it before it changes something. */
   check(): void
 }
 
-/** Puts what comes one by one into arrays of `size`, the last of which may be shorter. */
+/** Groups items into arrays of `size`. The last array may be shorter. */
 export async function* inBatches<T>(items: AsyncIterable<T> | Iterable<T>, size: number) {
   let batch: T[] = []
   for await (const item of items) {

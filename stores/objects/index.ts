@@ -1,33 +1,33 @@
 import type { Config } from '../../config.ts'
 import type { StorageLocation, Tier } from '../storage-location.ts'
-import { createFileStore } from './file.ts'
+import { createFileStore } from './file/index.ts'
 import type { ObjectStore } from './object-store.ts'
 
-/** The object stores: of each region a hot one, and a cold one where it archives. */
+/** The object stores: a hot one for each region, and a cold one for each region that archives. */
 export interface ObjectStores {
-  /** The names of the regions, that of `OBJECT_STORE_URL` being empty. What names no region goes into the first. */
+  /** The names of the regions. The name of `OBJECT_STORE_URL` is empty. A link without a region uses the first. */
   regions: readonly string[]
   /** The regions that have a cold store. */
   archiving: readonly string[]
-  /** Every store, with its location. */
-  all: readonly PlacedStore[]
-  /** The stores of a region, for what may lie in either. */
+  /** All stores, with their locations. */
+  all: readonly LocatedStore[]
+  /** The hot and the cold store of a region, for an object that may be in either. */
   of(region: string): ObjectStore[]
-  /** The store of a place; undefined where none is configured. */
+  /** The store of a location; undefined if none is configured. */
   find(location: StorageLocation): ObjectStore | undefined
-  /** The store of a location. @throws where none is configured: it was, when something was put there */
+  /** The store of a location. @throws if none is configured, although an image is stored there */
   at(location: StorageLocation): ObjectStore
 }
 
-/** An object store, and of what place it is. */
-export interface PlacedStore {
+/** An object store and its location. */
+export interface LocatedStore {
   location: StorageLocation
   store: ObjectStore
 }
 
-/** Opens the object stores; a URL's scheme chooses the adapter. */
+/** Opens the object stores. A URL's scheme selects the adapter. */
 export async function openObjectStores({ regions }: Pick<Config, 'regions'>): Promise<ObjectStores> {
-  const all: PlacedStore[] = []
+  const all: LocatedStore[] = []
   for (const { name, hot, cold } of regions) {
     all.push({ location: { region: name, tier: 'hot' }, store: await openObjectStore(hot) })
     if (cold) all.push({ location: { region: name, tier: 'cold' }, store: await openObjectStore(cold) })
@@ -35,8 +35,8 @@ export async function openObjectStores({ regions }: Pick<Config, 'regions'>): Pr
   return createObjectStores(all)
 }
 
-/** The stores, found by their places. */
-export function createObjectStores(all: readonly PlacedStore[]): ObjectStores {
+/** Finds stores by their locations. */
+export function createObjectStores(all: readonly LocatedStore[]): ObjectStores {
   const regionsWith = (tier: Tier) =>
     all.filter(({ location }) => location.tier === tier).map(({ location }) => location.region)
   const find = ({ region, tier }: StorageLocation) =>
@@ -49,13 +49,14 @@ export function createObjectStores(all: readonly PlacedStore[]): ObjectStores {
     find,
     at(location) {
       const store = find(location)
-      if (!store) throw new Error(`no store is configured for ${describeLocation(location)}`)
+      if (!store) throw new Error(`No store is configured for ${describeLocation(location)}.`)
       return store
     },
   }
 }
 
-const describeLocation = ({ region, tier }: StorageLocation) =>
+/** The location in words, for messages. */
+export const describeLocation = ({ region, tier }: StorageLocation) =>
   `${tier === 'hot' ? 'objects' : 'archived objects'}${region && ` of the region ${region}`}`
 
 async function openObjectStore(url: URL): Promise<ObjectStore> {
@@ -63,9 +64,9 @@ async function openObjectStore(url: URL): Promise<ObjectStore> {
     case 'file:':
       return createFileStore(url)
     case 's3:':
-      // Loaded where it is used: the AWS SDK takes 36 MB of memory.
+      // Loaded only if it is used: the AWS SDK needs 36 MB of memory.
       return (await import('./s3/index.ts')).createS3Store(url)
     default:
-      throw new Error(`there is no object store for ${url.protocol}`)
+      throw new Error(`There is no object store for ${url.protocol} URLs.`)
   }
 }

@@ -1,32 +1,32 @@
 import type { Readable } from 'node:stream'
 import type { ByteRange } from '../../schemas/byte-range.ts'
 
-/** There is no object under the key. */
+/** There is no object with this key. */
 export class ObjectNotFound extends Error {
   override name = 'ObjectNotFound'
 }
 
-/** There is no room left to write to. */
+/** The store has no space left. */
 export class StoreFull extends Error {
   override name = 'StoreFull'
 }
 
 /**
- * Where the bytes of images are kept, each object under a key of letters and digits. An object is written once and
- * never changed. Any call may throw `StoreUnavailable`, and so may the reading of what it gave.
+ * Stores the bytes of images. A key has only letters and digits. An object is written once and never changed. Each call,
+ * and each read of a stream that a call returned, may throw `StoreUnavailable`.
  */
 export interface ObjectStore {
   /**
-   * Takes in what `source` yields, and resolves when it has ended. The object is not there before `commit`: only then
-   * is it known whether it is wanted. Where `source` fails, or the store does, it rejects with that error, `source` is
-   * destroyed, and nothing is left behind.
+   * Reads `source` to its end and keeps the bytes. The object does not exist before `commit`, because the caller decides
+   * only at the end whether it is wanted. If `source` or the store fails, the call rejects with that error, destroys
+   * `source` and leaves nothing behind.
    *
    * @throws {StoreFull}
    */
   stage(key: string, source: Readable): Promise<StagedObject>
 
   /**
-   * Opens the object, or a range within it, for reading. Resolves when it is sure that the object is there.
+   * Opens the object, or a range of its bytes, for reading. The object exists when this resolves.
    *
    * @throws {ObjectNotFound}
    */
@@ -39,41 +39,41 @@ export interface ObjectStore {
    */
   size(key: string): Promise<number>
 
-  /** Deletes the object, or what `list` has yielded. That there is none is no error. */
+  /** Deletes an object, or anything else that `list` returned. It is not an error if it does not exist. */
   delete(key: string): Promise<void>
 
   /**
-   * All that the store holds, in no order: whole objects, and, under keys that begin with `incoming/`, what is not
-   * committed yet or was left by a process that died.
+   * Lists everything in the store, in any order: complete objects, and, with keys that begin with `incoming/`, uploads
+   * that are not committed yet or that a dead process left behind.
    */
   list(): AsyncIterable<StoredObject>
 
-  /** Resolves when the store can be written to. */
+  /** Resolves if the store can be written to. */
   ping(): Promise<void>
 }
 
 export interface ReadOptions {
   /**
-   * Whoever reads is done with each piece when it asks for the next, as a socket is into which they are piped. Then all
-   * of them may come in the same memory: made anew for each piece, it is what the garbage collector is busiest with.
+   * Whether the stream may return all pieces in the same memory. The caller must have finished with a piece when it
+   * asks for the next one, like a socket that the stream is piped into. It saves most of the garbage collector's work.
    */
   reuse?: boolean
 }
 
-/** An object that was taken in whole. Whoever staged it calls one of the two, once. */
+/** Bytes that were received completely. The caller must call `commit` or `discard`, once. */
 export interface StagedObject {
-  /** All of it, where it is at hand without a request: in memory or in a file. It may be read until one of the two is called. */
+  /** The bytes, if they can be read without a request. They are valid until `commit` or `discard` is called. */
   readonly content?: Buffer | { path: string }
 
   /**
-   * Makes it durable and puts it under its key: what this has resolved for survives a power cut. Where it rejects,
-   * nothing is left behind.
+   * Makes the object durable and visible under its key. When this has resolved, the object survives a power cut. If it
+   * rejects, nothing is left behind.
    *
    * @throws {StoreFull}
    */
   commit(): Promise<void>
 
-  /** Throws it away. */
+  /** Deletes the bytes. */
   discard(): Promise<void>
 }
 
@@ -84,20 +84,20 @@ export interface StoredObject {
   modifiedAt: Date
 }
 
-/** A store whose objects are files: what can read a file by its path need not copy it. */
+/** A store whose objects are files. A program that reads a file by its path needs no copy. */
 export interface HasPaths {
-  /** Where the object's file is. Whether it exists is not checked. */
+  /** The path of the object's file. The file may not exist. */
   path(key: string): string
 }
 
 export const hasPaths = (store: ObjectStore): store is ObjectStore & HasPaths => 'path' in store
 
-/** A store that reads a small object faster as a whole than as a stream. */
+/** A store that reads a small object faster in one call than as a stream. */
 export interface ReadsWhole {
   /**
    * The object's bytes.
    *
-   * @param size how many there are
+   * @param size the object's size in bytes; any other size is an error
    * @throws {ObjectNotFound}
    */
   readWhole(key: string, size: number): Promise<Buffer>
@@ -105,9 +105,9 @@ export interface ReadsWhole {
 
 export const readsWhole = (store: ObjectStore): store is ObjectStore & ReadsWhole => 'readWhole' in store
 
-/** A store that has something to be set up once, not at each start. */
+/** A store that needs some setup, which is done once and not at each start. */
 export interface HasSetup {
-  /** Sets it up; resolves with a sentence for the admin: what was done, or what can't be done here and matters. */
+  /** Sets up the store. Resolves with a sentence for the admin: what was done, or what the store does not allow. */
   setUp(): Promise<string>
 }
 

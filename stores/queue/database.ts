@@ -5,7 +5,7 @@ import { LEASE_MS, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 250
 
-/** A queue without a broker: whoever takes asks the database again and again. */
+/** A queue without a broker: `take` asks the database four times a second. */
 export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>, leaseMs = LEASE_MS): Queue {
   return {
     announce() {},

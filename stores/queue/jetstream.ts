@@ -10,11 +10,11 @@ const POLL_MS = 5_000
 const DISCONNECTED_POLL_MS = 250
 
 /**
- * A queue whose notifier is NATS JetStream. A message says that an image is pending and nothing more: who gets one asks
- * the database for the lease of that image. So a message that comes late, twice or too early does no harm.
+ * A queue whose notifier is NATS JetStream. A message contains only the id of a waiting image. The worker that receives it
+ * asks the database for the lease of that image. So a message that is late, early or doubled does no harm.
  *
- * For those that never come, whoever takes also asks the database for any image that is due: every `pollMs`, again at
- * once while it finds some and no message comes, and all the time while the broker can't be reached.
+ * Messages may be lost. Therefore `take` also asks the database for any image that is due: every `pollMs` milliseconds,
+ * at once if the last answer was an image and no message arrived, and four times a second while there is no connection.
  */
 export async function openJetStreamQueue(
   url: URL,
@@ -22,7 +22,7 @@ export async function openJetStreamQueue(
   { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
 ): Promise<Queue> {
   const notifier = await openNotifier(url, { ackWait: leaseMs })
-  // The messages by which leases came; one that came by the database has none.
+  // The messages that led to leases. A lease that came from the database has none.
   const messages = new WeakMap<Lease, JsMsg>()
   let polledAt = 0
   let quiet = true
@@ -36,7 +36,7 @@ export async function openJetStreamQueue(
     return lease
   }
 
-  async function open(message: JsMsg) {
+  async function leaseFrom(message: JsMsg) {
     const imageId = message.string()
     if (!Value.Check(Id, imageId)) return message.term()
     try {
@@ -47,17 +47,17 @@ export async function openJetStreamQueue(
       }
       const dueIn = await images.dueIn(imageId)
       if (dueIn === undefined) message.ack()
-      else notifier.again(message, Math.max(1, Math.ceil(dueIn)))
+      else notifier.redeliver(message, Math.max(1, Math.ceil(dueIn)))
     } catch (error) {
-      notifier.again(message, pauseAfter(1))
+      notifier.redeliver(message, pauseAfter(1))
       throw error
     }
   }
 
-  function comeAgain(lease: Lease, milliseconds: number) {
+  function notifyAgain(lease: Lease, milliseconds: number) {
     const message = messages.get(lease)
-    if (message) notifier.again(message, milliseconds)
-    // The message of an image that came by the database may be put off until the end of the lease.
+    if (message) notifier.redeliver(message, milliseconds)
+    // The image was found in the database. Its own message may be delayed until the lease would have ended.
     else notifier.notify(lease.imageId, lease.token)
   }
 
@@ -70,7 +70,7 @@ export async function openJetStreamQueue(
         if (due) return due
         const message = await notifier.next(signal, untilPoll())
         quiet = !message
-        const lease = message && (await open(message))
+        const lease = message && (await leaseFrom(message))
         if (lease) return lease
       }
       return undefined
@@ -89,12 +89,12 @@ export async function openJetStreamQueue(
     async retry(lease, failure) {
       const milliseconds = pauseAfter(lease.attempt)
       await images.giveBack(lease, { milliseconds, failure })
-      comeAgain(lease, milliseconds)
+      notifyAgain(lease, milliseconds)
     },
 
     async release(lease, milliseconds = 0) {
       await images.giveBack(lease, { milliseconds, uncounted: true })
-      comeAgain(lease, milliseconds)
+      notifyAgain(lease, milliseconds)
     },
 
     waiting: () => images.waiting(),

@@ -19,29 +19,29 @@ export const STREAM = 'HASTY_PENDING'
 export const SUBJECT = 'hasty.pending'
 export const CONSUMER = 'workers'
 
-/** How often a message is delivered at most; then it is left to those who ask the database. */
+/** How many times a message is delivered. After that, only the database leads workers to the image. */
 const MAX_DELIVER = 20
-/** How many messages all workers together may have in hand, those that wait for their next delivery among them. */
-const MAX_IN_HAND = 1_000
-/** How many pull requests may wait at the server, one for each idle `take`. */
+/** How many messages may be unacknowledged in all workers together, including those that wait for redelivery. */
+const MAX_UNACKNOWLEDGED = 1_000
+/** How many pull requests may wait on the server: one for each idle `take`. */
 const MAX_WAITING = 10_000
-/** How long the stream knows the name of a message. */
+/** How long the stream remembers the id of a message. */
 const DUPLICATE_WINDOW_MS = 120_000
-/** After that time a message is dropped: its image is long since on the way by the database. */
+/** A message that is older is dropped: a worker has found its image in the database long before. */
 const MAX_AGE_MS = 86_400_000
-/** How many announcements may wait for the server's answer; further ones are dropped. */
+/** How many notifications may wait for the server's response. More are dropped. */
 const MAX_UNANSWERED = 1_000
 
 const DEFAULT_PORT = 4222
 const TIMEOUT_MS = 5_000
-// The client takes no shorter ones.
+// The minimum of the client.
 const SHORTEST_PULL_MS = 1_000
 const PING_MS = 10_000
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 const DISCONNECTED_WAIT_MS = 250
 
-/** A connection with all set up. */
+/** A connection with its stream and its consumer. */
 interface Session {
   connection: NatsConnection
   stream: JetStreamClient
@@ -49,32 +49,32 @@ interface Session {
 }
 
 /**
- * JetStream's part of the queue: messages that say that an image is pending, each with the image's id. It keeps itself
- * connected, and it is allowed to fail: it never throws, and what it holds meanwhile is bounded.
+ * Sends and receives the ids of waiting images by JetStream. It reconnects by itself. It may lose messages, but it never
+ * throws, and its memory is bounded while there is no connection.
  */
 export interface Notifier {
-  /** Whether rings arrive at this moment. */
+  /** Whether there is a connection at this moment. */
   readonly connected: boolean
   /**
-   * Sends a message; drops it where there is no connection.
+   * Sends a message, or drops it if there is no connection.
    *
-   * @param messageId names the message: of those with the same name only the first counts, for two minutes
+   * @param messageId the server drops further messages with this id for two minutes
    */
   notify(imageId: string, messageId: string): void
-  /** Waits for a message, for about `milliseconds`; undefined where none came, `signal` was aborted or the broker failed. */
+  /** Waits about `milliseconds` for a message; undefined if none arrived, `signal` was aborted or the broker failed. */
   next(signal: AbortSignal, milliseconds: number): Promise<JsMsg | undefined>
-  /** Has the message come again after `milliseconds`, to any worker. */
-  again(message: JsMsg, milliseconds: number): void
+  /** Delivers the message again after `milliseconds`, to any worker. */
+  redeliver(message: JsMsg, milliseconds: number): void
   close(): Promise<void>
 }
 
 /**
- * Connects to the server of `url`, and again whenever the connection is lost, for ever. Resolves after the first try.
+ * Connects to the server of `url`, and reconnects for ever when the connection is lost. Resolves after the first attempt.
  *
- * The stream and the consumer are made where they are missing and otherwise left as they are, so that what an operator
- * changed (replicas, placement) stays.
+ * Makes the stream and the consumer if they do not exist. If they exist, it changes nothing, so that an operator's
+ * changes (replicas, placement) stay.
  *
- * @param ackWait after how many milliseconds a message comes again that a worker neither ended nor extended
+ * @param ackWait after how many milliseconds an unacknowledged message is delivered again
  */
 export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): Promise<Notifier> {
   const options = connectionOptions(url)
@@ -82,7 +82,7 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
   let session: Session | undefined
   let unanswered = 0
 
-  /** Resolves when the connection has ended, or rejects where there was none. */
+  /** Resolves when the connection has ended; rejects if there was none. */
   async function connectOnce(connected: () => void) {
     await probe(url, closing.signal)
     const connection = await connect(options)
@@ -96,21 +96,21 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
     }
   }
 
-  async function stayConnected(tried: () => void) {
+  async function stayConnected(attempted: () => void) {
     for (let failures = 1; !closing.signal.aborted; failures++) {
       let connectedAt = Number.POSITIVE_INFINITY
       const connected = () => {
         connectedAt = Date.now()
-        tried()
+        attempted()
       }
       const reason = await connectOnce(connected).catch((error: Error) => error.message)
-      tried()
+      attempted()
       if (closing.signal.aborted) return
       if (Date.now() - connectedAt > LONGEST_PAUSE_MS) failures = 1
       if (failures === 1) {
         process.emitWarning(
-          `QUEUE_URL: ${url.host} can't be used (${reason ?? 'the connection was lost'}); ` +
-            'until it can, workers ask the database',
+          `QUEUE_URL: no connection to ${url.host} (${reason ?? 'the connection was lost'}). ` +
+            'Until there is one, workers ask the database four times a second.',
         )
       }
       const pause = Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS)
@@ -157,15 +157,15 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
           signal.removeEventListener('abort', stop)
         }
       } catch {
-        // The stream or the consumer is gone, or the server is silent: a new connection sets all up again.
+        // The stream or the consumer is gone, or the server does not respond. A new connection sets up everything again.
         if (session === used) session = undefined
         await used.connection.close()
       }
       return undefined
     },
 
-    again(message, milliseconds) {
-      // The server would keep a message that it may not deliver any more until it is too old.
+    redeliver(message, milliseconds) {
+      // A message that the server may not deliver again would stay in the stream until MAX_AGE_MS.
       if (message.info.deliveryCount >= MAX_DELIVER) message.term()
       else message.nak(milliseconds)
     },
@@ -174,7 +174,7 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
       closing.abort()
       const connection = session?.connection
       if (connection) {
-        // What was said last is to arrive, but a server that is silent must not hold the process up.
+        // The last messages should arrive, but a server that does not respond must not delay the end of the process.
         const drained = connection.drain().catch(() => {})
         await Promise.race([drained, sleep(TIMEOUT_MS, undefined, { ref: false })])
         await connection.close()
@@ -184,7 +184,7 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
   }
 }
 
-/** What the URL says: `nats:` or `tls:`, a host whose addresses are all tried, and a user and password, or a token alone. */
+/** Reads the URL: `nats:` or `tls:`, a host, and a user and password or only a token. All addresses of a host are tried. */
 function connectionOptions({ protocol, host, username, password }: URL): ConnectionOptions {
   const user = decodeURIComponent(username)
   const pass = decodeURIComponent(password)
@@ -193,7 +193,7 @@ function connectionOptions({ protocol, host, username, password }: URL): Connect
     servers: host,
     ...(protocol === 'tls:' && { tls: {} }),
     ...(user && (pass ? { user, pass } : { token: user })),
-    // The loop above connects again: it sets up the stream, too, and it is one loop for the start and for later.
+    // `stayConnected` reconnects, because it also sets up the stream.
     reconnect: false,
     timeout: TIMEOUT_MS,
     pingInterval: PING_MS,
@@ -202,8 +202,8 @@ function connectionOptions({ protocol, host, username, password }: URL): Connect
 }
 
 /**
- * Resolves when a NATS server speaks at the address, as each does at once. The client, whose time for that is up, would
- * leave its socket open, one for each try.
+ * Resolves if a NATS server is at the address: it sends data first. Without this check, the client would leave a socket
+ * open for each attempt that times out.
  */
 async function probe({ hostname, port }: URL, signal: AbortSignal) {
   const socket = createConnection({
@@ -212,7 +212,7 @@ async function probe({ hostname, port }: URL, signal: AbortSignal) {
     timeout: TIMEOUT_MS,
   })
   socket.once('timeout', () => socket.destroy(new Error('no answer')))
-  socket.once('end', () => socket.destroy(new Error('it hung up')))
+  socket.once('end', () => socket.destroy(new Error('it closed the connection')))
   try {
     await once(socket, 'data', { signal })
   } finally {
@@ -223,7 +223,7 @@ async function probe({ hostname, port }: URL, signal: AbortSignal) {
 async function setUp(connection: NatsConnection, ackWait: number): Promise<Session> {
   const { streams, consumers } = await jetstreamManager(connection, { timeout: TIMEOUT_MS })
   await streams.info(STREAM).catch(
-    where(JetStreamApiCodes.StreamNotFound, () =>
+    onApiError(JetStreamApiCodes.StreamNotFound, () =>
       streams.add({
         name: STREAM,
         subjects: [SUBJECT],
@@ -235,13 +235,13 @@ async function setUp(connection: NatsConnection, ackWait: number): Promise<Sessi
     ),
   )
   await consumers.info(STREAM, CONSUMER).catch(
-    where(JetStreamApiCodes.ConsumerNotFound, () =>
+    onApiError(JetStreamApiCodes.ConsumerNotFound, () =>
       consumers.add(STREAM, {
         durable_name: CONSUMER,
         ack_policy: AckPolicy.Explicit,
         ack_wait: nanos(ackWait),
         max_deliver: MAX_DELIVER,
-        max_ack_pending: MAX_IN_HAND,
+        max_ack_pending: MAX_UNACKNOWLEDGED,
         max_waiting: MAX_WAITING,
       }),
     ),
@@ -250,7 +250,8 @@ async function setUp(connection: NatsConnection, ackWait: number): Promise<Sessi
   return { connection, stream, workers: await stream.consumers.get(STREAM, CONSUMER) }
 }
 
-const where = (code: number, handle: () => Promise<unknown>) => async (error: unknown) => {
+/** Handles one error of JetStream's API; throws all others. */
+const onApiError = (code: number, handle: () => Promise<unknown>) => async (error: unknown) => {
   if (!(error instanceof JetStreamApiError && error.code === code)) throw error
   await handle()
 }

@@ -6,24 +6,24 @@ import {
 } from '@aws-sdk/client-s3'
 import type { Bucket } from './bucket.ts'
 
-const DAYS = 1 // the least that S3 knows
+const DAYS = 1 // the minimum of S3
 const ID = 'hasty-abort-uploads'
 
 /**
- * Has the bucket itself abort multipart uploads that nobody has completed, by a lifecycle rule for the prefix.
+ * Adds a lifecycle rule to the bucket that aborts unfinished multipart uploads under the prefix.
  *
- * A bucket has one list of rules, which is written as a whole. Where there are rules that Hasty has not made, all is
- * left as it is: they belong to somebody, and a server's own extensions would get lost on the way.
+ * A bucket has one list of rules, which is always written as a whole. If Hasty did not make all of the rules, nothing is
+ * changed: the other rules belong to somebody, and a server's own extensions of them would be lost.
  *
- * @returns what was done, or why nothing was
+ * @returns a sentence that says what was done, or why nothing was done
  */
 export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket): Promise<string> {
-  const wish = `abort multipart uploads under "${prefix}" in bucket ${Bucket} ${DAYS} day after their start`
+  const purpose = `abort multipart uploads under "${prefix}" in bucket ${Bucket} ${DAYS} day after their start`
   try {
     const rules = await readRules()
-    if (rules.some((rule) => covers(rule, prefix))) return `A lifecycle rule is there already: ${wish}.`
+    if (rules.some((rule) => covers(rule, prefix))) return `A lifecycle rule exists already: ${purpose}.`
     if (!rules.every(isOurs)) {
-      return `The bucket has lifecycle rules that Hasty has not made, so none was added. Please add one: ${wish}.`
+      return `The bucket has lifecycle rules that Hasty did not make. No rule was added. Add one yourself: ${purpose}.`
     }
     const rule: LifecycleRule = {
       ID: `${ID}-${prefix}`,
@@ -37,10 +37,10 @@ export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket
         LifecycleConfiguration: { Rules: [...rules, rule] },
       }),
     )
-    return `A lifecycle rule was added: ${wish}.`
+    return `A lifecycle rule was added: ${purpose}.`
   } catch (error) {
     if (!isRefusal(error)) throw error
-    return `The object store allows no lifecycle rule (${error.name}). The sweep alone will ${wish}.`
+    return `The object store allows no lifecycle rule (${error.name}). Only the sweep will ${purpose}.`
   }
 
   async function readRules() {
@@ -66,6 +66,6 @@ function covers({ Status, AbortIncompleteMultipartUpload, Filter, Prefix }: Life
   )
 }
 
-/** The server knows no lifecycle rules, or lets others set them. That there is no bucket is something else. */
+/** The server does not implement lifecycle rules, or does not allow these credentials to set them. */
 const isRefusal = (error: unknown): error is S3ServiceException =>
   error instanceof S3ServiceException && [400, 403, 405, 501].includes(error.$metadata.httpStatusCode ?? 0)

@@ -13,10 +13,10 @@ import {
 import type { Bucket } from './bucket.ts'
 import type { inParts, Part } from './parts.ts'
 
-/** How many parts are held and sent at once: what an upload takes of memory is this many parts. */
+/** How many parts are sent at the same time. An upload keeps this many parts in memory. */
 const PARTS_AT_ONCE = 3
 
-/** A multipart upload that the server has all parts of. It is no object before it is completed. */
+/** A multipart upload whose parts are all on the server. The object does not exist before `complete`. */
 export interface MultipartUpload {
   /** Bytes. */
   size: number
@@ -26,14 +26,14 @@ export interface MultipartUpload {
 }
 
 /**
- * Sends what `source` yields as a multipart upload; resolves when the server has all of it. Where the source fails, or
- * the server does, it rejects with that error at once, the source is destroyed and the upload aborted on the server.
+ * Sends the bytes of `source` as a multipart upload. Resolves when the server has all of them. If the source or the server
+ * fails, it rejects with that error at once, destroys the source and aborts the upload on the server.
  *
- * Written on the plain calls: lib-storage's `Upload` completes the object by itself, before it is known whether it is
- * wanted, does not stop the parts that are under way when one has failed, and does not wait for its abort.
+ * It uses the plain calls. lib-storage's `Upload` completes the object itself, before the caller has decided whether it is
+ * wanted; if one part fails, it does not stop the others; and it does not wait for its abort.
  *
- * @param parts the parts of `source`, of which `first` was already taken
- * @param cleanUpMs how long the abort may take that follows an error
+ * @param parts the parts of `source` after `first`
+ * @param cleanUpMs how many milliseconds the abort after an error may take
  */
 export async function sendMultipart(
   { client, name: Bucket, storageClass: StorageClass }: Bucket,
@@ -67,11 +67,11 @@ export async function sendMultipart(
   try {
     await Promise.all([finished(source, { writable: false }), ...senders])
   } catch (error) {
-    // A part that arrives after the abort would stay for ever: first all must have stopped.
+    // A part that arrives after the abort would stay for ever. So first all senders must have stopped.
     stop.abort()
     source.destroy()
     await Promise.allSettled(senders)
-    await abort(AbortSignal.timeout(cleanUpMs)).catch(() => {}) // else the sweep does it
+    await abort(AbortSignal.timeout(cleanUpMs)).catch(() => {}) // then the sweep does it
     throw error
   }
   return {
@@ -83,7 +83,7 @@ export async function sendMultipart(
   }
 }
 
-/** Has the server drop an upload and its parts. That there is no such upload is no error. */
+/** Deletes an unfinished upload and its parts. It is not an error if the upload does not exist. */
 export async function abortMultipart(
   client: S3Client,
   upload: AbortMultipartUploadCommandInput,

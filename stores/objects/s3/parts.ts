@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream'
 
 /**
- * The bytes of each part of a multipart upload but the last. S3 wants at least 5 MiB and at most 10,000 parts, and R2
- * all of one size: so an object has at most 78 GiB.
+ * The bytes of each part of a multipart upload, except the last. S3 requires at least 5 MiB and at most 10,000 parts, R2
+ * requires equal sizes. So an object has at most 78 GiB.
  */
 export const PART_BYTES = 8 * 2 ** 20
 
@@ -16,11 +16,11 @@ export interface Part {
 }
 
 /**
- * Cuts what `source` yields into parts, each in one piece: a part is sent again when sending it has failed. The chunks
- * are copied and not kept, because small ones cost many times their bytes. The next part is read when it is asked for;
- * who asks hands back the bytes of one that was sent, to be used again: memory does not wait for the collector then.
+ * Divides the bytes of `source` into parts. A part is one buffer, because it is sent again if sending it failed. The
+ * chunks are copied, because small chunks use many times their bytes of memory. A part is read when `next` is called. The
+ * caller passes the buffer of a part that was sent, to be used again without waiting for the garbage collector.
  *
- * Ends with a last part always, which may be empty. Throws what `source` does.
+ * There is always a last part, which may be empty. Throws the errors of `source`.
  */
 export async function* inParts(source: Readable): AsyncGenerator<Part, void, Buffer | undefined> {
   let number = 1

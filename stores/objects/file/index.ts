@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto'
+import { closeSync, constants, open as openCallback, read as readCallback } from 'node:fs'
+import { access, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join, sep } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import {
+  type HasPaths,
+  ObjectNotFound,
+  type ObjectStore,
+  type ReadsWhole,
+  type StagedObject,
+  type StoredObject,
+} from '../object-store.ts'
+import { isMissing, toStoreFault } from './faults.ts'
+import { createFolders, syncFolder } from './folders.ts'
+import { createReader } from './reader.ts'
+import { createWriter } from './writer.ts'
+
+const openDescriptor = promisify(openCallback)
+const readDescriptor = promisify(readCallback)
+
+const INCOMING = 'incoming/'
+
+/** The folder of a file store. */
+interface Root {
+  path: string
+  /** The folder of staged objects. */
+  incoming: string
+  folders: ReturnType<typeof createFolders>
+}
+
+/**
+ * Objects as files in the folder of a `file:` URL, which is made if it does not exist.
+ *
+ * The object `abcd…` is the file `ab/abcd…`: with folders by the first two letters, ten million objects are about 2,600
+ * files in each of 3,844 folders. With a second level, nearly every object would need a new folder, which has to be
+ * flushed.
+ *
+ * An object is staged in `incoming/`. To commit it, the file is flushed and renamed, and its folder is flushed. So a file
+ * outside `incoming/` is always complete.
+ */
+export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole> {
+  const path = fileURLToPath(url)
+  const root: Root = { path, incoming: join(path, INCOMING), folders: createFolders() }
+  await mkdir(root.incoming, { recursive: true, mode: 0o700 })
+  return {
+    path: (key) => pathOf(root, key),
+    stage: (key, source) => stage(root, key, source),
+    get: async (key, range, options) =>
+      createReader(await find(root, key, (path) => open(path)), range, options),
+    readWhole: (key, size) => readWhole(root, key, size),
+    size: async (key) => (await find(root, key, (path) => stat(path))).size,
+    delete: (key) => rm(pathOf(root, key), { force: true }).catch(rethrow),
+    list: () => list(root),
+    ping: () => access(root.incoming, constants.W_OK).catch(rethrow),
+  }
+}
+
+const pathOf = (root: Root, key: string) =>
+  key.startsWith(INCOMING) ? join(root.path, key) : join(root.path, key.slice(0, 2), key)
+
+const rethrow = (error: unknown): never => {
+  throw toStoreFault(error)
+}
+
+async function stage(root: Root, key: string, source: Readable): Promise<StagedObject> {
+  // An error before the pipeline starts has no other listener. The pipeline reports it.
+  source.on('error', () => {})
+  const temporary = join(root.incoming, randomUUID())
+  const file = await open(temporary, 'wx', 0o600).catch((error) => {
+    source.destroy()
+    throw toStoreFault(error)
+  })
+  const discard = async () => {
+    await file.close().catch(() => {})
+    await rm(temporary, { force: true })
+  }
+  const fail = async (error: unknown) => {
+    await discard()
+    throw toStoreFault(error)
+  }
+  const writer = createWriter(file)
+  await pipeline(source, writer.stream).catch(fail)
+
+  return {
+    content: { path: temporary },
+    discard,
+    async commit() {
+      const target = pathOf(root, key)
+      try {
+        await writer.flush()
+        await file.close()
+        await renameDurably(root, temporary, target)
+      } catch (error) {
+        await rm(target, { force: true }).catch(() => {})
+        await fail(error)
+      }
+    },
+  }
+}
+
+/** Renames a file and makes its new name durable. Makes the folder if necessary. */
+async function renameDurably({ folders }: Root, from: string, to: string) {
+  const folder = dirname(to)
+  await folders.make(folder)
+  await rename(from, to).catch(async (error) => {
+    if (!isMissing(error)) throw error
+    // Somebody has removed the folder.
+    folders.forget(folder)
+    await folders.make(folder)
+    await rename(from, to)
+  })
+  await syncFolder(folder)
+}
+
+async function readWhole(root: Root, key: string, size: number) {
+  const file = await find(root, key, (path) => openDescriptor(path, 'r'))
+  try {
+    // One byte more, to notice a file that is longer.
+    const bytes = Buffer.allocUnsafeSlow(size + 1)
+    let length = 0
+    while (length < size) {
+      const { bytesRead } = await readDescriptor(file, bytes, length, size + 1 - length, length)
+      if (bytesRead === 0) break
+      length += bytesRead
+    }
+    if (length !== size) throw new Error(`The size of the object ${key} is not ${size} bytes.`)
+    return bytes.subarray(0, size)
+  } catch (error) {
+    throw toStoreFault(error)
+  } finally {
+    // Closing a file that was only read does not block. Closing it in a thread takes longer.
+    closeSync(file)
+  }
+}
+
+async function* list(root: Root): AsyncGenerator<StoredObject> {
+  for await (const entry of await opendir(root.path, { recursive: true })) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name)
+    const file = await stat(path).catch(() => undefined)
+    if (!file) continue // deleted since it was listed
+    const key = join(entry.parentPath, sep) === root.incoming ? INCOMING + entry.name : entry.name
+    yield { key, size: file.size, modifiedAt: file.mtime }
+  }
+}
+
+/** Opens the file of an object, or reads its attributes. */
+async function find<T>(root: Root, key: string, use: (path: string) => Promise<T>) {
+  try {
+    return await use(pathOf(root, key))
+  } catch (error) {
+    throw isMissing(error) ? new ObjectNotFound(`There is no object ${key}.`) : toStoreFault(error)
+  }
+}

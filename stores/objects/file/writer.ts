@@ -1,0 +1,54 @@
+import type { FileHandle } from 'node:fs/promises'
+import { Writable } from 'node:stream'
+
+/** Up to this many bytes that arrive during a write are written together by the next write. */
+const WRITE_BYTES = 1024 * 1024
+/** A large object is flushed each time this many bytes were written. Otherwise the last flush would take long. */
+const FLUSH_BYTES = 16 * 1024 * 1024
+
+/** Writes the bytes of a new file and makes them durable. */
+export function createWriter(file: FileHandle) {
+  let unflushed = 0
+  let flushing: Promise<void> | undefined
+  let flushFault: unknown
+
+  async function write(chunks: Buffer[]) {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const { bytesWritten } = await file.writev(chunks)
+    // A write may be short. Writing the rest either succeeds or fails with the reason.
+    if (bytesWritten < bytes) await file.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+    unflushed += bytes
+    if (unflushed >= FLUSH_BYTES && !flushing) flushInBackground()
+  }
+
+  function flushInBackground() {
+    unflushed = 0
+    flushing = file
+      .datasync()
+      .catch((error) => {
+        // The system reports a fault only once (fsync(2)). It is kept for the last flush.
+        flushFault ??= error
+      })
+      .finally(() => {
+        flushing = undefined
+      })
+  }
+
+  return {
+    stream: new Writable({
+      highWaterMark: WRITE_BYTES,
+      write: (chunk, _encoding, done) => {
+        write([chunk]).then(() => done(), done)
+      },
+      writev: (chunks, done) => {
+        write(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
+      },
+    }),
+    /** Makes all written bytes durable. Call it when the stream has finished. */
+    async flush() {
+      await flushing
+      if (flushFault) throw flushFault
+      await file.datasync()
+    },
+  }
+}
