@@ -17,14 +17,14 @@ import { inTier } from './helpers/tiers.ts'
 const DAY_S = 86_400
 
 function putOld(folder: string, key = newId()) {
-  const shard = join(folder, key.slice(0, 2), key.slice(2, 4))
+  const shard = join(folder, key.slice(0, 2))
   mkdirSync(shard, { recursive: true })
   writeFileSync(join(shard, key), 'of no image')
   const at = Date.now() / 1000 - DAY_S
   utimesSync(join(shard, key), at, at)
 }
 
-inTier.default('a sweep beside a server: dry, for real, held by another, and stopped', async (t) => {
+inTier.default('a sweep beside a server: dry run, real run, during another sweep, and stopped', async (t) => {
   const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
@@ -40,7 +40,7 @@ inTier.default('a sweep beside a server: dry, for real, held by another, and sto
     orphans: 0,
   })
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
-  t.match(metrics, /^hasty_last_sweep_items\{kind="orphans"\} 3$/m, 'the API tells what another process did')
+  t.match(metrics, /^hasty_last_sweep_items\{kind="orphans"\} 3$/m, 'the API reports what another process did')
   t.equal((await fetch(`${server.url}/images/${kept.id}`)).status, 200)
 
   t.match(await startSweep(t, { DATA_DIR }, ['--dryrun']).ended, { code: 1, output: /--dryrun/ })
@@ -50,15 +50,15 @@ inTier.default('a sweep beside a server: dry, for real, held by another, and sto
   const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
   await until(async () => (await data.sql`select 1 from leases where name = 'sweep'`)[0])
   const second = await startSweep(t, { DATA_DIR }).ended
-  t.match(second, { code: 0, output: /another process sweeps/ })
+  t.match(second, { code: 0, output: /another process is sweeping/ })
   first.child.kill('SIGTERM')
   t.match(await first.ended, { code: 0, output: /the sweep was stopped/ })
-  t.strictSame([...(await data.sql`select name from leases`)], [], 'the lease was given back')
+  t.strictSame([...(await data.sql`select name from leases`)], [], 'the lease was released')
   await data.close()
   t.match(summaryOf((await startSweep(t, { DATA_DIR }).ended).output), { orphans: 1 })
 })
 
-inTier.default('what was asked for before the end of a process is known to the next', async (t) => {
+inTier.default('an access just before the end of a process is stored', async (t) => {
   const DATA_DIR = t.testdir()
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const { id } = await post(await server.makeLink(), await makeImage())
@@ -74,7 +74,7 @@ inTier.default('what was asked for before the end of a process is known to the n
   t.strictSame(row, { recent: true })
 })
 
-inTier.default('a sweep over 20,000 images takes little more memory than one over none', async (t) => {
+inTier.default('a sweep over 20,000 images needs little more memory than one over none', async (t) => {
   const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
@@ -105,7 +105,7 @@ inTier.default('a sweep over 20,000 images takes little more memory than one ove
     `${summary.missing} missing of 50`,
   )
   t.comment(
-    `${few.peakMiB.toFixed(0)} MiB over none, ${many.peakMiB.toFixed(0)} MiB over 20,200, ${summary.milliseconds} ms`,
+    `${few.peakMiB.toFixed(0)} MiB over none, ${many.peakMiB.toFixed(0)} MiB over 20,200, ${summary.durationMs} ms`,
   )
   t.ok(many.peakMiB - few.peakMiB < 60, `${(many.peakMiB - few.peakMiB).toFixed(0)} MiB more`)
   await server.end('SIGTERM')
@@ -155,14 +155,14 @@ inTier.default('sweeps that are killed at any moment lose no image and leave one
   await sleep(1_000)
   const last = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }).ended
   t.equal(last.code, 0, last.output)
-  t.match(summaryOf(last.output), { missing: 0, unmovable: 0, failures: 0 })
+  t.match(summaryOf(last.output), { missing: 0, moveFailures: 0, failedSteps: 0 })
   const after = await startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' }, ['--dry-run']).ended
   t.match(summaryOf(after.output), { objects: 100, orphans: 0, leftovers: 0, copies: 0, missing: 0 })
 })
 
 const postgres = startPostgres(t)
 inTier.engines(
-  'what the admin removes is gone from another process within 5 s, archived or not',
+  'an image that the admin removes is gone in other processes within 5 s, archived or not',
   { skip: postgres.missing },
   async (t) => {
     const folder = t.testdir()
@@ -192,7 +192,11 @@ inTier.engines(
       const answer = await fetch(`${here!.url}/admin/images/${id}`, { method: 'DELETE', headers: admin })
       t.equal(answer.status, 204)
       const removedAt = Date.now()
-      t.equal((await fetch(`${here!.url}/images/${id}`)).status, 410, 'at once where it was removed')
+      t.equal(
+        (await fetch(`${here!.url}/images/${id}`)).status,
+        410,
+        'at once in the process that removed it',
+      )
       const ended = await until(async () => {
         const head = await fetch(`${there!.url}/images/${id}`, { method: 'HEAD' })
         return head.status === 410 ? Date.now() : undefined

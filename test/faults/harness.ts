@@ -32,7 +32,7 @@ export async function hasNoOrphans(t: Test, { url }: Server, env: Record<string,
   await sleep(1_100)
   const { code, output } = await startSweep(t, env).ended
   t.equal(code, 0, 'the sweep ends well')
-  t.match(summaryOf(output), { missing: 0, failures: 0 })
+  t.match(summaryOf(output), { missing: 0, failedSteps: 0 })
   const kept = (await listImages(url)).filter(({ removedAt }) => !removedAt).map(({ id }) => id)
   t.strictSame(filesIn(objects).sort(), kept.sort(), 'one object for each image, and none beside')
 }

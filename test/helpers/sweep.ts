@@ -31,4 +31,4 @@ export function startSweep(t: Test, env: Record<string, string>, args: string[] 
 
 /** The summary that a sweep has logged; empty where it has not. */
 export const summaryOf = (output: string) =>
-  JSON.parse(output.split('\n').find((line) => /"(would sweep|swept)"/.test(line)) ?? '{}')
+  JSON.parse(output.split('\n').find((line) => /"sweep finished/.test(line)) ?? '{}')

@@ -118,7 +118,7 @@ eachDatabase(async (t, env) => {
     await app.stores.data.sql`update images set last_accessed_at = ${at} where id in (${eu.id}, ${us.id})`
     await putOld(store('us'))
     await putOld(store('us'), eu.id)
-    t.match(await sweep(app), { archived: 1, orphans: 1, copies: 1, missing: 0, failures: 0 })
+    t.match(await sweep(app), { archived: 1, orphans: 1, copies: 1, missing: 0, failedSteps: 0 })
     const { cold, us: inUs } = await kept()
     t.strictSame(cold, [eu.id], 'a region without a cold store archives nothing')
     t.ok(inUs.includes(us.id))
@@ -157,7 +157,11 @@ inTier.default('a service that had no regions gets some, and keeps what it has',
   const summary = await createLifecycle({ stores: without, log, config: readConfig(env) }).sweep({
     signal: new AbortController().signal,
   })
-  t.match(summary, { failures: 1, missing: 0 }, 'a region that is no longer configured is no loss, but told')
+  t.match(
+    summary,
+    { failedSteps: 1, missing: 0 },
+    'a region that is no longer configured is no loss, but told',
+  )
 })
 
 inTier.default('without regions nothing of them shows', async (t) => {

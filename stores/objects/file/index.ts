@@ -122,11 +122,11 @@ async function readWhole(root: Root, key: string, size: number) {
     // One byte more, to notice a file that is longer.
     const bytes = Buffer.allocUnsafeSlow(size + 1)
     let length = 0
-    while (length < size) {
+    do {
       const { bytesRead } = await readDescriptor(file, bytes, length, size + 1 - length, length)
       if (bytesRead === 0) break
       length += bytesRead
-    }
+    } while (length < size)
     if (length !== size) throw new Error(`The size of the object ${key} is not ${size} bytes.`)
     return bytes.subarray(0, size)
   } catch (error) {

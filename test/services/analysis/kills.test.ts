@@ -99,12 +99,12 @@ eachDatabase(async (t, env) => {
           await age(image.id, 3 * DAY)
           if (name !== 'archived') await stores.data.sql`update images set last_accessed_at = now()`
 
-          t.match(await sweep(config), { missing: 0, failures: 0 })
+          t.match(await sweep(config), { missing: 0, failedSteps: 0 })
           t.equal(await tierOf(image.id), wanted)
           // A copy in the other store is young only in the cold one.
           for (const key of await keysOf(cold)) await backdate(cold, key, HOUR)
           for (const key of await keysOf(objects)) await backdate(objects, key, HOUR)
-          t.match(await sweep({ ...config, sweepGrace: 1 }), { missing: 0, failures: 0 })
+          t.match(await sweep({ ...config, sweepGrace: 1 }), { missing: 0, failedSteps: 0 })
           t.equal(await isThere(one, image), 1, 'one copy is left')
           t.ok((await keysOf(store!)).includes(image.id))
           t.equal((await keysOf(objects)).length + (await keysOf(cold)).length, 1)
@@ -133,7 +133,7 @@ eachDatabase(async (t, env) => {
           for (const key of await keysOf(store)) await backdate(store, key, HOUR)
         t.match(await sweep({ deleteAfter: DAY, archiveAfter: 20 * DAY, sweepGrace: 1 }), {
           missing: 0,
-          failures: 0,
+          failedSteps: 0,
         })
         t.strictSame(
           [await keysOf(objects), await keysOf(cold)],

@@ -40,7 +40,7 @@ async function makeCorrupt({ stores: { data } }: App, imageId: string) {
 eachDatabase(async (t, env) => {
   const { fresh } = await buildWithSweep(t, env)
 
-  await t.test('objects of no image go, and nothing else', async (t) => {
+  await t.test('objects without an image are deleted, and nothing else is', async (t) => {
     const { app, sweep, upload, objects, cold } = await fresh()
     const kept = await upload(await makeImage())
     const removed = await upload(await makeImage())
@@ -60,7 +60,7 @@ eachDatabase(async (t, env) => {
     await writeFile(pathOf(objects, youngLeftover), '')
 
     const summary = await sweep({ sweepGrace: 5_000 })
-    t.match(summary, { objects: 9, orphans: 3, leftovers: 1, copies: 0, missing: 0, failures: 0 })
+    t.match(summary, { objects: 9, orphans: 3, leftovers: 1, copies: 0, missing: 0, failedSteps: 0 })
     t.strictSame(await keysOf(objects), [kept.id, shortName, 'notes.txt', young, youngLeftover].sort())
     t.strictSame(await keysOf(cold), [])
     t.equal((await get(app, kept.id)).statusCode, 200)
@@ -68,7 +68,7 @@ eachDatabase(async (t, env) => {
     t.match(await sweep({ sweepGrace: HOUR }), { objects: 5, orphans: 0, leftovers: 0 })
   })
 
-  await t.test('what gets its row between the two looks stays', async (t) => {
+  await t.test('an object that gets its row between the two looks is not deleted', async (t) => {
     const { app, sweep, upload, objects } = await fresh()
     const { id } = await upload(await makeImage())
     await backdate(objects, id, HOUR)
@@ -81,13 +81,13 @@ eachDatabase(async (t, env) => {
     t.equal((await get(app, id)).statusCode, 200)
   })
 
-  await t.test('an image whose object is gone is reported, and not touched', async (t) => {
+  await t.test('an image whose object is missing is reported and not changed', async (t) => {
     const { app, sweep, upload, objects, log } = await fresh()
     const images = await Promise.all(Array.from({ length: 20 }, async () => upload(await makeImage())))
     const lost = images[7]!
     await rm(pathOf(objects, lost.id))
-    t.match(await sweep(), { missing: 1, failures: 0 })
-    t.match(log.lines.error, [{ imageId: lost.id, message: 'the object of an image is gone' }])
+    t.match(await sweep(), { missing: 1, failedSteps: 0 })
+    t.match(log.lines.error, [{ imageId: lost.id, message: 'the object of an image is missing' }])
     t.match(await app.stores.data.images.find(lost.id), { status: 'ready', removedAt: null })
 
     const metrics = (await app.inject('/metrics')).body
@@ -97,10 +97,12 @@ eachDatabase(async (t, env) => {
     t.ok(Math.abs(Number(finished) - Date.now() / 1000) < 60)
   })
 
-  await t.test('a dry run tells what it would do, and changes nothing', async (t) => {
+  await t.test('a dry run reports what it would do and changes nothing', async (t) => {
     const { app, sweep, upload, age, objects, cold, log, stores } = await fresh()
-    const [unasked, gone, damaged] = await Promise.all([1, 2, 3].map(async () => upload(await makeImage())))
-    await age(unasked!.id, 3 * DAY)
+    const [notAccessed, gone, damaged] = await Promise.all(
+      [1, 2, 3].map(async () => upload(await makeImage())),
+    )
+    await age(notAccessed!.id, 3 * DAY)
     await age(gone!.id, 9 * DAY)
     await stores.data.sql`
       update images set status = 'corrupt', settled_at = now() - interval '9 days' where id = ${damaged!.id}`
@@ -112,57 +114,77 @@ eachDatabase(async (t, env) => {
 
     const config = { archiveAfter: DAY, deleteAfter: 8 * DAY }
     const would = await sweep(config, { dryRun: true })
-    t.match(would, { orphans: 1, leftovers: 1, archived: 2, unasked: 1, corrupt: 1, days: 1, failures: 0 })
-    t.match(log.lines.info, [{ dryRun: true, orphans: 1, message: 'would sweep' }])
+    t.match(would, {
+      orphans: 1,
+      leftovers: 1,
+      archived: 2,
+      notAccessed: 1,
+      corrupt: 1,
+      foldedDays: 1,
+      failedSteps: 0,
+    })
+    t.match(log.lines.info, [{ dryRun: true, orphans: 1, message: /dry run/ }])
     t.strictSame([await dump(app), await keysOf(objects), await keysOf(cold)], before)
 
     // What is to be removed is not archived any more.
-    t.match(await sweep(config), { orphans: 1, leftovers: 1, archived: 1, unasked: 1, corrupt: 1, days: 1 })
+    t.match(await sweep(config), {
+      orphans: 1,
+      leftovers: 1,
+      archived: 1,
+      notAccessed: 1,
+      corrupt: 1,
+      foldedDays: 1,
+    })
     t.strictSame(await keysOf(objects), [])
-    t.strictSame(await keysOf(cold), [unasked!.id])
+    t.strictSame(await keysOf(cold), [notAccessed!.id])
   })
 
-  await t.test('of two sweeps at once one says that the other is at work', async (t) => {
+  await t.test('of two sweeps at the same time, one reports that another process is sweeping', async (t) => {
     const { sweep, objects, log } = await fresh()
     await putOld(objects)
     const summaries = await Promise.all([sweep(), sweep()])
     t.equal(summaries.filter((summary) => summary === undefined).length, 1)
     t.equal(summaries.find(Boolean)?.orphans, 1)
-    t.match(log.lines.info, [{ message: 'another process sweeps' }, { message: 'swept' }])
-    t.ok(await sweep(), 'the lease was given back')
+    t.match(log.lines.info, [{ message: 'another process is sweeping' }, { message: 'sweep finished' }])
+    t.ok(await sweep(), 'the lease was released')
   })
 
-  await t.test('a database that knows few of the objects is not believed', async (t) => {
+  await t.test('nothing is deleted if the database has rows for only a few of the objects', async (t) => {
     const { sweep, objects, log } = await fresh()
     for (let n = 0; n < 1_001; n++) await putOld(objects)
-    t.match(await sweep(), { orphans: 0, failures: 1 })
-    t.match(log.lines.error, [{ step: 'objects', err: /1001 objects .* belong to no image, and only 0 do/ }])
+    t.match(await sweep(), { orphans: 0, failedSteps: 1 })
+    t.match(log.lines.error, [
+      { step: 'reconcile', err: /1001 objects .* have no image, and only 0 have one/ },
+    ])
     t.equal((await keysOf(objects)).length, 1_001)
-    t.match(await sweep({}, { force: true }), { orphans: 1_001, failures: 0 })
+    t.match(await sweep({}, { force: true }), { orphans: 1_001, failedSteps: 0 })
     t.strictSame(await keysOf(objects), [])
   })
 
-  await t.test('pending images that nobody leased are announced, and dead leases end', async (t) => {
-    const { sweep, upload, stores } = await fresh()
-    const [lost, dead, alive, waiting] = await Promise.all(
-      [1, 2, 3, 4].map(async () => upload(await makeLarge())),
-    )
-    const { images, sql } = stores.data
-    const lease = (imageId: string) => images.leaseOne({ imageId, token: newId(), milliseconds: 60_000 })
-    const deadLease = await lease(dead!.id)
-    const aliveLease = await lease(alive!.id)
-    await sql`update images set due_at = now() - interval '10 minutes' where id in (${lost!.id}, ${dead!.id})`
-    const announced: string[] = []
-    const queue = { ...stores.queue, announce: (id: string) => announced.push(id) }
-    t.match(await sweep({}, { stores: { ...stores, queue } }), { announced: 2, leases: 1 })
-    t.strictSame(announced.sort(), [lost!.id, dead!.id].sort())
-    const verdict = { status: 'failed' as const, failure: 'of the test' }
-    t.equal(await images.settle(deadLease!, verdict), false)
-    t.equal(await images.settle(aliveLease!, verdict), true)
-    t.equal((await images.find(waiting!.id))?.status, 'pending')
-  })
+  await t.test(
+    'pending images that no worker has leased are announced, and leases of dead workers end',
+    async (t) => {
+      const { sweep, upload, stores } = await fresh()
+      const [lost, dead, alive, waiting] = await Promise.all(
+        [1, 2, 3, 4].map(async () => upload(await makeLarge())),
+      )
+      const { images, sql } = stores.data
+      const lease = (imageId: string) => images.leaseOne({ imageId, token: newId(), milliseconds: 60_000 })
+      const deadLease = await lease(dead!.id)
+      const aliveLease = await lease(alive!.id)
+      await sql`update images set due_at = now() - interval '10 minutes' where id in (${lost!.id}, ${dead!.id})`
+      const announced: string[] = []
+      const queue = { ...stores.queue, announce: (id: string) => announced.push(id) }
+      t.match(await sweep({}, { stores: { ...stores, queue } }), { announced: 2, expiredLeases: 1 })
+      t.strictSame(announced.sort(), [lost!.id, dead!.id].sort())
+      const verdict = { status: 'failed' as const, failure: 'of the test' }
+      t.equal(await images.settle(deadLease!, verdict), false)
+      t.equal(await images.settle(aliveLease!, verdict), true)
+      t.equal((await images.find(waiting!.id))?.status, 'pending')
+    },
+  )
 
-  await t.test('a corrupt image is kept apart for a time, then removed', async (t) => {
+  await t.test('a corrupt image is kept for CORRUPT_GRACE, then removed', async (t) => {
     const { app, sweep, upload, objects, stores } = await fresh()
     const body = await makeLarge()
     const { id } = await upload(body)
@@ -188,13 +210,13 @@ eachDatabase(async (t, env) => {
 
     t.match(await upload(body), { id, duplicate: true, status: 'corrupt' })
     const { popularFormat, top10CameraModels, uploadFrequency30Days } = await stats(app)
-    t.equal(popularFormat, undefined, 'it counts towards no format')
+    t.equal(popularFormat, undefined, 'it is not counted for a format')
     t.strictSame(top10CameraModels, [])
-    t.match(uploadFrequency30Days, [{ uploads: 2 }], 'but towards its day')
+    t.match(uploadFrequency30Days, [{ uploads: 2 }], 'but for its day')
 
-    t.match(await sweep({ corruptGrace: HOUR, archiveAfter: 1 }), { corrupt: 0, archived: 0, failures: 0 })
+    t.match(await sweep({ corruptGrace: HOUR, archiveAfter: 1 }), { corrupt: 0, archived: 0, failedSteps: 0 })
     await stores.data.sql`update images set settled_at = now() - interval '2 hours' where id = ${id}`
-    t.match(await sweep({ corruptGrace: HOUR }), { corrupt: 1, failures: 0 })
+    t.match(await sweep({ corruptGrace: HOUR }), { corrupt: 1, failedSteps: 0 })
     t.strictSame(await keysOf(objects), [])
     t.match((await get(app, id)).json(), { status: 410, title: 'The image is gone' })
     t.equal((await content(app, id)).statusCode, 410)
@@ -203,7 +225,7 @@ eachDatabase(async (t, env) => {
     t.match(again, { duplicate: false, status: 'pending' })
   })
 
-  await t.test('what nobody asks for is archived, and comes back when somebody does', async (t) => {
+  await t.test('an image that nobody accesses is archived, and moved back after an access', async (t) => {
     const { app, sweep, upload, age, objects, cold, tierOf } = await fresh()
     const body = Buffer.concat([await makeImage('png'), randomBytes(600_000)])
     const { id } = await upload(body)
@@ -211,10 +233,10 @@ eachDatabase(async (t, env) => {
     t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0 })
     await age(id, 12 * DAY)
     await age(asked.id, 9 * DAY)
-    t.equal((await get(app, id)).statusCode, 200, 'its row is cached now')
+    t.equal((await get(app, id)).statusCode, 200, 'now its row is cached')
     await age(id, 12 * DAY)
 
-    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 1, restored: 0, failures: 0 })
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 1, restored: 0, failedSteps: 0 })
     t.strictSame([await keysOf(objects), await keysOf(cold)], [[asked.id], [id]])
     const got = await get(app, id)
     t.equal(sha256(got.rawPayload), sha256(body))
@@ -222,15 +244,15 @@ eachDatabase(async (t, env) => {
     t.equal(range.statusCode, 206)
     t.ok(range.rawPayload.equals(body.subarray(600_000)))
     t.ok((await content(app, id)).rawPayload.equals(body))
-    t.match(await upload(body), { id, duplicate: true }, 'an archived image is known')
+    t.match(await upload(body), { id, duplicate: true }, 'an archived image is a known duplicate')
 
     await app.services.lastAccess.flush()
-    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0, restored: 1, failures: 0 })
+    t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0, restored: 1, failedSteps: 0 })
     t.strictSame([await keysOf(objects), await keysOf(cold)], [[asked.id, id].sort(), []])
     t.equal(
       sha256((await get(app, id)).rawPayload),
       sha256(body),
-      'with a cached row that has the other store',
+      'although the cached row names the other store',
     )
     t.equal(await tierOf(id), 'hot')
     t.match(await sweep({ archiveAfter: 10 * DAY }), { archived: 0, restored: 0 })
@@ -240,20 +262,20 @@ eachDatabase(async (t, env) => {
     t.match(await sweep({}), { restored: 1 }, 'without ARCHIVE_AFTER everything comes back')
   })
 
-  await t.test('what has other bytes than came in is not moved', async (t) => {
+  await t.test('an image whose object has changed is not moved', async (t) => {
     const { sweep, upload, age, objects, cold, log, tierOf } = await fresh()
     const rotten = await upload(await makeImage())
     const sound = await upload(await makeImage())
     await age(rotten.id, 9 * DAY)
     await age(sound.id, 8 * DAY)
     await writeFile(pathOf(objects, rotten.id), 'other bytes')
-    t.match(await sweep({ archiveAfter: DAY }), { archived: 1, unmovable: 1 })
-    t.match(log.lines.error, [{ imageId: rotten.id, err: /other bytes than came in/ }])
+    t.match(await sweep({ archiveAfter: DAY }), { archived: 1, moveFailures: 1 })
+    t.match(log.lines.error, [{ imageId: rotten.id, err: /SHA-256 is wrong/ }])
     t.equal(await tierOf(rotten.id), 'hot')
     t.strictSame([await keysOf(objects), await keysOf(cold)], [[rotten.id], [sound.id]])
   })
 
-  await t.test('the last copy of an image stays, in whichever store it is', async (t) => {
+  await t.test('the last copy of an image is not deleted, in any store', async (t) => {
     const { sweep, upload, objects, cold, stores } = await fresh()
     const { id } = await upload(await makeImage())
     await backdate(objects, id, HOUR)
@@ -266,7 +288,7 @@ eachDatabase(async (t, env) => {
     t.strictSame(await keysOf(objects), [id])
   })
 
-  await t.test('what nobody asked for in DELETE_AFTER is removed, from both stores', async (t) => {
+  await t.test('images that nobody accessed in DELETE_AFTER are removed from both stores', async (t) => {
     const { app, sweep, upload, age, objects, cold } = await fresh()
     const body = await makeImage()
     const archived = await upload(body)
@@ -281,24 +303,24 @@ eachDatabase(async (t, env) => {
     await app.services.lastAccess.flush()
     t.match(await upload(sentAgain), { id: known.id, duplicate: true })
 
-    t.match(await sweep({ deleteAfter: 10 * DAY, archiveAfter: DAY }), { unasked: 2, failures: 0 })
+    t.match(await sweep({ deleteAfter: 10 * DAY, archiveAfter: DAY }), { notAccessed: 2, failedSteps: 0 })
     t.strictSame(await keysOf(objects), [asked.id])
     t.strictSame(await keysOf(cold), [known.id])
     t.equal((await get(app, old.id)).statusCode, 410)
     t.equal((await get(app, archived.id)).statusCode, 410)
-    t.equal((await get(app, known.id)).statusCode, 200, 'it was uploaded again: an answered image is there')
+    t.equal((await get(app, known.id)).statusCode, 200, 'it was uploaded again')
     t.not((await upload(body)).id, archived.id)
   })
 
   await t.test(
-    'what was never verified is verified where it lies, and no more when it is removed',
+    'an archived image is verified in the cold store, and a removed one is not verified',
     async (t) => {
       const { app, sweep, upload, age, stores, log, tierOf } = await fresh()
       const { id } = await upload(await makeImage())
       const old = await upload(await makeImage())
       await age(id, 3 * DAY)
       await age(old.id, 12 * DAY)
-      t.match(await sweep({ archiveAfter: DAY, deleteAfter: 10 * DAY }), { archived: 1, unasked: 1 })
+      t.match(await sweep({ archiveAfter: DAY, deleteAfter: 10 * DAY }), { archived: 1, notAccessed: 1 })
       t.equal(await stores.queue.waiting(), 1)
 
       const stop = new AbortController()
@@ -329,7 +351,7 @@ eachDatabase(async (t, env) => {
     t.ok((await get(app, again.id)).rawPayload.equals(body))
   })
 
-  await t.test('the time of the last access costs no write per request', async (t) => {
+  await t.test('the time of the last access is not written for each request', async (t) => {
     const { app, upload, age, stores } = await fresh()
     const images = await Promise.all(Array.from({ length: 5 }, async () => upload(await makeImage())))
     const [old, recent] = images
@@ -348,15 +370,19 @@ eachDatabase(async (t, env) => {
     const due = ([id]: [string, unknown]) => id === old!.id
     const rest = (rows: Awaited<ReturnType<typeof versions>>) =>
       Object.entries(rows).flatMap((row) => (due(row) ? [] : [row[1].xmin]))
-    t.strictSame(rest(await versions()), rest(before), 'nothing is written of what was asked for of late')
+    t.strictSame(
+      rest(await versions()),
+      rest(before),
+      'nothing is written for images that were accessed recently',
+    )
     await app.services.lastAccess.flush()
     const after = await versions()
     const written = images.filter(({ id }) => before[id]!.xmin !== after[id]!.xmin)
-    t.strictSame(written, [old], 'only what was more than a day old')
+    t.strictSame(written, [old], 'only the one that is older than a day')
     t.ok(after[old!.id]!.idle < 60)
   })
 
-  await t.test('days are folded while uploads go on, and the counts stay exact', async (t) => {
+  await t.test('the counts stay exact if days are folded during uploads', async (t) => {
     const { app, sweep, upload, stores } = await fresh()
     const { sql, links } = stores.data
     // A day that is past, to which uploads still come in: those that began before midnight.
@@ -406,7 +432,7 @@ eachDatabase(async (t, env) => {
     t.match(await stats(app), { uploadFrequency30Days: [] })
   })
 
-  await t.test('of several workers with a timer one sweeps at a time, and none too soon', async (t) => {
+  await t.test('several workers with timers sweep one at a time, and not too often', async (t) => {
     const { sweepPeriodically, log } = await fresh()
     const stop = new AbortController()
     const working = [1, 2, 3].map(() => sweepPeriodically(stop.signal, 1_000))
@@ -418,7 +444,7 @@ eachDatabase(async (t, env) => {
     t.strictSame(log.lines.error, [])
   })
 
-  await t.test('no image is lost whose upload goes on while sweeps do', async (t) => {
+  await t.test('no image is lost that is uploaded during sweeps', async (t) => {
     const { app, sweep, upload, log, objects } = await fresh()
     let uploading = true
     const sweeping = (async () => {
@@ -443,7 +469,7 @@ eachDatabase(async (t, env) => {
     uploading = false
     t.ok((await sweeping) >= 1, `${await sweeping} sweeps`)
     await sleep(GRACE)
-    t.match(await sweep(), { missing: 0, failures: 0 })
+    t.match(await sweep(), { missing: 0, failedSteps: 0 })
     let wrong = 0
     for (const { id, hash } of answered) if (sha256((await get(app, id)).rawPayload) !== hash) wrong++
     t.equal(answered.length, 500)

@@ -28,7 +28,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
   const uneven = () =>
     Readable.from([bytes.subarray(0, 10), bytes.subarray(10, 2_000_000), bytes.subarray(2_000_000)])
 
-  await t.test('what was put is got, whole and in ranges', async (t) => {
+  await t.test('a committed object can be read, completely and in ranges', async (t) => {
     const staged = await store.stage('abcdefgh', uneven())
     await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' }, 'not there before the commit')
     const { content } = staged
@@ -48,7 +48,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     }
   })
 
-  await t.test('memory that is used again has one piece after the other', async (t) => {
+  await t.test('with `reuse`, all pieces come in the same memory, one after the other', async (t) => {
     for (const range of [undefined, { start: 5, end: size - 7 }]) {
       const pieces: Buffer[] = []
       for await (const piece of await store.get('abcdefgh', range, { reuse: true }))
@@ -58,13 +58,13 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     }
   })
 
-  await t.test('the listing has key, size and time', async (t) => {
+  await t.test('the listing has the key, size and time of each object', async (t) => {
     const [object] = await Array.fromAsync(store.list())
     t.match(object, { key: 'abcdefgh', size })
     t.ok(Math.abs(Date.now() - object!.modifiedAt.getTime()) < 60_000)
   })
 
-  await t.test('a stream that fails leaves nothing', async (t) => {
+  await t.test('a source that fails leaves nothing behind', async (t) => {
     const source = new Readable({ read() {} })
     const stage = store.stage('failing', source)
     source.push(bytes.subarray(1))
@@ -76,7 +76,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     t.strictSame(await keys(store), ['abcdefgh'])
   })
 
-  await t.test('what is discarded leaves nothing', async (t) => {
+  await t.test('a discarded object leaves nothing behind', async (t) => {
     for (const source of [Readable.from([]), uneven()]) {
       const staged = await store.stage('discarded', source)
       await staged.discard()
@@ -84,7 +84,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     t.strictSame(await keys(store), ['abcdefgh'])
   })
 
-  await t.test('an object of no bytes is an object', async (t) => {
+  await t.test('an object may have 0 bytes', async (t) => {
     const staged = await store.stage('emptyone', Readable.from([]))
     await staged.commit()
     t.equal(await store.size('emptyone'), 0)
@@ -92,17 +92,17 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     await store.delete('emptyone')
   })
 
-  await t.test('what is not there is ObjectNotFound, and can be deleted', async (t) => {
+  await t.test('a missing object is ObjectNotFound, and deleting it is not an error', async (t) => {
     await t.rejects(store.get('nothing'), { name: 'ObjectNotFound' })
     await t.rejects(store.size('nothing'), { name: 'ObjectNotFound' })
     await store.delete('nothing')
   })
 
-  await t.test('a deleted object is gone', async (t) => {
+  await t.test('a deleted object can not be read and is not listed', async (t) => {
     await store.delete('abcdefgh')
     await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' })
     t.strictSame(await keys(store), [])
   })
 
-  await t.test('it answers', async () => store.ping())
+  await t.test('a ping resolves', async () => store.ping())
 }

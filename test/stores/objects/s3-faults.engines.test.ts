@@ -43,7 +43,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     t.strictSame(await s3.openUploads(bucket), [], `${message}: no upload is open`)
   }
 
-  await t.test('what passes is tried again', async (t) => {
+  await t.test('a temporary fault is retried', async (t) => {
     for (const [fault, size] of [
       [500, 1000],
       [503, 1000],
@@ -64,7 +64,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     }
   })
 
-  await t.test('a commit whose answer got lost has been done', async (t) => {
+  await t.test('a commit whose response was lost succeeds', async (t) => {
     const { bytes, source } = chunks(PART_BYTES + 1)
     const staged = await store.stage('lost', source)
     let tries = 0
@@ -75,31 +75,34 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'lost answer')
   })
 
-  await t.test('so it has where the server has forgotten the upload', async (t) => {
-    const { bytes, source } = chunks(PART_BYTES + 1)
-    const staged = await store.stage('lost', source)
-    let tries = 0
-    proxy.fail((request) => {
-      if (!isComplete(request)) return undefined
-      tries += 1
-      // Ceph would complete it again; others have forgotten it by now.
-      return tries === 1 ? 'unanswered' : { status: 404, body: '<Error><Code>NoSuchUpload</Code></Error>' }
-    })
-    await staged.commit()
-    t.equal(tries, 2)
-    t.ok(bytes.equals(await buffer(await direct.get('lost'))))
-    await direct.delete('lost')
-    await nothingLeft(t, 'forgotten')
-  })
+  await t.test(
+    'a commit whose response was lost succeeds if the server has forgotten the upload',
+    async (t) => {
+      const { bytes, source } = chunks(PART_BYTES + 1)
+      const staged = await store.stage('lost', source)
+      let tries = 0
+      proxy.fail((request) => {
+        if (!isComplete(request)) return undefined
+        tries += 1
+        // Ceph would complete it again; others have forgotten it by now.
+        return tries === 1 ? 'unanswered' : { status: 404, body: '<Error><Code>NoSuchUpload</Code></Error>' }
+      })
+      await staged.commit()
+      t.equal(tries, 2)
+      t.ok(bytes.equals(await buffer(await direct.get('lost'))))
+      await direct.delete('lost')
+      await nothingLeft(t, 'forgotten')
+    },
+  )
 
-  await t.test('an upload that was aborted meanwhile can not be committed', async (t) => {
+  await t.test('an upload that was aborted in the meantime can not be committed', async (t) => {
     const staged = await store.stage('aborted', chunks(PART_BYTES + 1).source)
     for (const key of await keys(direct)) await direct.delete(key)
     await t.rejects(staged.commit())
     await nothingLeft(t, 'aborted')
   })
 
-  await t.test('what lasts rejects, and leaves nothing', async (t) => {
+  await t.test('a permanent fault rejects and leaves nothing behind', async (t) => {
     for (const fault of [500, 503, 'cut', 'stall'] as const) {
       // An error of one kind of request; the others, which clean up, go through.
       const { source } = chunks(4 * PART_BYTES)
@@ -121,18 +124,15 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, '507')
   })
 
-  await t.test(
-    'an upload whose every answer is lost is known to have failed, and is cleaned up',
-    async (t) => {
-      const staged = await store.stage('failing', chunks(1000).source)
-      proxy.fail(({ method }) => (method === 'PUT' ? 'unanswered' : undefined))
-      const error = await staged.commit().catch((error) => error)
-      t.match(error, away({ code: 'ECONNRESET', $metadata: { attempts: 4 } }))
-      await nothingLeft(t, 'unanswered PUT')
-    },
-  )
+  await t.test('an upload whose responses are all lost fails and is cleaned up', async (t) => {
+    const staged = await store.stage('failing', chunks(1000).source)
+    proxy.fail(({ method }) => (method === 'PUT' ? 'unanswered' : undefined))
+    const error = await staged.commit().catch((error) => error)
+    t.match(error, away({ code: 'ECONNRESET', $metadata: { attempts: 4 } }))
+    await nothingLeft(t, 'unanswered PUT')
+  })
 
-  await t.test('it rejects at once though the source stands still', async (t) => {
+  await t.test('it rejects at once although the source stalls', async (t) => {
     const source = standing(2 * PART_BYTES)
     proxy.fail((request) => (isPart(request) ? 403 : undefined))
     const error = await store.stage('failing', source).catch((error) => error)
@@ -141,7 +141,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'standing source')
   })
 
-  await t.test('the source fails while parts are under way', async (t) => {
+  await t.test('the source fails while parts are being sent', async (t) => {
     const source = standing(4 * PART_BYTES)
     proxy.fail((request) => {
       if (isPartTwo(request)) source.destroy(new Error('the client has gone'))
@@ -158,7 +158,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'discarded')
   })
 
-  await t.test('a stalled server holds nobody up for ever', async (t) => {
+  await t.test('no call waits for ever for a server that stalls', async (t) => {
     proxy.fail(() => 'stall')
     const start = Date.now()
     const calls = {
@@ -177,7 +177,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'stalled')
   })
 
-  await t.test('an answer that stops or is cut is an error, not a short object', async (t) => {
+  await t.test('a response that stops or is cut is an error, not a short object', async (t) => {
     await (await direct.stage('whole', chunks(5_000_000).source)).commit()
     for (const [fault, error] of [
       ['halt', { name: 'TimeoutError' }],
@@ -188,7 +188,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     }
   })
 
-  await t.test('a reader that goes away takes the connection with it', async (t) => {
+  await t.test('a reader that is destroyed closes its connection', async (t) => {
     proxy.fail(() => undefined)
     const body = await store.get('whole')
     await once(body, 'readable')
@@ -199,7 +199,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await direct.delete('whole')
   })
 
-  await t.test('a server that goes away: it rejects, and the sweep finds what is left', async (t) => {
+  await t.test('if the server stops, the upload rejects and the sweep finds the rest of it', async (t) => {
     const source = standing(3 * PART_BYTES)
     proxy.fail((request) => {
       if (isPartTwo(request)) proxy.close()

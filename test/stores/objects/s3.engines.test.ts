@@ -24,12 +24,12 @@ const MIGRATE = fileURLToPath(new URL('../../../migrate.ts', import.meta.url))
 t.test('S3', { skip: withoutS3() }, async (t) => {
   const s3 = await startS3(t)
 
-  await t.test('short objects', async (t) => {
+  await t.test('a bucket with short objects meets the contract', async (t) => {
     const bucket = await s3.createBucket('short')
     await contract(t, await createS3Store(s3.url(bucket)))
   })
 
-  await t.test('long objects, under a prefix', async (t) => {
+  await t.test('a prefix with long objects meets the contract', async (t) => {
     const bucket = await s3.createBucket('long')
     const url = s3.url(bucket)
     url.pathname = '/some where/here/'
@@ -37,7 +37,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     t.strictSame(await s3.openUploads(bucket), [])
   })
 
-  await t.test('what fits a part exactly, and what has a byte more', async (t) => {
+  await t.test('objects of exactly one part, and of one byte more, are complete', async (t) => {
     const bucket = await s3.createBucket('exact')
     const proxy = await startFaultyProxy(t, s3.endpoint)
     const store = await createS3Store(s3.url(bucket, { through: proxy.url }))
@@ -55,7 +55,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     }
   })
 
-  await t.test('a chunk longer than several parts, and chunks of one byte', async (t) => {
+  await t.test('chunks that are longer than several parts, and chunks of one byte, are stored', async (t) => {
     const store = await createS3Store(s3.url(await s3.createBucket('chunks')))
     const bytes = randomBytes(3 * PART_BYTES + 5)
     await (await store.stage('one', Readable.from([bytes]))).commit()
@@ -67,7 +67,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     t.ok(few.equals(await buffer(await store.get('bytes'))))
   })
 
-  await t.test('a short object that is discarded never reaches the server', async (t) => {
+  await t.test('a short object that is discarded is not sent to the server', async (t) => {
     const proxy = await startFaultyProxy(t, s3.endpoint)
     const store = await createS3Store(s3.url(await s3.createBucket('unsent'), { through: proxy.url }))
     await (await store.stage('unsent', chunks(5_000_000).source)).discard()
@@ -84,13 +84,13 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
       await t.rejects(
         cold.stage('cold', chunks(size).source).then((staged) => staged.commit()),
         { name: 'InvalidArgument' },
-        'the server has seen the class and refused it',
+        'the server has received the class and refused it',
       )
     }
     t.strictSame(await keys(store), ['standard'])
   })
 
-  await t.test('listings have many pages, and nothing of others', async (t) => {
+  await t.test('listings with many pages are complete and have no foreign objects', async (t) => {
     const bucket = await s3.createBucket('pages')
     const url = s3.url(bucket)
     url.pathname = '/ours'
@@ -106,26 +106,29 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     t.strictSame(await keys(store), names)
   })
 
-  await t.test('what a killed process left is listed with its size and can be deleted', async (t) => {
-    const bucket = await s3.createBucket('killed')
-    const url = s3.url(bucket)
-    const child = inChild(LEAVE, url)
-    await once(child.stdout, 'data')
-    child.kill('SIGKILL')
-    await once(child, 'exit')
+  await t.test(
+    'an upload that a killed process left is listed with its size and can be deleted',
+    async (t) => {
+      const bucket = await s3.createBucket('killed')
+      const url = s3.url(bucket)
+      const child = inChild(LEAVE, url)
+      await once(child.stdout, 'data')
+      child.kill('SIGKILL')
+      await once(child, 'exit')
 
-    const store = await createS3Store(url)
-    const left = await Array.fromAsync(store.list())
-    t.match(left, [{ key: /^incoming\/left\/./, size: 2 * PART_BYTES + 5 }])
-    t.ok(Math.abs(Date.now() - left[0]!.modifiedAt.getTime()) < 60_000)
-    await t.rejects(store.get('left'), { name: 'ObjectNotFound' })
-    await store.delete(left[0]!.key)
-    await store.delete(left[0]!.key)
-    t.strictSame(await keys(store), [])
-    t.strictSame(await s3.openUploads(bucket), [])
-  })
+      const store = await createS3Store(url)
+      const left = await Array.fromAsync(store.list())
+      t.match(left, [{ key: /^incoming\/left\/./, size: 2 * PART_BYTES + 5 }])
+      t.ok(Math.abs(Date.now() - left[0]!.modifiedAt.getTime()) < 60_000)
+      await t.rejects(store.get('left'), { name: 'ObjectNotFound' })
+      await store.delete(left[0]!.key)
+      await store.delete(left[0]!.key)
+      t.strictSame(await keys(store), [])
+      t.strictSame(await s3.openUploads(bucket), [])
+    },
+  )
 
-  await t.test('a full store is StoreFull, and nothing is left', async (t) => {
+  await t.test('a full store is StoreFull, and nothing is left behind', async (t) => {
     const bucket = await s3.createBucket('full')
     const store = await createS3Store(s3.url(bucket))
     await s3.admin('quota', 'set', '--quota-scope=bucket', `--bucket=${bucket}`, `--max-size=${MIB}`)
@@ -136,7 +139,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     t.strictSame(await keys(store), [])
   })
 
-  await t.test('a bucket that is not there', async (t) => {
+  await t.test('each call fails if the bucket does not exist', async (t) => {
     const store = await createS3Store(s3.url('nowhere'))
     await t.rejects(store.ping(), { name: 'NotFound' })
     await t.rejects(store.get('any'), { name: 'NoSuchBucket' })
@@ -144,7 +147,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     await t.rejects(store.setUp(), { name: 'NoSuchBucket' })
   })
 
-  await t.test('memory is bounded, however long the stream', async (t) => {
+  await t.test('the memory of an upload is bounded for any length', async (t) => {
     const bucket = await s3.createBucket('memory')
     const child = inChild(STAGE_ZEROS, s3.url(bucket))
     const [answer] = await once(child.stdout, 'data')
@@ -195,14 +198,14 @@ async function lifecycle(t: Test, s3: S3) {
   const rules = async (Bucket: string) =>
     (await s3.client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }))).Rules!
 
-  await t.test('is added once, for each prefix', async (t) => {
+  await t.test('is added once for each prefix', async (t) => {
     const bucket = await s3.createBucket('rules')
     const url = s3.url(bucket)
     for (const prefix of ['/one', '/two']) {
       url.pathname = prefix
       const store = await createS3Store(url)
       t.match(await store.setUp(), /^A lifecycle rule was added: /)
-      t.match(await store.setUp(), /^A lifecycle rule is there already: /)
+      t.match(await store.setUp(), /^A lifecycle rule exists already: /)
     }
     const wished = (Prefix: string) => ({
       Status: 'Enabled',
@@ -260,7 +263,7 @@ async function lifecycle(t: Test, s3: S3) {
     }
   })
 
-  await t.test('is set up by the migration', async (t) => {
+  await t.test('is added by npm run migrate', async (t) => {
     const bucket = await s3.createBucket('migrated')
     const { stdout } = await promisify(execFile)(process.execPath, [MIGRATE], {
       env: { ...process.env, DATA_DIR: t.testdir(), OBJECT_STORE_URL: s3.url(bucket).href },
@@ -269,7 +272,7 @@ async function lifecycle(t: Test, s3: S3) {
     t.equal((await rules(bucket)).length, 1)
   })
 
-  await t.test('says where the server does not allow it', async (t) => {
+  await t.test('is reported if the server does not allow it', async (t) => {
     const proxy = await startFaultyProxy(t, s3.endpoint)
     const store = await createS3Store(s3.url(await s3.createBucket('refusing'), { through: proxy.url }))
     for (const status of [403, 501]) {

@@ -28,44 +28,50 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     return queue
   }
 
-  await t.test('several processes that start at once make one stream and one consumer', async (t) => {
-    const nats = await startNats(t)
-    await Promise.all(Array.from({ length: 5 }, () => open(t, nats.url)))
-    const manager = await observe(t, nats)
-    const { config } = await manager.streams.info(STREAM)
-    t.match(config, { retention: 'workqueue', storage: 'file', subjects: [SUBJECT] })
-    const consumers = await manager.consumers.list(STREAM).next()
-    t.equal(consumers.length, 1)
-    t.match(consumers[0]?.config, {
-      durable_name: CONSUMER,
-      ack_policy: 'explicit',
-      ack_wait: 60_000_000_000,
-      max_deliver: 20,
-      max_ack_pending: 1_000,
-    })
+  await t.test(
+    'several processes that start at the same time make one stream and one consumer',
+    async (t) => {
+      const nats = await startNats(t)
+      await Promise.all(Array.from({ length: 5 }, () => open(t, nats.url)))
+      const manager = await observe(t, nats)
+      const { config } = await manager.streams.info(STREAM)
+      t.match(config, { retention: 'workqueue', storage: 'file', subjects: [SUBJECT] })
+      const consumers = await manager.consumers.list(STREAM).next()
+      t.equal(consumers.length, 1)
+      t.match(consumers[0]?.config, {
+        durable_name: CONSUMER,
+        ack_policy: 'explicit',
+        ack_wait: 60_000_000_000,
+        max_deliver: 20,
+        max_ack_pending: 1_000,
+      })
 
-    await manager.streams.update(STREAM, { max_msgs: 12_345 })
-    await open(t, nats.url)
-    t.equal((await manager.streams.info(STREAM)).config.max_msgs, 12_345, "an operator's change stays")
-  })
+      await manager.streams.update(STREAM, { max_msgs: 12_345 })
+      await open(t, nats.url)
+      t.equal((await manager.streams.info(STREAM)).config.max_msgs, 12_345, "an operator's change stays")
+    },
+  )
 
-  await t.test('a message is one image, known by its id, and gone when that is settled', async (t) => {
-    const nats = await startNats(t)
-    const queue = await open(t, nats.url, { pollMs: NEVER })
-    const manager = await observe(t, nats)
-    await queue.take(AbortSignal.timeout(100)) // asks the database, for the first and the last time
-    const id = await upload()
-    for (let i = 0; i < 5; i++) queue.announce(id)
-    const lease = await queue.take(AbortSignal.timeout(5_000))
-    t.equal(lease?.imageId, id)
-    t.equal(await messages(manager), 1)
-    await images.settle(lease!, ready)
-    queue.done(lease!)
-    await until(async () => (await messages(manager)) === 0)
-    t.equal(await queue.take(AbortSignal.timeout(300)), undefined)
-  })
+  await t.test(
+    'there is one message for each image, which is deleted when the image is settled',
+    async (t) => {
+      const nats = await startNats(t)
+      const queue = await open(t, nats.url, { pollMs: NEVER })
+      const manager = await observe(t, nats)
+      await queue.take(AbortSignal.timeout(100)) // asks the database, for the first and the last time
+      const id = await upload()
+      for (let i = 0; i < 5; i++) queue.announce(id)
+      const lease = await queue.take(AbortSignal.timeout(5_000))
+      t.equal(lease?.imageId, id)
+      t.equal(await messages(manager), 1)
+      await images.settle(lease!, ready)
+      queue.done(lease!)
+      await until(async () => (await messages(manager)) === 0)
+      t.equal(await queue.take(AbortSignal.timeout(300)), undefined)
+    },
+  )
 
-  await t.test('messages that are doubled, late, early or nonsense do no harm', async (t) => {
+  await t.test('doubled, late, early and invalid messages do no harm', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { leaseMs: 1_500, pollMs: NEVER })
     const manager = await observe(t, nats)
@@ -100,7 +106,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.equal(await messages(manager), 0)
   })
 
-  await t.test('a message comes again when the database failed to answer', async (t) => {
+  await t.test('a message is delivered again if the database did not respond', async (t) => {
     const nats = await startNats(t)
     let failing = true
     const leaseOne: typeof images.leaseOne = (request) => {
@@ -117,7 +123,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.match(await queue.take(AbortSignal.timeout(5_000)), { imageId: id, attempt: 1 })
   })
 
-  await t.test('an image whose message was lost is found all the same', async (t) => {
+  await t.test('an image whose message was lost is found in the database', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: 500 })
     const manager = await observe(t, nats)
@@ -138,7 +144,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.strictSame(settled.sort(), lost.sort())
   })
 
-  await t.test('busy workers find what was lost, too', async (t) => {
+  await t.test('busy workers also find images whose messages were lost', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: 300 })
     await queue.take(AbortSignal.timeout(100))
@@ -155,7 +161,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     await working
   })
 
-  await t.test('of several workers that have an image at the same time one settles it', async (t) => {
+  await t.test('if several workers have an image at the same time, one settles it', async (t) => {
     const nats = await startNats(t)
     // Leases that are shorter than some of the analyses.
     const times = { leaseMs: 300, pollMs: 1_000 }
@@ -178,7 +184,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.strictSame(settled.sort(), ids.sort(), 'and each was settled once')
   })
 
-  await t.test('the message of an image that is kept longer is not delivered again', async (t) => {
+  await t.test('the message of an image whose lease is extended is not delivered again', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { leaseMs: 1_000, pollMs: NEVER })
     const manager = await observe(t, nats)
@@ -195,7 +201,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.equal(delivered.consumer_seq, 1)
   })
 
-  await t.test('an image outlives its message', async (t) => {
+  await t.test('an image is analysed although its message is gone', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: 2_000 })
     const manager = await observe(t, nats)
@@ -211,7 +217,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.ok(state.first_seq > 1, 'a message that may not be delivered any more is not kept')
   })
 
-  await t.test('NATS is killed and comes back while images come in and are analysed', async (t) => {
+  await t.test('no image is lost if NATS is killed and restarted during uploads and analyses', async (t) => {
     const nats = await startNats(t)
     const api = await open(t, nats.url)
     const workers = [await open(t, nats.url), await open(t, nats.url)]
@@ -257,14 +263,14 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     await Promise.all(working)
   })
 
-  await t.test('NATS is down at the start', async (t) => {
+  await t.test('a queue starts without NATS and uses it later', async (t) => {
     const nats = await createNats(t)
     const warnings = collectWarnings(t)
     const began = Date.now()
     const queue = await open(t, nats.url, { pollMs: NEVER })
     t.ok(Date.now() - began < 1_000)
     await until(() => warnings.length > 0)
-    t.match(warnings[0], /^QUEUE_URL: 127.0.0.1:\d+ can't be used \(.*ECONNREFUSED.*\)/)
+    t.match(warnings[0], /^QUEUE_URL: no connection to 127.0.0.1:\d+ \(.*ECONNREFUSED.*\)/)
 
     const id = await upload()
     const announcing = performance.now()
@@ -287,7 +293,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.equal(warnings.length, 1)
   })
 
-  await t.test('NATS that stands still holds nobody up, and little is kept for it', async (t) => {
+  await t.test('nothing waits for a NATS server that stalls, and little is kept for it', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: 1_000 })
     await queue.take(AbortSignal.timeout(100))
@@ -313,7 +319,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     nats.resume()
   })
 
-  await t.test('a stream that is deleted is made again', async (t) => {
+  await t.test('a deleted stream is made again', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: NEVER })
     const manager = await observe(t, nats)
@@ -333,7 +339,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     await working
   })
 
-  await t.test('the URL has a user and password, or a token', async (t) => {
+  await t.test('the URL may have a user and password, or a token', async (t) => {
     const server = await startNats(t, ['--user', 'hasty', '--pass', 'p@ss/word'])
     const url = new URL(server.url)
     url.username = 'hasty'
@@ -351,7 +357,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.ok(await carries(withToken))
   })
 
-  await t.test('tls: wants a server with a certificate that is trusted', async (t) => {
+  await t.test('tls: requires a server with a trusted certificate', async (t) => {
     const folder = t.testdir()
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     execFileSync(
@@ -393,7 +399,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.notOk(await carries(new URL(`tls://${plain.url.host}`)), 'a server without TLS is not used')
   })
 
-  await t.test('what is no NATS server is left alone, without a socket that stays open', async (t) => {
+  await t.test('a server that is not NATS is refused, and no socket stays open', async (t) => {
     for (const answer of ['', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'INFO {nonsense\r\n', '\0\0\0']) {
       const sockets = new Set<Socket>()
       const server = createServer((socket) => {

@@ -18,7 +18,7 @@ const soon = () => AbortSignal.timeout(2_000)
 async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Queue>) {
   t.beforeEach(clear)
 
-  await t.test('a pending image is taken, settled and does not come again', async (t) => {
+  await t.test('a pending image is taken once and settled', async (t) => {
     const queue = await open(t)
     const id = await upload()
     queue.announce(id)
@@ -31,7 +31,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.equal(await queue.take(AbortSignal.timeout(500)), undefined)
   })
 
-  await t.test('who takes before there is an image gets it when it is there', async (t) => {
+  await t.test('a take that began before the image arrived gets it', async (t) => {
     const queue = await open(t)
     const taking = queue.take(AbortSignal.timeout(5_000))
     await sleep(300)
@@ -58,10 +58,10 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
       abort.abort()
       await taking
     }
-    t.ok(Date.now() - began < 1_500, 'whatever it is at')
+    t.ok(Date.now() - began < 1_500, 'at any moment')
   })
 
-  await t.test('many takers share the images, each image has one', async (t) => {
+  await t.test('each image is taken by one worker', async (t) => {
     const [one, other] = [await open(t), await open(t)]
     const ids = await Promise.all(Array.from({ length: 40 }, upload))
     for (const id of ids) one.announce(id)
@@ -75,7 +75,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.strictSame(settled.sort(), ids.sort())
   })
 
-  await t.test('what failed comes again after a pause that grows', async (t) => {
+  await t.test('an image whose analysis failed is taken again after a growing pause', async (t) => {
     const queue = await open(t)
     const id = await upload()
     queue.announce(id)
@@ -92,7 +92,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.equal(await queue.take(AbortSignal.timeout(500)), undefined, 'and not before')
   })
 
-  await t.test('what was released comes at once, and the attempt does not count', async (t) => {
+  await t.test('a released image is taken again at once, and the attempt does not count', async (t) => {
     const [leaving, staying] = [await open(t), await open(t)]
     const id = await upload()
     leaving.announce(id)
@@ -108,7 +108,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     staying.done(lease!)
   })
 
-  await t.test('what a worker took that died comes again when its lease has run out', async (t) => {
+  await t.test('an image of a dead worker is taken again when its lease has expired', async (t) => {
     const [dying, living] = [await open(t, 1_000), await open(t, 1_000)]
     const id = await upload()
     dying.announce(id)
@@ -126,7 +126,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     living.done(lease!)
   })
 
-  await t.test('a lease that is extended is not lost', async (t) => {
+  await t.test('an extended lease is kept', async (t) => {
     const [busy, idle] = [await open(t, 1_000), await open(t, 1_000)]
     const id = await upload()
     busy.announce(id)
@@ -151,11 +151,11 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
   })
 }
 
-inTier.default('the queue of record', async (t) => {
+inTier.default('the authoritative queue in the database', async (t) => {
   t.beforeEach(clear)
   const token = 'one'
 
-  await t.test('one image is leased by its id, once, while it is pending', async (t) => {
+  await t.test('a pending image is leased by its id, once', async (t) => {
     const [id, other] = [await upload(), await upload()]
     t.ok((await images.dueIn(id))! <= 0)
     t.match(await images.leaseOne({ imageId: id, token, milliseconds: 10_000 }), {
@@ -180,7 +180,7 @@ inTier.default('the queue of record', async (t) => {
     )
   })
 
-  await t.test('what nobody leased for a time is unclaimed', async (t) => {
+  await t.test('an image that no worker has leased for some time is unclaimed', async (t) => {
     const [first, leased, second] = [await upload(), await upload(), await upload()]
     await images.leaseOne({ imageId: leased, token, milliseconds: 10_000 })
     t.strictSame(await images.unclaimed({ olderThan: 60_000, limit: 10 }), [])
@@ -188,7 +188,7 @@ inTier.default('the queue of record', async (t) => {
     t.strictSame(await images.unclaimed({ olderThan: 0, limit: 1 }), [first])
   })
 
-  await t.test('only its holder extends a lease', async (t) => {
+  await t.test('only the holder can extend a lease', async (t) => {
     const imageId = await upload()
     await images.leaseOne({ imageId, token, milliseconds: 1_000 })
     t.notOk(await images.extend({ imageId, token: 'two' }, { milliseconds: 10_000 }))
