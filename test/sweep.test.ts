@@ -40,7 +40,11 @@ inTier.default('a sweep beside a server: dry run, real run, during another sweep
     orphans: 0,
   })
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
-  t.match(metrics, /^hasty_last_sweep_items\{kind="orphans"\} 3$/m, 'the API reports what another process did')
+  t.match(
+    metrics,
+    /^hasty_last_sweep_items\{kind="orphans"\} 3$/m,
+    'the API reports what another process did',
+  )
   t.equal((await fetch(`${server.url}/images/${kept.id}`)).status, 200)
 
   t.match(await startSweep(t, { DATA_DIR }, ['--dryrun']).ended, { code: 1, output: /--dryrun/ })
