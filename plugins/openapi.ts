@@ -9,8 +9,9 @@ import { Link } from '../schemas/links.ts'
 import { Problem } from '../schemas/problem.ts'
 import { Rejected } from '../schemas/uploads.ts'
 import headers from './headers.ts'
+import { completeDocument } from './openapi-document.ts'
 
-/** The schemas at work: they validate what comes in, and make up the contract at /openapi.json and /docs. */
+/** Validates requests by their schemas, and publishes the contract at /openapi.json and /docs. */
 export default fp(
   async (app) => {
     app.setValidatorCompiler((route) => {
@@ -30,24 +31,37 @@ export default fp(
           title: 'Hasty',
           version: pkg.version,
           license: { name: 'MIT', identifier: 'MIT' },
+          contact: { name: 'Hasty' },
           description:
-            'Takes in images from people who have no account. An admin makes an ephemeral link; whoever has it ' +
-            'posts images; they are known by their SHA-256 and served by their id. Every error is RFC 9457.',
+            'Collects images from people who have no account. An admin creates an ephemeral link. A person or a ' +
+            'program with the link uploads images. Each image is identified by the SHA-256 of its bytes, and can be ' +
+            'read by its id. Each error is problem details (RFC 9457) with a `type` of its own.',
         },
         servers: [{ url: app.config.publicUrl || '/' }],
         tags: [
-          { name: 'uploads', description: 'for whoever has a link' },
-          { name: 'images', description: 'for whoever has the id of an image' },
-          { name: 'admin', description: 'for whoever has the access token' },
-          { name: 'operations', description: 'for orchestrators and monitoring' },
+          { name: 'uploads', description: 'For senders, who have a link.' },
+          { name: 'images', description: 'For viewers, who have the id of an image.' },
+          { name: 'admin', description: 'For admins, who have the access token.' },
+          { name: 'operations', description: 'For orchestrators and monitoring.' },
         ],
         components: {
           securitySchemes: {
-            accessToken: { type: 'apiKey', in: 'header', name: 'X-Access-Token' },
-            bearer: { type: 'http', scheme: 'bearer' },
+            accessToken: {
+              type: 'apiKey',
+              in: 'header',
+              name: 'X-Access-Token',
+              description: 'The access token in a header field of its own.',
+            },
+            bearer: {
+              type: 'http',
+              scheme: 'bearer',
+              description: 'The access token as a bearer token (RFC 6750).',
+            },
           },
         },
       },
+      transformObject: (made) =>
+        completeDocument('openapiObject' in made ? made.openapiObject : made.swaggerObject),
       refResolver: {
         buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `def-${index}`),
       },

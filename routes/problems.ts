@@ -12,6 +12,13 @@ import {
   UnsupportedMediaType,
 } from '../services/errors.ts'
 
+const retryAfter = {
+  'Retry-After': Type.Integer({
+    minimum: 0,
+    description: 'The number of seconds to wait before the next request.',
+  }),
+}
+
 type Kind = new () => Problem
 
 /** What may be wrong with the body of a request, or with one that it should not have. */
@@ -35,8 +42,8 @@ export function problems(...kinds: Kind[]): Record<never, never> {
       status,
       {
         description: all.map(({ title }) => title).join('; '),
-        ...(status === 503 && {
-          headers: { 'Retry-After': { schema: Type.Integer(), description: 'seconds' } },
+        ...((status === 503 || status === 429) && {
+          headers: retryAfter,
         }),
         content: {
           'application/problem+json': {
