@@ -9,6 +9,23 @@ interface Document {
 const METHODS = ['get', 'head', 'post', 'put', 'patch', 'delete', 'options']
 const PROBLEM = 'application/problem+json'
 
+// @fastify/swagger drops the `$id` of a body or a response.
+const NAME = 'x-name'
+
+/** For @fastify/swagger: prepares the schema of a route, so that `completeDocument` finds the names of its parts. */
+export const keepNames = <T extends { schema: object }>({ schema, ...route }: T) => ({
+  ...route,
+  schema: renameIds(schema),
+})
+
+function renameIds(part: Part): Part {
+  if (Array.isArray(part)) return part.map(renameIds)
+  if (typeof part !== 'object' || part === null) return part
+  return Object.fromEntries(
+    Object.entries(part).map(([key, value]) => (key === '$id' ? [NAME, value] : [key, renameIds(value)])),
+  )
+}
+
 /**
  * Completes the OpenAPI document that @fastify/swagger makes of the routes, so that generators make good clients of it:
  * a schema with `$id` becomes a component, each error a schema with a `type` of its own, and a public operation says
@@ -28,6 +45,8 @@ export function completeDocument<T extends object>(document: T): T {
     for (const { content } of Object.values<Part>(operation.responses))
       if (content?.[PROBLEM]) content[PROBLEM].schema = problemSchema(content[PROBLEM].examples, schemas)
   }
+  // Each error has its own schema, made from this one.
+  delete schemas.Problem
   const sorted = Object.fromEntries(Object.entries(schemas).sort(([a], [b]) => a.localeCompare(b, 'en')))
   return { ...document, paths: completed, components: { ...components, schemas: sorted } }
 }
@@ -36,11 +55,11 @@ function* operationsOf(paths: Record<string, Record<string, Part>>) {
   for (const path of Object.values(paths)) for (const method of METHODS) if (path[method]) yield path[method]
 }
 
-/** Copies a part of the document. Each schema in it that has an `$id` is added to `schemas` and replaced by a reference. */
+/** Copies a part of the document. Each schema in it that has a name is added to `schemas` and replaced by a reference. */
 function nameSchemas(part: Part, schemas: Record<string, Part>): Part {
   if (Array.isArray(part)) return part.map((item) => nameSchemas(item, schemas))
   if (typeof part !== 'object' || part === null) return part
-  const { $id: name, ...rest } = part
+  const { [NAME]: name, ...rest } = part
   const copy = Object.fromEntries(
     Object.entries(rest).map(([key, value]) => [key, nameSchemas(value, schemas)]),
   )

@@ -9,7 +9,7 @@ import { Link } from '../schemas/links.ts'
 import { Problem } from '../schemas/problem.ts'
 import { Rejected } from '../schemas/uploads.ts'
 import headers from './headers.ts'
-import { completeDocument } from './openapi-document.ts'
+import { completeDocument, keepNames } from './openapi-document.ts'
 
 /** Validates requests by their schemas, and publishes the contract at /openapi.json and /docs. */
 export default fp(
@@ -60,6 +60,7 @@ export default fp(
           },
         },
       },
+      transform: keepNames,
       transformObject: (made) =>
         completeDocument('openapiObject' in made ? made.openapiObject : made.swaggerObject),
       refResolver: {

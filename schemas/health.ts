@@ -2,5 +2,5 @@ import { Type } from 'typebox'
 
 export const Health = Type.Object(
   { status: Type.Literal('ok') },
-  { description: 'The process can serve requests.' },
+  { $id: 'Health', description: 'The process can serve requests.' },
 )

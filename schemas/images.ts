@@ -107,7 +107,7 @@ export const Image = Type.Object(
 )
 export type Image = Static<typeof Image>
 
-export const ImagePage = page(Type.Ref('Image'))
+export const ImagePage = page(Type.Ref('Image'), { $id: 'ImagePage' })
 
 const instant = (description: string) =>
   Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-01T00:00:00Z'] }))

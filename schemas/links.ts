@@ -42,7 +42,7 @@ export const NewLink = Type.Object(
     maxImages: Type.Optional(maxImages),
     maxBytes: Type.Optional(maxBytes),
   },
-  { additionalProperties: false, examples: [{ sinceNow: 'PT1H' }] },
+  { $id: 'NewLink', additionalProperties: false, examples: [{ sinceNow: 'PT1H' }] },
 )
 export type NewLink = Static<typeof NewLink>
 
@@ -54,7 +54,7 @@ export const CreatedLink = Type.Object(
     }),
     expiresOn: Type.String({ format: 'date-time', examples: ['2026-12-01T00:00:00.000Z'] }),
   },
-  { description: 'the link was made; `Location` is where it is read and revoked' },
+  { $id: 'CreatedLink', description: 'the link was made; `Location` is where it is read and revoked' },
 )
 
 const link = {
@@ -74,19 +74,22 @@ const link = {
 export const Link = Type.Object(link, { $id: 'Link', description: 'an ephemeral link' })
 export type Link = Static<typeof Link>
 
-export const LinkPage = page(Type.Ref('Link'))
+export const LinkPage = page(Type.Ref('Link'), { $id: 'LinkPage' })
 
-export const Upload = Type.Object({
-  imageId: Id,
-  name: Type.Optional(Type.String({ description: "the sender's file name" })),
-  size: Type.Integer({ minimum: 1, description: 'bytes' }),
-  duplicate: Type.Boolean({ description: 'the image was known before' }),
-  status: ImageStatus,
-  receivedAt: Type.String({ format: 'date-time' }),
-})
+export const Upload = Type.Object(
+  {
+    imageId: Id,
+    name: Type.Optional(Type.String({ description: "the sender's file name" })),
+    size: Type.Integer({ minimum: 1, description: 'bytes' }),
+    duplicate: Type.Boolean({ description: 'the image was known before' }),
+    status: ImageStatus,
+    receivedAt: Type.String({ format: 'date-time' }),
+  },
+  { $id: 'Upload' },
+)
 export type Upload = Static<typeof Upload>
 
 export const LinkWithUploads = Type.Object(
-  { ...link, received: page(Upload) },
-  { description: 'the link, and what came in by it' },
+  { ...link, received: page(Upload, { $id: 'UploadPage' }) },
+  { $id: 'LinkWithUploads', description: 'the link, and what came in by it' },
 )

@@ -24,7 +24,7 @@ export const pageQuery = {
 export const PageQuery = Type.Object(pageQuery, { additionalProperties: false })
 export type PageQuery = Static<typeof PageQuery>
 
-export const page = <Item extends TSchema>(item: Item) =>
+export const page = <Item extends TSchema>(item: Item, { $id }: { $id: string }) =>
   Type.Object(
     {
       items: Type.Array(item),
@@ -32,5 +32,5 @@ export const page = <Item extends TSchema>(item: Item) =>
         Type.String({ description: 'The `cursor` of the next page. Absent on the last page.' }),
       ),
     },
-    { description: 'One page, newest first.' },
+    { $id, description: 'One page, newest first.' },
   )

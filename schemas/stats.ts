@@ -31,6 +31,6 @@ export const Stats = Type.Object(
       },
     ),
   },
-  { description: 'Statistics of all accepted uploads, including duplicates.' },
+  { $id: 'Stats', description: 'Statistics of all accepted uploads, including duplicates.' },
 )
 export type Stats = Static<typeof Stats>

@@ -28,19 +28,22 @@ const name = Type.String({
   description: "the sender's file name, else the name of the form's field; empty where the part has neither",
 })
 
-export const Processed = Type.Object({
-  name,
-  id: Id,
-  hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
-  size: Type.Integer({ minimum: 1, description: 'bytes' }),
-  duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
-  status: Type.Enum(['pending', 'ready', 'corrupt', 'failed'], {
-    description:
-      'ready: its metadata is known; pending: a worker will look for more of it, and verify it; of a duplicate also ' +
-      'corrupt: its pixels can not be decoded; failed: it could not be analysed',
-  }),
-  metadata: ShownMetadata,
-})
+export const Processed = Type.Object(
+  {
+    name,
+    id: Id,
+    hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
+    size: Type.Integer({ minimum: 1, description: 'bytes' }),
+    duplicate: Type.Boolean({ description: 'the image was known before; `id` is the known one' }),
+    status: Type.Enum(['pending', 'ready', 'corrupt', 'failed'], {
+      description:
+        'ready: its metadata is known; pending: a worker will look for more of it, and verify it; of a duplicate also ' +
+        'corrupt: its pixels can not be decoded; failed: it could not be analysed',
+    }),
+    metadata: ShownMetadata,
+  },
+  { $id: 'Processed' },
+)
 export type Processed = Static<typeof Processed>
 
 export const Rejected = Type.Object({ name, reason: RejectionReason }, { $id: 'Rejected' })
@@ -48,14 +51,17 @@ export type Rejected = Static<typeof Rejected>
 
 export const UploadAnswer = Type.Object(
   { processed: Type.Array(Processed), rejected: Type.Array(Type.Ref('Rejected')) },
-  { description: 'each list in the order of the parts' },
+  { $id: 'UploadAnswer', description: 'each list in the order of the parts' },
 )
 export type UploadAnswer = Static<typeof UploadAnswer>
 
 /** The parts of an upload, as the contract shows them; what they are is found out while they stream by. */
-export const UploadBody = Type.Object({
-  image: Type.Array(Type.Unsafe<string>({ type: 'string', format: 'binary' }), {
-    minItems: 1,
-    description: 'one or more images; the name of the field does not matter',
-  }),
-})
+export const UploadBody = Type.Object(
+  {
+    image: Type.Array(Type.Unsafe<string>({ type: 'string', format: 'binary' }), {
+      minItems: 1,
+      description: 'one or more images; the name of the field does not matter',
+    }),
+  },
+  { $id: 'UploadBody' },
+)

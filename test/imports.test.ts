@@ -9,7 +9,7 @@ const sources = readSources('*.ts', '{bin,formats,plugins,process,routes,schemas
 const MAY_IMPORT: Record<string, string[]> = {
   entries: ['app.ts', 'process', 'plugins', 'services', 'stores', 'config.ts', 'schemas'],
   'app.ts': ['plugins', 'routes', 'config.ts'],
-  process: ['services', 'stores', 'config.ts', 'schemas'],
+  process: ['services', 'stores', 'config.ts', 'schemas', 'package.json'],
   plugins: ['process', 'services', 'stores', 'formats', 'config.ts', 'schemas', 'package.json'],
   routes: ['services', 'schemas'],
   services: ['stores', 'formats', 'config.ts', 'schemas'],

@@ -6,8 +6,12 @@ import { Rejected } from '../../schemas/uploads.ts'
 import { build } from '../helpers/app.ts'
 
 interface Content {
-  schema?: object
+  schema?: { $ref?: string; type?: string; format?: string; oneOf?: object[] }
   examples?: Record<string, { value: { status: number } }>
+}
+
+interface Schema {
+  properties: Record<string, { const?: unknown }>
 }
 
 interface Operation {
@@ -15,10 +19,11 @@ interface Operation {
   summary?: string
   tags?: string[]
   security?: object[]
+  requestBody?: { content: Record<string, Content> }
   responses: Record<string, { description: string; content?: Record<string, Content> }>
 }
 
-t.test('the contract is OpenAPI 3.1, and tells all of each operation', async (t) => {
+t.test('the contract is OpenAPI 3.1 and describes each operation completely', async (t) => {
   const app = await build(t, { PUBLIC_URL: 'https://images.example/' })
   const answer = await app.inject('/openapi.json')
   const contract = answer.json()
@@ -48,25 +53,40 @@ t.test('the contract is OpenAPI 3.1, and tells all of each operation', async (t)
     'revokeLink',
     'upload',
   ])
-  for (const { path, operationId, summary, tags, security, responses } of operations) {
+  for (const { path, operationId, summary, tags, security, requestBody, responses } of operations) {
     t.ok(summary, `${operationId}: summary`)
     t.equal(tags?.length, 1, `${operationId}: tag`)
-    t.equal(Boolean(security), path.startsWith('/admin'), `${operationId}: security`)
+    t.equal(security?.length, path.startsWith('/admin') ? 2 : 0, `${operationId}: security`)
+    for (const [type, { schema }] of Object.entries(requestBody?.content ?? {}))
+      if (/json|form/.test(type)) t.ok(schema?.$ref, `${operationId}: the request has a named schema`)
     for (const [status, { description, content }] of Object.entries(responses)) {
       t.not(description, 'Default Response', `${operationId} ${status}: description`)
       if (Number(status) < 400) {
         const hasBody = !['204', '304'].includes(status)
         const described = Object.values(content ?? {}).every(({ schema }) => schema)
         t.equal(content !== undefined && described, hasBody, `${operationId} ${status}: schema`)
+        const json = content?.['application/json']
+        if (json) t.ok(json.schema?.$ref, `${operationId} ${status}: the response has a named schema`)
         continue
       }
-      const examples = Object.values(content?.['application/problem+json']?.examples ?? {})
+      const { schema, examples: named } = content?.['application/problem+json'] ?? {}
+      const examples = Object.values(named ?? {})
+      const schemas = schema?.oneOf ?? [schema]
+      t.equal(schemas.length, examples.length, `${operationId} ${status}: each error has a schema`)
       t.ok(examples.length > 0, `${operationId} ${status}: examples`)
       for (const { value } of examples) {
         t.ok(Value.Check({ Rejected }, Problem, value), `${operationId} ${status}: is a problem`)
         t.equal(value.status, Number(status), `${operationId} ${status}: status`)
       }
     }
+  }
+
+  for (const [name, { properties }] of Object.entries(
+    contract.components.schemas as Record<string, Schema>,
+  )) {
+    if (!name.endsWith('Problem')) continue
+    t.match(properties.type?.const, /^urn:hasty:problem:[a-z-]+$/, `${name} has a type of its own`)
+    t.match(properties.status?.const, Number, `${name} has its status`)
   }
 
   const page = await app.inject('/docs')
