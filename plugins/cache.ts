@@ -1,8 +1,7 @@
 import fp from 'fastify-plugin'
 import type { Plan } from '../formats/strip/plan.ts'
 import { type ByteCache, type Cache, createByteCache, createCache } from '../services/cache.ts'
-import type { ServedRow } from '../stores/data/images.ts'
-import type { LinkRow } from '../stores/data/links.ts'
+import type { LinkRow, ServedRow } from '../stores/data/data-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

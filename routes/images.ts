@@ -16,7 +16,7 @@ import {
   RangeNotSatisfiable,
   TooManyFailedLookups,
 } from '../services/errors.ts'
-import type { ServedRow } from '../stores/data/images.ts'
+import type { ServedRow } from '../stores/data/data-store.ts'
 import { problems } from './problems.ts'
 
 export default (async (app) => {

@@ -1,5 +1,5 @@
 import type { Stats } from '../schemas/stats.ts'
-import type { DataStore } from '../stores/data/index.ts'
+import type { DataStore } from '../stores/data/data-store.ts'
 
 /** What came in, counted by uploads. */
 export function createStats({ stats }: Pick<DataStore, 'stats'>) {

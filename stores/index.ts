@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts'
-import { type DataStore, openDataStore } from './data/index.ts'
+import type { DataStore } from './data/data-store.ts'
+import { openDataStore } from './data/index.ts'
 import { type ObjectStores, openObjectStores } from './objects/index.ts'
 import { createDatabaseQueue } from './queue/database.ts'
 import type { Queue } from './queue/queue.ts'

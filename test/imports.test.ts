@@ -31,7 +31,7 @@ const MUST_NOT_KNOW: Record<string, RegExp[]> = {
   schemas: [HTTP, SQL, OTHER_STORES],
 }
 
-const BEING_REMOVED = 'routes/images.ts stores/data/images.ts'
+const BEING_REMOVED = 'routes/images.ts stores/data/data-store.ts'
 
 // Programs of their own, which other modules start and do not import.
 const isProgram = ({ path }: Source) => layerOf(path) === 'entries' || /(thread|child)\.ts$/.test(path)

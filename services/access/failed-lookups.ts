@@ -1,5 +1,4 @@
-import type { FailedLookupCounts } from '../../stores/data/failed-lookups.ts'
-import type { DataStore } from '../../stores/data/index.ts'
+import type { DataStore, FailedLookupCounts } from '../../stores/data/data-store.ts'
 
 export const WINDOW_MS = 60_000
 // Who has more addresses than that is not slowed by counting them.

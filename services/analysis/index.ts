@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Verdict } from '../../stores/data/images.ts'
+import type { Verdict } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { hasPaths, ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
@@ -135,7 +135,7 @@ async function settle(context: Context, lease: Lease, outcome: Outcome): Promise
 
 async function writeVerdict({ stores, log }: Context, lease: Lease, verdict: Verdict) {
   const { imageId, attempt } = lease
-  const settled = await stores.data.images.settle(lease, verdict)
+  const settled = await stores.data.imageLeases.settle(lease, verdict)
   stores.queue.done(lease)
   if (!settled) return
   if (verdict.status === 'rejected') await stores.objects.at(lease).delete(imageId)

@@ -4,7 +4,7 @@ import { type Open, planWithoutMetadata, readPlan } from '../../formats/strip/in
 import { CannotStrip, type Plan } from '../../formats/strip/plan.ts'
 import type { ByteRange } from '../../schemas/byte-range.ts'
 import type { Image, ImageFilter } from '../../schemas/images.ts'
-import type { ImageRow, ServedRow } from '../../stores/data/images.ts'
+import type { ImageRow, ServedRow } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import {
   ObjectNotFound,

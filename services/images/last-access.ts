@@ -1,5 +1,5 @@
 import type { Config } from '../../config.ts'
-import type { DataStore } from '../../stores/data/index.ts'
+import type { DataStore } from '../../stores/data/data-store.ts'
 
 const FLUSH_MS = 10_000
 const CAPACITY = 10_000

@@ -1,5 +1,5 @@
 import type { ImageFilter } from '../../schemas/images.ts'
-import type { Box, ImageSearch } from '../../stores/data/images.ts'
+import type { Box, ImageSearch } from '../../stores/data/data-store.ts'
 import { InvalidFilter } from '../errors.ts'
 
 /** Reads what a client asks a list of images for. @throws {InvalidFilter} */

@@ -1,5 +1,5 @@
 import type { Metadata, ShownMetadata } from '../../schemas/images.ts'
-import type { MetadataRow } from '../../stores/data/images.ts'
+import type { MetadataRow } from '../../stores/data/data-store.ts'
 
 /** What is known of an image as a client sees it: without what is not, and with its size as shown. */
 export function showMetadata(row: MetadataRow): ShownMetadata {

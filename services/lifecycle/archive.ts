@@ -1,4 +1,4 @@
-import type { LiveImage } from '../../stores/data/lifecycle.ts'
+import type { LiveImage } from '../../stores/data/data-store.ts'
 import type { Tier } from '../../stores/storage-location.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
 import { copyObject } from './copy-object.ts'

@@ -11,7 +11,7 @@ export async function endExpiredLeases({ stores, dryRun, summary }: SweepContext
 
 /** Announces waiting images again that no worker has leased. */
 export async function announceUnclaimed({ stores, dryRun, summary }: SweepContext) {
-  const ids = await stores.data.images.unclaimed({ olderThan: UNCLAIMED_MS, limit: LIMIT })
+  const ids = await stores.data.imageLeases.overdue({ milliseconds: UNCLAIMED_MS, limit: LIMIT })
   if (!dryRun) for (const id of ids) stores.queue.announce(id)
   summary.announced = ids.length
 }

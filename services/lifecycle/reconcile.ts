@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BloomFilter } from 'mnemonist'
-import type { LiveImage } from '../../stores/data/lifecycle.ts'
+import type { LiveImage } from '../../stores/data/data-store.ts'
 import { ObjectNotFound, type StoredObject } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'
 import { isId, newId } from '../ids.ts'

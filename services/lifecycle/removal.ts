@@ -1,4 +1,4 @@
-import type { Removed } from '../../stores/data/lifecycle.ts'
+import type { Removed } from '../../stores/data/data-store.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
 import { LIMIT, type SweepContext } from './sweep-context.ts'
 

@@ -1,7 +1,6 @@
 import { finished, type Readable, type Writable } from 'node:stream'
 import type { Processed, Rejected, RejectionReason, UploadAnswer } from '../../schemas/uploads.ts'
-import type { LinkRow } from '../../stores/data/links.ts'
-import type { Received, Recorded } from '../../stores/data/uploads.ts'
+import type { LinkRow, Received, Recorded } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { StoreFull } from '../../stores/objects/object-store.ts'
 import type { Cache } from '../cache.ts'

@@ -1,59 +1,63 @@
-import { isOfStatement } from './retry.ts'
+import { isStatementError } from './retry.ts'
 
-// So many at most go together: what one of them waits for, all wait for.
-const MOST = 16
-// What is under way may wait for a lock, which is no reason for the others to wait.
-const PATIENCE_MS = 5
+// All writes of a group wait for the slowest of them.
+const MAX_GROUP = 16
+// The write in progress may wait for a lock. The others must not wait for it longer than this.
+const MAX_WAIT_MS = 5
 
 /**
- * Makes a write of one out of a write of several: what comes while one is under way goes together when that is done, as a
- * database's group commit does, which costs both sides little more than one of them. What comes alone goes at once.
+ * Makes a write of one item from a write of several items, as a database's group commit does: items that arrive while a
+ * write is in progress are written together when it ends, which costs little more than the write of one item. An item
+ * that arrives alone is written at once.
  *
- * @param writeMany a single statement or transaction; resolves with what became of each, in their order
+ * @param writeMany one statement or transaction; resolves with the outcomes, in the order of the items
  */
 export function groupCommit<Item, Outcome>(
   writeMany: (items: Item[]) => Promise<Outcome[]>,
 ): (item: Item) => Promise<Outcome> {
-  let waiting: Waiting<Item, Outcome>[] = []
-  let impatience: NodeJS.Timeout | undefined
-  let underWay = 0
+  let queued: QueuedItem<Item, Outcome>[] = []
+  let timer: NodeJS.Timeout | undefined
+  let writesInProgress = 0
 
-  async function write(batch: Waiting<Item, Outcome>[]) {
-    try {
-      const outcomes = await writeMany(batch.map(({ item }) => item))
-      for (const [index, { resolve }] of batch.entries()) resolve(outcomes[index]!)
-    } catch (error) {
-      if (batch.length > 1 && isOfStatement(error)) {
-        // A value of one of them, say, which the others have nothing to do with.
-        await Promise.all(batch.map((one) => write([one])))
-      } else {
-        for (const { reject } of batch) reject(error)
-      }
-    }
-  }
-
-  async function go() {
-    clearTimeout(impatience)
-    impatience = undefined
-    const batch = waiting
-    waiting = []
-    underWay++
-    await write(batch)
-    underWay--
-    if (underWay === 0 && waiting.length > 0) go()
+  async function writeQueued() {
+    clearTimeout(timer)
+    timer = undefined
+    const group = queued
+    queued = []
+    writesInProgress++
+    await write(group, writeMany)
+    writesInProgress--
+    if (writesInProgress === 0 && queued.length > 0) writeQueued()
   }
 
   return (item) => {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-    waiting.push({ item, resolve, reject })
-    if (underWay === 0 || waiting.length === MOST) go()
-    else impatience ??= setTimeout(go, PATIENCE_MS)
+    queued.push({ item, resolve, reject })
+    if (writesInProgress === 0 || queued.length === MAX_GROUP) writeQueued()
+    else timer ??= setTimeout(writeQueued, MAX_WAIT_MS)
     return promise
   }
 }
 
-interface Waiting<Item, Outcome> {
+interface QueuedItem<Item, Outcome> {
   item: Item
   resolve(outcome: Outcome): void
   reject(error: unknown): void
+}
+
+async function write<Item, Outcome>(
+  group: QueuedItem<Item, Outcome>[],
+  writeMany: (items: Item[]) => Promise<Outcome[]>,
+) {
+  try {
+    const outcomes = await writeMany(group.map(({ item }) => item))
+    for (const [index, { resolve }] of group.entries()) resolve(outcomes[index]!)
+  } catch (error) {
+    if (group.length > 1 && isStatementError(error)) {
+      // The database refuses a value of one item. The other items must not fail because of it.
+      await Promise.all(group.map((one) => write([one], writeMany)))
+    } else {
+      for (const { reject } of group) reject(error)
+    }
+  }
 }

@@ -1,53 +1,46 @@
 import type { Config } from '../../config.ts'
 import { connect } from './connect.ts'
+import type { DataStore } from './data-store.ts'
 import { createFailedLookups } from './failed-lookups.ts'
+import { createImageLeases } from './image-leases.ts'
 import { createImages } from './images.ts'
-import { type Held, withLease } from './leases.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
-import { retrying } from './retry.ts'
+import { withLease } from './process-leases.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
 import { createUploads } from './uploads.ts'
-import { tellWhenSlow } from './warn-when-slow.ts'
-
-export type DataStore = Awaited<ReturnType<typeof openDataStore>>
+import { warnWhenSlow } from './warn-when-slow.ts'
 
 /**
- * Opens the data store: links, images, uploads and their counts, in PostgreSQL's SQL. The schema is brought up to date.
+ * Opens the data store and brings its schema up to date.
  *
  * @param attach whether the embedded database may be one that another process has open
  */
 export async function openDataStore(
   config: Pick<Config, 'databaseUrl' | 'dataDir'>,
   options: { attach: boolean },
-) {
+): Promise<DataStore> {
   const { sql, close } = await connect(config, options)
   try {
-    const migrated = await tellWhenSlow('Bringing the schema up to date', migrate(sql))
+    const migrated = await warnWhenSlow('Bringing the schema up to date', migrate(sql))
     return {
-      sql,
-      /** The names of the migrations that opening the store applied. */
-      migrated,
-      links: retrying(createLinks(sql), { repeatable: ['find', 'findWithCounts', 'page', 'revoke'] }),
-      images: retrying(createImages(sql), {
-        // What goes by a lease's token is not done again once it is done.
-        repeatable: ['find', 'page', 'dueIn', 'unclaimed', 'extend', 'giveBack', 'settle', 'waiting'],
-      }),
-      uploads: retrying(createUploads(sql), { repeatable: ['pageOfLink'] }),
-      stats: retrying(createStats(sql), { repeatable: ['top', 'days'] }),
-      // The sweep may take long: nobody waits for it.
-      lifecycle: retrying(createLifecycle(sql), { deadline: Number.POSITIVE_INFINITY }),
-      sweeps: retrying(createSweeps(sql), { repeatable: ['last'] }),
-      failedLookups: retrying(createFailedLookups(sql)),
-      /** As `withLease` does. */
-      withLease: <T>(name: string, work: (held: Held) => Promise<T>) => withLease(sql, name, work),
-      /** Resolves when the database answers. */
+      links: createLinks(sql),
+      images: createImages(sql),
+      imageLeases: createImageLeases(sql),
+      uploads: createUploads(sql),
+      stats: createStats(sql),
+      lifecycle: createLifecycle(sql),
+      sweeps: createSweeps(sql),
+      failedLookups: createFailedLookups(sql),
+      withLease: (name, work) => withLease(sql, name, work),
       async ping() {
         await sql`select 1`
       },
       close,
+      migrated,
+      sql,
     }
   } catch (error) {
     await close()

@@ -1,28 +1,28 @@
 import type { Sql } from './sql.ts'
 
-/** A place in a list that is sorted newest first: the last item before the page. */
+/** A position in a list that is sorted newest first: the last item before the page. */
 export interface Keyset {
   at: Date
   id: string
 }
 
-/** What of a list to read. */
+/** The part of a list to read. */
 export interface PageRequest {
   limit: number
   after?: Keyset | undefined
 }
 
-/** A page of a list, and where the next one begins where there is one. */
+/** A page of a list, and where the next one begins, if there is one. */
 export interface PageOf<Item> {
   items: Item[]
   next?: Keyset
 }
 
-/** The condition that leaves out all up to the page: the row comparison that an index on (`at`, `id`) serves. */
-export const beyond = (sql: Sql, at: string, { after }: PageRequest) =>
-  after ? sql`(${sql(at)}, id) < (${after.at}, ${after.id})` : sql`true`
+/** The condition for the rows after the keyset: a row comparison that an index on (`column`, `id`) can serve. */
+export const afterKeyset = (sql: Sql, column: string, { after }: PageRequest) =>
+  after ? sql`(${sql(column)}, id) < (${after.at}, ${after.id})` : sql`true`
 
-/** Makes the page of the rows that a query with `limit + 1` found. */
+/** Makes a page from the rows of a query with the limit `limit + 1`. */
 export function toPage<Row extends { id: string }>(
   rows: readonly Row[],
   { limit }: PageRequest,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Postgrator from 'postgrator'
 import postgres from 'postgres'
-import { createLeases, withLease } from './leases.ts'
+import { createLeases, withLease } from './process-leases.ts'
 import { retry } from './retry.ts'
 import type { Sql } from './sql.ts'
 

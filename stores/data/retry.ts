@@ -7,8 +7,6 @@ const FIRST_PAUSE_MS = 4
 const LONGEST_PAUSE_MS = 500
 /** How long a database that is away is waited for: a restart takes about a second. */
 const PATIENCE_MS = 2_000
-/** How long the caller of a store waits in all. */
-const DEADLINE_MS = 10_000
 
 /**
  * Nothing has happened where there was no connection yet: none was to be had, or the server took none (57P03
@@ -74,44 +72,6 @@ export async function retry<T>(work: () => PromiseLike<T>, { repeatable = false 
   }
 }
 
-type Functions = Record<string, (...parameters: never[]) => PromiseLike<unknown>>
-type Retrying<Store extends Functions> = {
-  [Name in keyof Store]: (...parameters: Parameters<Store[Name]>) => Promise<Awaited<ReturnType<Store[Name]>>>
-}
-
-/**
- * The same functions, each of them one transaction or statement, with `retry` around each. What takes longer than
- * `deadline`, in milliseconds, is `StoreUnavailable`, though it may still happen.
- *
- * @param options.repeatable the names of those that do no harm twice, as reads
- */
-export function retrying<Store extends Functions>(
-  store: Store,
-  { repeatable = [], deadline = DEADLINE_MS }: { repeatable?: (keyof Store)[]; deadline?: number } = {},
-): Retrying<Store> {
-  const entries = Object.entries(store).map(([name, run]) => {
-    const options = { repeatable: repeatable.includes(name) }
-    return [
-      name,
-      (...parameters: never[]) =>
-        within(
-          deadline,
-          retry(() => run(...parameters), options),
-        ),
-    ]
-  })
-  return Object.fromEntries(entries)
-}
-
-function within<T>(milliseconds: number, answer: Promise<T>): Promise<T> {
-  if (milliseconds === Number.POSITIVE_INFINITY) return answer
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
-    reject(new StoreUnavailable('database', { cause: new Error(`not within ${milliseconds} ms`) }))
-  }, milliseconds)
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer))
-}
-
 const codeOf = (error: unknown) => String((error as { code?: unknown } | undefined)?.code)
 
 function isAway(error: unknown) {
@@ -120,7 +80,7 @@ function isAway(error: unknown) {
 }
 
 /** Whether the database refused what a statement says: it would do so again, and nothing of it has happened. */
-export const isOfStatement = (error: unknown) =>
+export const isStatementError = (error: unknown) =>
   error instanceof postgres.PostgresError && !isAway(error) && !asksForRetry(error)
 
 function asksForRetry(error: unknown) {

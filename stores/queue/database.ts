@@ -1,37 +1,40 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DataStore } from '../data/index.ts'
+import type { DataStore } from '../data/data-store.ts'
 import { LEASE_MS, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 250
 
 /** A queue without a broker: `take` asks the database four times a second. */
-export function createDatabaseQueue({ images }: Pick<DataStore, 'images'>, leaseMs = LEASE_MS): Queue {
+export function createDatabaseQueue(
+  { imageLeases }: Pick<DataStore, 'imageLeases'>,
+  leaseMs = LEASE_MS,
+): Queue {
   return {
     announce() {},
 
     async take(signal) {
       while (!signal.aborted) {
-        const [taken] = await images.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
+        const [taken] = await imageLeases.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
         if (taken) return taken
         await sleep(POLL_MS, undefined, { signal }).catch(() => {})
       }
       return undefined
     },
 
-    extend: (lease) => images.extend(lease, { milliseconds: leaseMs }),
+    extend: (lease) => imageLeases.extend(lease, { milliseconds: leaseMs }),
 
     done() {},
 
     async retry(lease, failure) {
-      await images.giveBack(lease, { milliseconds: pauseAfter(lease.attempt), failure })
+      await imageLeases.release(lease, { milliseconds: pauseAfter(lease.attempt), failure })
     },
 
     async release(lease, milliseconds = 0) {
-      await images.giveBack(lease, { milliseconds, uncounted: true })
+      await imageLeases.release(lease, { milliseconds, countAttempt: false })
     },
 
-    waiting: () => images.waiting(),
+    waiting: () => imageLeases.waiting(),
 
     async close() {},
   }

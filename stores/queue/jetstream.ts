@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { JsMsg } from '@nats-io/jetstream'
 import { Value } from 'typebox/value'
 import { Id } from '../../schemas/ids.ts'
-import type { DataStore } from '../data/index.ts'
+import type { DataStore } from '../data/data-store.ts'
 import { openNotifier } from './notifier.ts'
 import { LEASE_MS, type Lease, pauseAfter, type Queue } from './queue.ts'
 
@@ -18,7 +18,7 @@ const DISCONNECTED_POLL_MS = 250
  */
 export async function openJetStreamQueue(
   url: URL,
-  { images }: Pick<DataStore, 'images'>,
+  { imageLeases }: Pick<DataStore, 'imageLeases'>,
   { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
 ): Promise<Queue> {
   const notifier = await openNotifier(url, { ackWait: leaseMs })
@@ -31,7 +31,7 @@ export async function openJetStreamQueue(
 
   async function poll() {
     polledAt = Date.now()
-    const [lease] = await images.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
+    const [lease] = await imageLeases.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
     if (lease && quiet) polledAt = 0
     return lease
   }
@@ -40,12 +40,12 @@ export async function openJetStreamQueue(
     const imageId = message.string()
     if (!Value.Check(Id, imageId)) return message.term()
     try {
-      const lease = await images.leaseOne({ imageId, token: randomUUID(), milliseconds: leaseMs })
+      const lease = await imageLeases.leaseOne({ imageId, token: randomUUID(), milliseconds: leaseMs })
       if (lease) {
         messages.set(lease, message)
         return lease
       }
-      const dueIn = await images.dueIn(imageId)
+      const dueIn = await imageLeases.dueIn(imageId)
       if (dueIn === undefined) message.ack()
       else notifier.redeliver(message, Math.max(1, Math.ceil(dueIn)))
     } catch (error) {
@@ -77,7 +77,7 @@ export async function openJetStreamQueue(
     },
 
     async extend(lease) {
-      const held = await images.extend(lease, { milliseconds: leaseMs })
+      const held = await imageLeases.extend(lease, { milliseconds: leaseMs })
       if (held) messages.get(lease)?.working()
       return held
     },
@@ -88,16 +88,16 @@ export async function openJetStreamQueue(
 
     async retry(lease, failure) {
       const milliseconds = pauseAfter(lease.attempt)
-      await images.giveBack(lease, { milliseconds, failure })
+      await imageLeases.release(lease, { milliseconds, failure })
       notifyAgain(lease, milliseconds)
     },
 
     async release(lease, milliseconds = 0) {
-      await images.giveBack(lease, { milliseconds, uncounted: true })
+      await imageLeases.release(lease, { milliseconds, countAttempt: false })
       notifyAgain(lease, milliseconds)
     },
 
-    waiting: () => images.waiting(),
+    waiting: () => imageLeases.waiting(),
 
     close: () => notifier.close(),
   }

@@ -1,4 +1,4 @@
-import type { Lease } from '../data/images.ts'
+import type { Lease } from '../data/data-store.ts'
 
 export type { Lease }
 

@@ -35,7 +35,7 @@ t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, a
   }
 
   const worker = startWorker(t, env)
-  await until(async () => (await data.images.waiting()) === 0 || undefined, 60_000)
+  await until(async () => (await data.imageLeases.waiting()) === 0 || undefined, 60_000)
   await worker.end('SIGTERM')
   const statuses = new Set((await listImages(server.url)).map(({ status }) => status))
   t.strictSame([...statuses], ['ready'])

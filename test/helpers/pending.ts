@@ -18,7 +18,7 @@ export async function pendingImages(t: Test) {
     { attach: false },
   )
   t.teardown(() => data.close())
-  const { images, links, uploads } = data
+  const { images, imageLeases, links, uploads } = data
   const link = await links.insert({
     id: newId(),
     label: null,
@@ -50,7 +50,7 @@ export async function pendingImages(t: Test) {
       const lease = await queue.take(signal)
       if (!lease) return
       await analysis(lease)
-      if (await images.settle(lease, ready)) settled.push(lease.imageId)
+      if (await imageLeases.settle(lease, ready)) settled.push(lease.imageId)
       queue.done(lease)
     }
   }

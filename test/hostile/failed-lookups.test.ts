@@ -139,11 +139,11 @@ t.test('processes count together', async (t) => {
     t.ok(guesses.of('link 203.0.113.7').current > 300, 'each has seen what all have')
     t.equal(guesses.of('link 203.0.113.8').current, 0)
   }
-  const [row] = await data.sql`select sum(count)::bigint as count from guesses`
+  const [row] = await data.sql`select sum(count)::bigint as count from failed_lookups`
   t.equal(row!.count, 303, 'none is lost')
-  await data.sql`update guesses set window_start = window_start - interval '1 hour'`
+  await data.sql`update failed_lookups set window_start = window_start - interval '1 hour'`
   await data.failedLookups.forget(new Date(Date.now() - 2 * WINDOW_MS))
-  t.equal((await data.sql`select * from guesses`).count, 0, 'addresses are not kept')
+  t.equal((await data.sql`select * from failed_lookups`).count, 0, 'addresses are not kept')
 })
 
 t.test(

@@ -2,7 +2,7 @@ import { decode } from '../../../formats/decode/decode.ts'
 import { Undecodable } from '../../../formats/decode/undecodable.ts'
 import type { Format } from '../../../formats/detect.ts'
 import { NotAnImage, readMetadata } from '../../../formats/metadata.ts'
-import type { Verdict } from '../../../stores/data/images.ts'
+import type { Verdict } from '../../../stores/data/data-store.ts'
 
 /** A file, and what is known of its format. */
 export interface Job extends Format {

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import type { Verdict } from '../../../stores/data/images.ts'
+import type { Verdict } from '../../../stores/data/data-store.ts'
 import type { Job } from './examine.ts'
 
 const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))

@@ -19,7 +19,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { tellWhenSlow } from '../warn-when-slow.ts'
+import { warnWhenSlow } from '../warn-when-slow.ts'
 
 /** The folder of the embedded database is open in another process. */
 export class DataDirInUse extends Error {
@@ -106,7 +106,7 @@ async function create(dataDir: string, folder: string) {
   }
   // The process of one that was killed may still write to its own.
   const draft = join(dataDir, `db.new-${randomUUID()}`)
-  const [code] = await tellWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
+  const [code] = await warnWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
   if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
   renameSync(draft, folder)
 }
@@ -160,7 +160,7 @@ function startThread(workerData: { folder: string; socket: string }) {
     })
   })
   const failed = ended.then((failure) => Promise.reject(failure))
-  const open = tellWhenSlow('Opening the embedded database', Promise.race([untilOpen(thread), failed]))
+  const open = warnWhenSlow('Opening the embedded database', Promise.race([untilOpen(thread), failed]))
   // Who waits for it is told; who does not, by `ended`.
   open.catch(() => {})
   return { open, ended, close: () => thread.postMessage('close') }

@@ -33,8 +33,8 @@ const makeLarge = async () => Buffer.concat([await makeImage(), randomBytes(1_10
 
 /** Has a worker settle the image as corrupt. */
 async function makeCorrupt({ stores: { data } }: App, imageId: string) {
-  const lease = await data.images.leaseOne({ imageId, token: newId(), milliseconds: HOUR })
-  return data.images.settle(lease!, { status: 'corrupt', failure: 'it ends in the middle' })
+  const lease = await data.imageLeases.leaseOne({ imageId, token: newId(), milliseconds: HOUR })
+  return data.imageLeases.settle(lease!, { status: 'corrupt', failure: 'it ends in the middle' })
 }
 
 eachDatabase(async (t, env) => {
@@ -168,8 +168,9 @@ eachDatabase(async (t, env) => {
       const [lost, dead, alive, waiting] = await Promise.all(
         [1, 2, 3, 4].map(async () => upload(await makeLarge())),
       )
-      const { images, sql } = stores.data
-      const lease = (imageId: string) => images.leaseOne({ imageId, token: newId(), milliseconds: 60_000 })
+      const { images, imageLeases, sql } = stores.data
+      const lease = (imageId: string) =>
+        imageLeases.leaseOne({ imageId, token: newId(), milliseconds: 60_000 })
       const deadLease = await lease(dead!.id)
       const aliveLease = await lease(alive!.id)
       await sql`update images set due_at = now() - interval '10 minutes' where id in (${lost!.id}, ${dead!.id})`
@@ -178,8 +179,8 @@ eachDatabase(async (t, env) => {
       t.match(await sweep({}, { stores: { ...stores, queue } }), { announced: 2, expiredLeases: 1 })
       t.strictSame(announced.sort(), [lost!.id, dead!.id].sort())
       const verdict = { status: 'failed' as const, failure: 'of the test' }
-      t.equal(await images.settle(deadLease!, verdict), false)
-      t.equal(await images.settle(aliveLease!, verdict), true)
+      t.equal(await imageLeases.settle(deadLease!, verdict), false)
+      t.equal(await imageLeases.settle(aliveLease!, verdict), true)
       t.equal((await images.find(waiting!.id))?.status, 'pending')
     },
   )

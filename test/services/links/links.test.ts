@@ -1,8 +1,7 @@
 import t from 'tap'
 import { createCache } from '../../../services/cache.ts'
 import { createLinks } from '../../../services/links/index.ts'
-import type { DataStore } from '../../../stores/data/index.ts'
-import type { LinkRow } from '../../../stores/data/links.ts'
+import type { DataStore, LinkRow } from '../../../stores/data/data-store.ts'
 
 const row: LinkRow = {
   id: 'a'.repeat(48),

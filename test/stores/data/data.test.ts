@@ -4,12 +4,18 @@ import postgres from 'postgres'
 import { readConfig } from '../../../config.ts'
 import { newId } from '../../../services/ids.ts'
 import { createStats } from '../../../services/stats.ts'
-import type { ImageSearch, Verdict } from '../../../stores/data/images.ts'
-import { type DataStore, openDataStore } from '../../../stores/data/index.ts'
+import type {
+  DataStore,
+  ImageSearch,
+  LinkRow,
+  NewImage,
+  Received,
+  RecordedUpload,
+  Verdict,
+} from '../../../stores/data/data-store.ts'
+import { openDataStore } from '../../../stores/data/index.ts'
 import type { PageOf, PageRequest } from '../../../stores/data/keyset.ts'
-import type { LinkRow } from '../../../stores/data/links.ts'
 import { retry } from '../../../stores/data/retry.ts'
-import type { NewImage, Received, RecordedUpload } from '../../../stores/data/uploads.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
 import { dataDirWithDatabase } from '../../helpers/embedded.ts'
 import { type Random, seeded } from '../../helpers/random.ts'
@@ -25,7 +31,7 @@ eachDatabase(
     const store = await openDataStore(readConfig({ DATA_DIR: await dataDirWithDatabase(t), ...env }), {
       attach: false,
     })
-    const { sql, links, uploads, images, stats } = store
+    const { sql, links, uploads, images, imageLeases, stats } = store
     t.teardown(() => store.close())
     t.beforeEach(() => sql`truncate links, images, uploads, upload_counts`)
 
@@ -66,7 +72,7 @@ eachDatabase(
     const leaseOne = async (milliseconds = 60_000) => {
       // A ready image waits too, to be verified. Here each has been.
       await retry(() => sql`update images set due_at = null where status = 'ready'`)
-      return (await images.lease({ token: newId(), limit: 1, milliseconds }))[0]!
+      return (await imageLeases.lease({ token: newId(), limit: 1, milliseconds }))[0]!
     }
 
     t.test('links', async (t) => {
@@ -309,9 +315,9 @@ eachDatabase(
         const removed = await record(link, 'removed')
         t.equal(await images.remove(removed), true)
         const rejected = await record(link, 'rejected', newImage('pending'))
-        await images.settle(await leaseOne(), { status: 'rejected', failure: 'no image' })
+        await imageLeases.settle(await leaseOne(), { status: 'rejected', failure: 'no image' })
         const failed = await record(link, 'failed', newImage('pending'))
-        await images.settle(await leaseOne(), { status: 'failed', failure: 'it crashes' })
+        await imageLeases.settle(await leaseOne(), { status: 'failed', failure: 'it crashes' })
 
         for (const [content, id] of Object.entries({ removed, rejected })) {
           t.equal(await uploads.recordKnown(part(link, content)), undefined)
@@ -398,12 +404,12 @@ eachDatabase(
       t.test('two workers never get the same image', async (t) => {
         const link = await insertLink()
         await atOnce(200, (n) => record(link, `${n}`, newImage('pending', { format: 'TIFF' })))
-        t.equal(await images.waiting(), 200)
+        t.equal(await imageLeases.waiting(), 200)
         const leased = await atOnce(8, async (worker) => {
           const limit = 1 + (worker % 3)
           const mine = []
           for (;;) {
-            const leases = await images.lease({ token: `worker ${worker}`, limit, milliseconds: 60_000 })
+            const leases = await imageLeases.lease({ token: `worker ${worker}`, limit, milliseconds: 60_000 })
             if (leases.length === 0) return mine
             if (leases.length > limit) t.fail(`${leases.length} leases instead of ${limit}`)
             mine.push(...leases)
@@ -418,7 +424,7 @@ eachDatabase(
               attempt === 1 && `${format} ${mediaType}` === 'TIFF image/tiff',
           ),
         )
-        t.equal(await images.waiting(), 200, 'what is leased is still pending')
+        t.equal(await imageLeases.waiting(), 200, 'what is leased is still pending')
       })
 
       t.test(
@@ -429,7 +435,7 @@ eachDatabase(
           await sql`analyze images`
           await atOnce(19, (n) => record(link, `${n}`, newImage('pending')))
           for (const limit of [1, 3]) {
-            t.equal((await images.lease({ token: 'a', limit, milliseconds: 60_000 })).length, limit)
+            t.equal((await imageLeases.lease({ token: 'a', limit, milliseconds: 60_000 })).length, limit)
           }
         },
       )
@@ -460,14 +466,14 @@ eachDatabase(
           const second = await leaseOne()
           t.match(second, { imageId: id, attempt: 2 })
 
-          t.equal(await images.settle(first, { status: 'rejected', failure: 'too late' }), false)
-          await images.giveBack(first, { milliseconds: 0 })
+          t.equal(await imageLeases.settle(first, { status: 'rejected', failure: 'too late' }), false)
+          await imageLeases.release(first, { milliseconds: 0 })
           t.equal(await leaseOne(), undefined, 'it is not for the first to give back')
           const metadata = { format: 'APNG', mediaType: 'image/apng', width: 3, height: 2 }
-          t.equal(await images.settle(second, { status: 'ready', metadata }), true)
+          t.equal(await imageLeases.settle(second, { status: 'ready', metadata }), true)
           t.match(await images.find(id), { status: 'ready', failure: null, removedAt: null, ...metadata })
-          t.equal(await images.settle(second, { status: 'failed', failure: 'again' }), false)
-          t.equal(await images.waiting(), 0)
+          t.equal(await imageLeases.settle(second, { status: 'failed', failure: 'again' }), false)
+          t.equal(await imageLeases.waiting(), 0)
           t.strictSame([...(await stats.top('format', 10))], [{ key: 'APNG', uploads: 1 }])
         },
       )
@@ -476,14 +482,14 @@ eachDatabase(
         const id = await record(await insertLink(), 'a', newImage('pending'))
         const lease = await leaseOne()
         const start = Date.now()
-        await images.giveBack(lease, { milliseconds: 200, failure: 'try again' })
+        await imageLeases.release(lease, { milliseconds: 200, failure: 'try again' })
         t.match(await images.find(id), { status: 'pending', failure: 'try again' })
         let again = await leaseOne()
         while (!again) again = await leaseOne()
         t.ok(Date.now() - start >= 199, 'not before its time')
         t.match(again, { imageId: id, attempt: 2 })
 
-        await images.giveBack(again, { milliseconds: 0, uncounted: true })
+        await imageLeases.release(again, { milliseconds: 0, countAttempt: false })
         t.equal((await leaseOne()).attempt, 2, 'it was not begun, so it does not count')
       })
 
@@ -492,8 +498,8 @@ eachDatabase(
         const lease = await leaseOne()
         t.equal(await images.remove(id), true)
         const metadata = { format: 'PNG', mediaType: 'image/png' }
-        t.equal(await images.settle(lease, { status: 'ready', metadata }), false)
-        await images.giveBack(lease, { milliseconds: 0 })
+        t.equal(await imageLeases.settle(lease, { status: 'ready', metadata }), false)
+        await imageLeases.release(lease, { milliseconds: 0 })
         t.equal((await images.find(id))!.status, 'removed')
         t.equal(await leaseOne(), undefined)
       })
@@ -548,7 +554,7 @@ eachDatabase(
 
         // What turns out to be no image comes off the days on which it was uploaded.
         await sql`update images set due_at = now() + interval '1 hour' where hash <> ${hashOf('leapDay')}`
-        await images.settle(await leaseOne(), { status: 'rejected', failure: 'no image' })
+        await imageLeases.settle(await leaseOne(), { status: 'rejected', failure: 'no image' })
         t.strictSame(
           await days(),
           expected.filter(({ key }) => !['2024-03-01', '2024-02-29'].includes(key)),
@@ -578,7 +584,7 @@ eachDatabase(
               const page = await links.page({ limit: 5 })
               if (page.items[0]) await links.findWithCounts(page.items[0].id)
               if (page.items[0]) await uploads.pageOfLink(page.items[0].id, { limit: 5 })
-              await images.waiting()
+              await imageLeases.waiting()
               await createStats(store).read()
               const negative = await retry(
                 () => sql`
@@ -643,7 +649,7 @@ eachDatabase(
         )
       const settleWith = (verdict: Verdict) => async () => {
         const lease = await leaseOne()
-        if (lease) await images.settle(lease, verdict)
+        if (lease) await imageLeases.settle(lease, verdict)
       }
       return () => {
         const link = random.pick(some)

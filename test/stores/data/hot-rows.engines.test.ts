@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { newId } from '../../../services/ids.ts'
+import type { Recorded } from '../../../stores/data/data-store.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import type { Database, Sql } from '../../../stores/data/sql.ts'
-import { createUploads, type Recorded } from '../../../stores/data/uploads.ts'
+import { createUploads } from '../../../stores/data/uploads.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
 // Sixteen uploads at most go together and add to one of 32 shards by chance, so of 33 such groups some meet the one that is

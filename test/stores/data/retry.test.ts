@@ -1,5 +1,5 @@
 import { connect } from '../../../stores/data/connect.ts'
-import { retry, retrying } from '../../../stores/data/retry.ts'
+import { retry } from '../../../stores/data/retry.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
 import { dataDirWithDatabase } from '../../helpers/embedded.ts'
 import { inTier } from '../../helpers/tiers.ts'
@@ -107,23 +107,6 @@ inTier.default('it pauses between the tries', async (t) => {
   t.ok(performance.now() - start > 20)
 })
 
-inTier.default('each function of a store is tried again, with what it was given', async (t) => {
-  const tries: unknown[] = []
-  const store = retrying({
-    async add(first: number, second: number) {
-      tries.push([first, second])
-      if (tries.length < 3) throw failingWith('40001')
-      return first + second
-    },
-    async fail() {
-      throw new TypeError('not this one')
-    },
-  })
-  t.equal(await store.add(1, 2), 3)
-  t.strictSame(tries, Array(3).fill([1, 2]))
-  await t.rejects(store.fail(), { name: 'TypeError' })
-})
-
 inTier.default('a database that is away', async (t) => {
   /** Fails with each of the codes, in their order, and then succeeds. */
   function failingThen(...codes: string[]) {
@@ -175,22 +158,5 @@ inTier.default('a database that is away', async (t) => {
     await t.rejects(retry(work), { name: 'StoreUnavailable', cause: { code: 'ECONNREFUSED' } })
     const seconds = (performance.now() - start) / 1000
     t.ok(seconds > 1.9 && seconds < 4, `${seconds} s`)
-  })
-
-  t.test('no function of a store takes longer than its time, nor fails late', async (t) => {
-    const late = Promise.withResolvers<string>()
-    const store = retrying({ wait: () => late.promise }, { deadline: 50 })
-    await t.rejects(store.wait(), { name: 'StoreUnavailable', cause: { message: 'not within 50 ms' } })
-    late.reject(failingWith('57P01'))
-    await new Promise(setImmediate)
-  })
-
-  t.test('only those that are named do no harm twice', async (t) => {
-    const read = failingThen('57P01')
-    const write = failingThen('57P01')
-    const store = retrying({ read: read.work, write: write.work }, { repeatable: ['read'] })
-    t.equal(await store.read(), 'done')
-    await t.rejects(store.write(), { name: 'StoreUnavailable' })
-    t.equal(write.tries.count, 1)
   })
 })

@@ -1,7 +1,8 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { newId } from '../../../services/ids.ts'
-import { createImages, type ImageSearch } from '../../../stores/data/images.ts'
+import type { ImageSearch } from '../../../stores/data/data-store.ts'
+import { createImages } from '../../../stores/data/images.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 

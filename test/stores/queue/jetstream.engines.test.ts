@@ -19,7 +19,7 @@ const NEVER = 600_000
 
 t.test('JetStream', { skip: withoutNats() }, async (t) => {
   const { data, upload, work, statusOf, clear } = await pendingImages(t)
-  const { images } = data
+  const { images, imageLeases } = data
   t.beforeEach(clear)
 
   async function open(t: Test, url: URL, times?: { leaseMs?: number; pollMs?: number }) {
@@ -64,7 +64,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
       const lease = await queue.take(AbortSignal.timeout(5_000))
       t.equal(lease?.imageId, id)
       t.equal(await messages(manager), 1)
-      await images.settle(lease!, ready)
+      await imageLeases.settle(lease!, ready)
       queue.done(lease!)
       await until(async () => (await messages(manager)) === 0)
       t.equal(await queue.take(AbortSignal.timeout(300)), undefined)
@@ -100,7 +100,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
       3,
       'those of the leased image come again when its lease may have run out',
     )
-    await images.settle(lease!, ready)
+    await imageLeases.settle(lease!, ready)
     queue.done(lease!)
     t.equal(await queue.take(AbortSignal.timeout(2_000)), undefined)
     t.equal(await messages(manager), 0)
@@ -109,11 +109,15 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
   await t.test('a message is delivered again if the database did not respond', async (t) => {
     const nats = await startNats(t)
     let failing = true
-    const leaseOne: typeof images.leaseOne = (request) => {
+    const leaseOne: typeof imageLeases.leaseOne = (request) => {
       if (failing) throw new Error('the database is away')
-      return images.leaseOne(request)
+      return imageLeases.leaseOne(request)
     }
-    const queue = await openJetStreamQueue(nats.url, { images: { ...images, leaseOne } }, { pollMs: NEVER })
+    const queue = await openJetStreamQueue(
+      nats.url,
+      { imageLeases: { ...imageLeases, leaseOne } },
+      { pollMs: NEVER },
+    )
     t.teardown(() => queue.close())
     await queue.take(AbortSignal.timeout(100))
     const id = await upload()
@@ -278,7 +282,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.ok(performance.now() - announcing < 1_000, 'nothing waits')
     const lease = await queue.take(AbortSignal.timeout(5_000))
     t.equal(lease?.imageId, id)
-    await images.settle(lease!, ready)
+    await imageLeases.settle(lease!, ready)
     queue.done(lease!)
     t.equal(await queue.take(AbortSignal.timeout(200)), undefined)
 
@@ -314,7 +318,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     queue.announce(id)
     const lease = await queue.take(AbortSignal.timeout(8_000))
     t.equal(lease?.imageId, id)
-    await images.settle(lease!, ready)
+    await imageLeases.settle(lease!, ready)
     queue.done(lease!)
     nats.resume()
   })
@@ -415,7 +419,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
       queue.announce(id)
       const lease = await queue.take(AbortSignal.timeout(5_000))
       t.equal(lease?.imageId, id)
-      await images.settle(lease!, ready)
+      await imageLeases.settle(lease!, ready)
       await queue.close()
       server.close()
       await until(() => sockets.size === 0, 2_000)

@@ -9,7 +9,7 @@ import { pendingImages, ready, until } from '../../helpers/pending.ts'
 import { inTier } from '../../helpers/tiers.ts'
 
 const { data, upload, work, statusOf, clear } = await pendingImages(t)
-const { images } = data
+const { images, imageLeases } = data
 
 /** Long enough for a queue to bring what it has. */
 const soon = () => AbortSignal.timeout(2_000)
@@ -25,7 +25,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.equal(await queue.waiting(), 1)
     const lease = await queue.take(soon())
     t.match(lease, { imageId: id, mediaType: 'image/png', attempt: 1 })
-    t.ok(await images.settle(lease!, ready))
+    t.ok(await imageLeases.settle(lease!, ready))
     queue.done(lease!)
     t.equal(await queue.waiting(), 0)
     t.equal(await queue.take(AbortSignal.timeout(500)), undefined)
@@ -41,7 +41,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     const lease = await taking
     t.equal(lease?.imageId, id)
     t.ok(Date.now() - announced < 1_000, 'at once')
-    await images.settle(lease!, ready)
+    await imageLeases.settle(lease!, ready)
     queue.done(lease!)
   })
 
@@ -87,7 +87,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.match(second, { imageId: id, attempt: 2 })
     t.ok(Date.now() - failed > 900, 'a second later')
     await queue.retry(second!, 'out of memory')
-    const dueIn = await images.dueIn(id)
+    const dueIn = await imageLeases.dueIn(id)
     t.ok(dueIn! > 3_500 && dueIn! <= 4_000, 'then four seconds later')
     t.equal(await queue.take(AbortSignal.timeout(500)), undefined, 'and not before')
   })
@@ -104,7 +104,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     const lease = await taking
     t.match(lease, { imageId: id, attempt: 1 })
     t.ok(Date.now() - released < 1_000, 'at once')
-    await images.settle(lease!, ready)
+    await imageLeases.settle(lease!, ready)
     staying.done(lease!)
   })
 
@@ -118,11 +118,11 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     const lease = await living.take(AbortSignal.timeout(8_000))
     t.match(lease, { imageId: id, attempt: 2 })
     t.ok(Date.now() - taken > 900)
-    t.notOk(await images.settle(lost!, ready), 'a verdict that comes too late does not count')
+    t.notOk(await imageLeases.settle(lost!, ready), 'a verdict that comes too late does not count')
     t.notOk(await dying.extend(lost!))
     dying.done(lost!)
     t.equal(await statusOf(id), 'pending')
-    t.ok(await images.settle(lease!, ready))
+    t.ok(await imageLeases.settle(lease!, ready))
     living.done(lease!)
   })
 
@@ -138,7 +138,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
       t.ok(await busy.extend(lease!))
     }
     t.equal(await taking, undefined)
-    t.ok(await images.settle(lease!, ready))
+    t.ok(await imageLeases.settle(lease!, ready))
     busy.done(lease!)
   })
 
@@ -157,24 +157,24 @@ inTier.default('the authoritative queue in the database', async (t) => {
 
   await t.test('a pending image is leased by its id, once', async (t) => {
     const [id, other] = [await upload(), await upload()]
-    t.ok((await images.dueIn(id))! <= 0)
-    t.match(await images.leaseOne({ imageId: id, token, milliseconds: 10_000 }), {
+    t.ok((await imageLeases.dueIn(id))! <= 0)
+    t.match(await imageLeases.leaseOne({ imageId: id, token, milliseconds: 10_000 }), {
       imageId: id,
       token,
       attempt: 1,
     })
-    t.equal(await images.leaseOne({ imageId: id, token: 'two', milliseconds: 10_000 }), undefined)
-    const dueIn = (await images.dueIn(id))!
+    t.equal(await imageLeases.leaseOne({ imageId: id, token: 'two', milliseconds: 10_000 }), undefined)
+    const dueIn = (await imageLeases.dueIn(id))!
     t.ok(dueIn > 9_000 && dueIn <= 10_000)
-    await images.settle({ imageId: id, token }, ready)
-    t.equal(await images.dueIn(id), undefined)
+    await imageLeases.settle({ imageId: id, token }, ready)
+    t.equal(await imageLeases.dueIn(id), undefined)
     for (const imageId of [id, 'unknown', '']) {
-      t.equal(await images.leaseOne({ imageId, token, milliseconds: 10_000 }), undefined)
+      t.equal(await imageLeases.leaseOne({ imageId, token, milliseconds: 10_000 }), undefined)
     }
-    t.equal(await images.waiting(), 1)
-    t.match(await images.leaseOne({ imageId: other, token, milliseconds: 0 }), { imageId: other })
+    t.equal(await imageLeases.waiting(), 1)
+    t.match(await imageLeases.leaseOne({ imageId: other, token, milliseconds: 0 }), { imageId: other })
     t.match(
-      await images.leaseOne({ imageId: other, token, milliseconds: 0 }),
+      await imageLeases.leaseOne({ imageId: other, token, milliseconds: 0 }),
       { attempt: 2 },
       'when it has run out',
     )
@@ -182,21 +182,21 @@ inTier.default('the authoritative queue in the database', async (t) => {
 
   await t.test('an image that no worker has leased for some time is unclaimed', async (t) => {
     const [first, leased, second] = [await upload(), await upload(), await upload()]
-    await images.leaseOne({ imageId: leased, token, milliseconds: 10_000 })
-    t.strictSame(await images.unclaimed({ olderThan: 60_000, limit: 10 }), [])
-    t.strictSame(await images.unclaimed({ olderThan: 0, limit: 10 }), [first, second])
-    t.strictSame(await images.unclaimed({ olderThan: 0, limit: 1 }), [first])
+    await imageLeases.leaseOne({ imageId: leased, token, milliseconds: 10_000 })
+    t.strictSame(await imageLeases.overdue({ milliseconds: 60_000, limit: 10 }), [])
+    t.strictSame(await imageLeases.overdue({ milliseconds: 0, limit: 10 }), [first, second])
+    t.strictSame(await imageLeases.overdue({ milliseconds: 0, limit: 1 }), [first])
   })
 
   await t.test('only the holder can extend a lease', async (t) => {
     const imageId = await upload()
-    await images.leaseOne({ imageId, token, milliseconds: 1_000 })
-    t.notOk(await images.extend({ imageId, token: 'two' }, { milliseconds: 10_000 }))
-    t.ok((await images.dueIn(imageId))! <= 1_000)
-    t.ok(await images.extend({ imageId, token }, { milliseconds: 10_000 }))
-    t.ok((await images.dueIn(imageId))! > 9_000)
+    await imageLeases.leaseOne({ imageId, token, milliseconds: 1_000 })
+    t.notOk(await imageLeases.extend({ imageId, token: 'two' }, { milliseconds: 10_000 }))
+    t.ok((await imageLeases.dueIn(imageId))! <= 1_000)
+    t.ok(await imageLeases.extend({ imageId, token }, { milliseconds: 10_000 }))
+    t.ok((await imageLeases.dueIn(imageId))! > 9_000)
     await images.remove(imageId)
-    t.notOk(await images.extend({ imageId, token }, { milliseconds: 10_000 }))
+    t.notOk(await imageLeases.extend({ imageId, token }, { milliseconds: 10_000 }))
   })
 })
 

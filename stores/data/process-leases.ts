@@ -16,7 +16,7 @@ export class LeaseLost extends Error {
 }
 
 /** A lease that is held while the work that it is for goes on. */
-export interface Held {
+export interface HeldLease {
   /** Aborted when the lease is lost. */
   signal: AbortSignal
   /** @throws {LeaseLost} call it before what must not be done by two */
@@ -34,7 +34,7 @@ export interface Held {
 export async function withLease<T>(
   sql: Sql,
   name: string,
-  work: (held: Held) => Promise<T>,
+  work: (held: HeldLease) => Promise<T>,
 ): Promise<{ result: T } | undefined> {
   const holder = randomUUID()
   // Counted from before the database counts.

@@ -1,0 +1,393 @@
+import type { ImageStatus, Metadata } from '../../schemas/images.ts'
+import type { SweepSummary } from '../../schemas/sweeps.ts'
+import type { StorageLocation, Tier } from '../storage-location.ts'
+import type { PageOf, PageRequest } from './keyset.ts'
+import type { HeldLease } from './process-leases.ts'
+import type { Database } from './sql.ts'
+
+/**
+ * The database: links, images (one row for each distinct content), uploads (one row for each accepted file) and counts.
+ *
+ * Every call is one statement or one transaction, and may throw `StoreUnavailable`: the database can't be reached, or did
+ * not respond within ten seconds (calls of `lifecycle` have no such limit). Then a write may have happened or not. All
+ * times are the database's, all durations are milliseconds, all sizes bytes.
+ */
+export interface DataStore {
+  links: LinkStore
+  images: ImageStore
+  imageLeases: ImageLeaseStore
+  uploads: UploadStore
+  stats: StatsStore
+  lifecycle: LifecycleStore
+  sweeps: SweepStore
+  failedLookups: FailedLookupStore
+
+  /**
+   * Runs `work` while no other process of the installation runs work of the same name. Resolves with undefined if another
+   * process does.
+   */
+  withLease<Result>(
+    name: string,
+    work: (held: HeldLease) => Promise<Result>,
+  ): Promise<{ result: Result } | undefined>
+
+  /** Resolves when the database responds. */
+  ping(): Promise<void>
+
+  close(): Promise<void>
+
+  /** The names of the migrations that were applied when the store was opened. */
+  migrated: string[]
+
+  /** The connections, for tests and benchmarks. */
+  sql: Database
+}
+
+// Links
+
+/** A row of `links`. */
+export interface LinkRow {
+  id: string
+  label: string | null
+  /** The region whose object store keeps the link's images; empty if the service has no regions. */
+  region: string
+  maxImages: number | null
+  maxBytes: number | null
+  /** Only counted for a link with a limit. */
+  usedImages: number
+  usedBytes: number
+  createdAt: Date
+  expiresAt: Date
+  revokedAt: Date | null
+}
+
+/** The fields of a new link. */
+export type NewLinkRow = Pick<LinkRow, 'id' | 'label' | 'region' | 'maxImages' | 'maxBytes' | 'expiresAt'>
+
+/** The uploads by a link. */
+export interface LinkCounts {
+  uploads: number
+  bytes: number
+}
+
+/** Whether the database counts what a link has accepted. A link without limits has no row that every upload waits for. */
+export const isLimited = ({ maxImages, maxBytes }: Pick<LinkRow, 'maxImages' | 'maxBytes'>) =>
+  maxImages !== null || maxBytes !== null
+
+export interface LinkStore {
+  /** Adds a link. Rejects if there is one with the same id. */
+  insert(link: NewLinkRow): Promise<LinkRow>
+
+  find(id: string): Promise<LinkRow | undefined>
+
+  findWithCounts(id: string): Promise<(LinkRow & LinkCounts) | undefined>
+
+  /** All links, newest first. */
+  page(request: PageRequest): Promise<PageOf<LinkRow & LinkCounts>>
+
+  /** Closes a link for ever. False if there is none with this id. A second call changes nothing. */
+  revoke(id: string): Promise<boolean>
+}
+
+// Images
+
+/** The metadata of an image: the fields of `Metadata`, null if unknown. */
+export type MetadataRow = {
+  [Field in keyof Metadata]-?: undefined extends Metadata[Field]
+    ? Exclude<Metadata[Field], undefined> | null
+    : Metadata[Field]
+}
+
+/** A row of `images`, without the columns that only the work queue needs. */
+export interface ImageRow extends MetadataRow, StorageLocation {
+  id: string
+  /** SHA-256 in hex. */
+  hash: string
+  size: number
+  status: ImageStatus
+  receivedAt: Date
+  removedAt: Date | null
+  failure: string | null
+  /** The last access, with an error of up to about a day. */
+  lastAccessedAt: Date
+}
+
+/** The columns that are needed to serve an image. */
+export type ServedRow = Pick<
+  ImageRow,
+  'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'removedAt' | 'region' | 'tier'
+>
+
+/** Filters of a list of images. Ranges include their `From` and exclude their `To`. */
+export interface ImageSearch {
+  status?: ImageStatus | undefined
+  format?: string | undefined
+  cameraModel?: string | undefined
+  receivedFrom?: Date | undefined
+  receivedTo?: Date | undefined
+  /** The camera's clock, or the beginning of it: `2026-11-01`. */
+  takenFrom?: string | undefined
+  takenTo?: string | undefined
+  link?: string | undefined
+  box?: Box | undefined
+}
+
+/** A rectangle in degrees. If its west is greater than its east, it crosses the antimeridian (RFC 7946 §5.2). */
+export interface Box {
+  west: number
+  south: number
+  east: number
+  north: number
+}
+
+export interface ImageStore {
+  /** Finds an image, with the columns that are needed to serve it. Calls of one turn of the event loop share a query. */
+  findServed(id: string): Promise<ServedRow | undefined>
+
+  find(id: string): Promise<ImageRow | undefined>
+
+  /** Images that match a search, newest first. */
+  page(request: PageRequest & { search?: ImageSearch }): Promise<PageOf<ImageRow>>
+
+  /** Marks an image as removed. False if there is none, or it is removed already. The caller deletes its object. */
+  remove(id: string): Promise<boolean>
+}
+
+// Leases of images by workers
+
+/** An image that waits for a worker, and that one worker has for a limited time. */
+export interface Lease extends StorageLocation {
+  imageId: string
+  /** Identifies this lease. A verdict with the token of an expired lease is ignored. */
+  token: string
+  /** True if the metadata is not complete; false if the image is ready and only waits to be verified. */
+  pending: boolean
+  format: string
+  mediaType: string
+  /** How many times the image has been leased, including this time. */
+  attempt: number
+}
+
+/** Identifies a lease. */
+export type LeaseKey = Pick<Lease, 'imageId' | 'token'>
+
+/** The result of an analysis. */
+export type Verdict =
+  | { status: 'ready'; metadata: Metadata }
+  | { status: 'corrupt' | 'failed'; failure: string; metadata?: Metadata }
+  | { status: 'rejected'; failure: string }
+
+export interface ImageLeaseStore {
+  /**
+   * Leases up to `limit` images that are due, for `milliseconds`. An image that is not settled, extended or released
+   * by then can be leased again.
+   */
+  lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]>
+
+  /** Leases one image. Undefined if it does not wait, or is not due yet. */
+  leaseOne(request: { imageId: string; token: string; milliseconds: number }): Promise<Lease | undefined>
+
+  /** In how many milliseconds an image is due; 0 or less if it is due now, undefined if it does not wait. */
+  dueIn(imageId: string): Promise<number | undefined>
+
+  /**
+   * The ids of up to `limit` images that have been due for `milliseconds` and are not leased, the longest overdue first.
+   * Overdue this long, an image's notification was probably lost.
+   */
+  overdue(request: { milliseconds: number; limit: number }): Promise<string[]>
+
+  /** Extends a lease to `milliseconds` from now. False if the lease has expired and another worker has the image. */
+  extend(lease: LeaseKey, options: { milliseconds: number }): Promise<boolean>
+
+  /**
+   * Ends a lease without a verdict. The image is due again after `milliseconds`. Nothing happens if another worker has
+   * the image.
+   */
+  release(lease: LeaseKey, options: ReleaseOptions): Promise<void>
+
+  /**
+   * Ends the analysis of a leased image with a verdict, and updates the counts of its uploads. False if the lease has
+   * expired and another worker has the image, or the image was removed.
+   */
+  settle(lease: LeaseKey, verdict: Verdict): Promise<boolean>
+
+  /** How many images wait for a worker, including the leased ones. */
+  waiting(): Promise<number>
+}
+
+export interface ReleaseOptions {
+  milliseconds: number
+  /** Why the analysis failed, if it was tried. */
+  failure?: string
+  /** False if the analysis was not tried. Then the lease does not count as an attempt. */
+  countAttempt?: boolean
+}
+
+// Uploads
+
+/** A file that was received completely. */
+export interface Received {
+  link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'>
+  name: string
+  /** SHA-256 in hex. */
+  hash: string
+  size: number
+}
+
+/** The image that a file becomes if its content is new. The object store of the link's region has its object. */
+export interface NewImage {
+  id: string
+  /** `ready` if `metadata` is complete, `pending` if a worker has to read the file. */
+  status: 'ready' | 'pending'
+  metadata: Metadata
+  /** True, the default: uploads of the same content become uploads of this image. False: it has no duplicates. */
+  shared?: boolean
+}
+
+/** The image that a file is an upload of, or why it was not recorded. */
+export type Recorded = RecordedUpload | 'link_used_up'
+
+export interface RecordedUpload {
+  id: string
+  status: PresentStatus
+  duplicate: boolean
+  metadata: MetadataRow
+}
+
+/** The status of an image that has not been removed. */
+export type PresentStatus = Exclude<ImageStatus, 'rejected' | 'removed'>
+
+export interface UploadRow {
+  id: string
+  imageId: string
+  name: string
+  size: number
+  duplicate: boolean
+  status: ImageStatus
+  receivedAt: Date
+}
+
+export interface UploadStore {
+  /**
+   * Records a file as an upload: of the shared image of the link's region with the same hash, if there is one, or of
+   * `image`. If two equal files arrive at the same time, they become one image. The unique index on the hash decides.
+   */
+  record(received: Received, image: NewImage): Promise<Recorded>
+
+  /** Records a file as an upload of the shared image of the link's region with the same hash. Undefined if there is none. */
+  recordKnown(received: Received): Promise<Recorded | undefined>
+
+  /** The uploads by a link, newest first. */
+  pageOfLink(linkId: string, request: PageRequest): Promise<PageOf<UploadRow>>
+}
+
+// Statistics
+
+export interface UploadCount {
+  key: string
+  uploads: number
+}
+
+/** Reads the counts. Their number does not grow with the number of uploads. */
+export interface StatsStore {
+  /** The formats or the camera models (empty: unknown) with the most uploads, most first. */
+  top(kind: 'format' | 'model', limit: number): Promise<UploadCount[]>
+
+  /** The days in UTC that have uploads, newest first: of the `days` days that end with `last`, such as 2026-11-01. */
+  days(last: string, days: number): Promise<UploadCount[]>
+}
+
+// The lifecycle of images, for the sweep
+
+/** An image that is not removed, and where its object must be. */
+export type LiveImage = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier'>
+
+/** A removed image. Its object may be in any store of the region. */
+export type Removed = Pick<ImageRow, 'id' | 'region'>
+
+/** Up to `limit` rows whose state has not changed for `milliseconds`, the oldest first. */
+export interface OldRows {
+  milliseconds: number
+  limit: number
+}
+
+export interface LifecycleStore {
+  now(): Promise<Date>
+
+  /** How many images are not removed. */
+  count(): Promise<number>
+
+  /** The images with these ids that are not removed. */
+  find(ids: string[]): Promise<LiveImage[]>
+
+  /** Images that are not removed, in the order of their ids, after `id`. */
+  after(id: string, limit: number): Promise<LiveImage[]>
+
+  /**
+   * Sets the time of the last access to now. Writes only if the stored time is older than `precision` milliseconds.
+   */
+  touch(ids: string[], precision: number): Promise<void>
+
+  /** Images in the hot store of these regions that nobody has accessed in that time. */
+  hotNotAccessed(request: OldRows & { regions: readonly string[] }): Promise<LiveImage[]>
+
+  /**
+   * Images in the cold store of these regions, the last accessed first. With `milliseconds`, only those that were
+   * accessed in that time.
+   */
+  coldAccessedSince(request: {
+    regions: readonly string[]
+    milliseconds: number | undefined
+    limit: number
+  }): Promise<LiveImage[]>
+
+  /** Records that an image's object is in the other store now. False if it was already, or the image is removed. */
+  move(id: string, to: Tier): Promise<boolean>
+
+  /** Images that nobody has accessed or uploaded in that time. */
+  notAccessed(request: OldRows): Promise<Removed[]>
+
+  /** Marks images as removed that nobody has accessed or uploaded in that time. The caller deletes their objects. */
+  removeNotAccessed(request: OldRows): Promise<Removed[]>
+
+  /** Images that were found corrupt that long ago. */
+  corrupt(request: OldRows): Promise<Removed[]>
+
+  /** Marks images as removed that were found corrupt that long ago. The caller deletes their objects. */
+  removeCorrupt(request: OldRows): Promise<Removed[]>
+
+  /** How many leases of images expired that long ago: their workers have died. */
+  deadLeases(request: { milliseconds: number }): Promise<number>
+
+  /** Ends those leases, so that a late verdict is ignored. Resolves with their number. */
+  endDeadLeases(request: { milliseconds: number }): Promise<number>
+
+  /** Up to `limit` days before today, in UTC, whose counts have several shards or are zero. */
+  daysToFold(limit: number): Promise<string[]>
+
+  /** Adds up the shards of a day's counts. Deletes the counts of a day without uploads. */
+  foldDay(day: string): Promise<void>
+}
+
+// Sweeps
+
+export interface SweepStore {
+  /** Replaces the summary of the last sweep. */
+  save(summary: SweepSummary): Promise<void>
+
+  /** The last sweep, and how many milliseconds ago it ended. Undefined if there was none. */
+  last(): Promise<{ finishedAt: Date; age: number; summary: SweepSummary } | undefined>
+}
+
+// Failed look-ups
+
+/** The number of failed look-ups by address, for one window of time. */
+export type FailedLookupCounts = ReadonlyMap<string, number>
+
+export interface FailedLookupStore {
+  /** Adds to the counts of a window. Resolves with the counts of all processes for these addresses. */
+  add(windowStart: Date, counts: FailedLookupCounts): Promise<Map<string, number>>
+
+  /** Deletes the counts of the windows before this one. */
+  forget(windowStart: Date): Promise<void>
+}

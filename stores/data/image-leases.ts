@@ -1,0 +1,123 @@
+import type { ImageStatus } from '../../schemas/images.ts'
+import type { StorageLocation } from '../storage-location.ts'
+import type { ImageLeaseStore, Lease, LeaseKey, Verdict } from './data-store.ts'
+import { type CountedImage, keysOfAnalysed, moveCounts, subtractCounts } from './image-counts.ts'
+import { toMetadataRow } from './metadata-columns.ts'
+import type { Database } from './sql.ts'
+import { once, repeatable, type StoreCalls } from './store-call.ts'
+
+export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
+  return {
+    lease: once(async ({ token, limit, milliseconds }) => {
+      // Materialized: otherwise a plan may run the subquery once for each row of the table, and lock other rows each time.
+      const rows = await sql<LeasedRow[]>`
+        with due as materialized (
+          select id from images
+          where due_at <= now()
+          order by due_at limit ${limit}
+          for update skip locked
+        )
+        update images set
+          lease = ${token}, attempts = attempts + 1,
+          due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
+        from due where images.id = due.id
+        returning images.id, status, region, tier, format, media_type, attempts`
+      return rows.map((row) => toLease(row, token))
+    }),
+
+    leaseOne: once(async ({ imageId, token, milliseconds }) => {
+      const [row] = await sql<LeasedRow[]>`
+        update images set
+          lease = ${token}, attempts = attempts + 1,
+          due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
+        where id = ${imageId} and due_at <= now()
+        returning id, status, region, tier, format, media_type, attempts`
+      return row && toLease(row, token)
+    }),
+
+    dueIn: repeatable(async (imageId) => {
+      const [row] = await sql<{ milliseconds: number }[]>`
+        select (extract(epoch from due_at - now()) * 1000)::double precision as milliseconds
+        from images where id = ${imageId} and due_at is not null`
+      return row?.milliseconds
+    }),
+
+    overdue: repeatable(async ({ milliseconds, limit }) => {
+      const rows = await sql<{ id: string }[]>`
+        select id from images
+        where due_at <= now() - ${milliseconds}::float8 * interval '1 millisecond'
+        order by due_at limit ${limit}`
+      return rows.map(({ id }) => id)
+    }),
+
+    extend: repeatable(async ({ imageId, token }, { milliseconds }) => {
+      const rows = await sql`
+        update images set due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
+        where id = ${imageId} and lease = ${token} returning id`
+      return rows.length > 0
+    }),
+
+    // The token is cleared, so that a second run changes nothing.
+    release: repeatable(async ({ imageId, token }, { milliseconds, failure, countAttempt = true }) => {
+      await sql`
+        update images set
+          lease = null, due_at = now() + ${milliseconds}::float8 * interval '1 millisecond',
+          attempts = attempts - ${countAttempt ? 0 : 1}, failure = ${failure ?? null}
+        where id = ${imageId} and lease = ${token}`
+    }),
+
+    // The token is cleared, so that a second run changes nothing.
+    settle: repeatable((lease, verdict) => settle(sql, lease, verdict)),
+
+    waiting: repeatable(async () => {
+      const [row] = await sql<{ images: number }[]>`
+        select count(*) as images from images where due_at is not null`
+      return row!.images
+    }),
+  }
+}
+
+function settle(sql: Database, { imageId, token }: LeaseKey, verdict: Verdict): Promise<boolean> {
+  return sql.begin(async (sql) => {
+    const [before] = await sql<(CountedImage & { status: ImageStatus })[]>`
+      select id, status, format, camera_model, size from images
+      where id = ${imageId} and lease = ${token} for update`
+    if (!before) return false
+    const settled = {
+      status: verdict.status,
+      failure: verdict.status === 'ready' ? null : verdict.failure,
+      dueAt: null,
+      lease: null,
+      ...('metadata' in verdict && verdict.metadata && toMetadataRow(verdict.metadata)),
+    }
+    const [after] = await sql<CountedImage[]>`
+      update images set ${sql(settled)}, settled_at = now(),
+        removed_at = ${verdict.status === 'rejected' ? sql`now()` : null}
+      where id = ${imageId}
+      returning id, format, camera_model, size`
+    const from = before.status === 'pending' ? [] : keysOfAnalysed(before)
+    const to = verdict.status === 'corrupt' ? [] : keysOfAnalysed(after!)
+    if (verdict.status === 'rejected') await subtractCounts(sql, before, from)
+    else await moveCounts(sql, before, { from, to })
+    return true
+  })
+}
+
+interface LeasedRow extends StorageLocation {
+  id: string
+  status: ImageStatus
+  format: string
+  mediaType: string
+  attempts: number
+}
+
+const toLease = (row: LeasedRow, token: string): Lease => ({
+  imageId: row.id,
+  token,
+  pending: row.status === 'pending',
+  region: row.region,
+  tier: row.tier,
+  format: row.format,
+  mediaType: row.mediaType,
+  attempt: row.attempts,
+})
