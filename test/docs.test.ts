@@ -41,6 +41,12 @@ for (const page of pages) {
   })
 }
 
+t.test('each dependency has a line in docs/dependencies.md', async (t) => {
+  const page = read('docs/dependencies.md')
+  for (const name of Object.keys({ ...pkg.dependencies, ...pkg.devDependencies }))
+    t.ok(name.startsWith('@types/') || page.match(new RegExp(`^\\|[^|]*\\b${name}\\b`, 'm')), name)
+})
+
 /** The anchors of a page's headings, as GitHub makes them. */
 const headingsOf = (page: string) =>
   [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
