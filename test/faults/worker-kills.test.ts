@@ -9,7 +9,7 @@ import { listImages, post, startServer, startWorker, until } from '../helpers/se
 import { times } from '../helpers/tiers.ts'
 import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 
-const KILLS = times(4, 50)
+const KILLS = times(2, 50)
 const MIN = 60_000
 
 t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {

@@ -5,6 +5,7 @@ import { createFailedLookups, WINDOW_MS } from '../../services/access/failed-loo
 import { newId } from '../../services/ids.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import { type App, admin, build, makeLink, TOKEN } from '../helpers/app.ts'
+import { dataDirWithDatabase } from '../helpers/embedded.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
@@ -127,7 +128,10 @@ t.test('without a limit nobody is refused, and what is wrong is told in the same
 })
 
 t.test('processes count together', async (t) => {
-  const data = await openDataStore({ dataDir: t.testdir(), databaseUrl: undefined }, { attach: false })
+  const data = await openDataStore(
+    { dataDir: await dataDirWithDatabase(t), databaseUrl: undefined },
+    { attach: false },
+  )
   t.teardown(() => data.close())
   await amidWindow()
   const processes = Array.from({ length: 3 }, () => createFailedLookups(data))
