@@ -56,7 +56,7 @@ inTier.default('a sweep beside a server: dry run, real run, during another sweep
   const second = await startSweep(t, { DATA_DIR }).ended
   t.match(second, { code: 0, output: /another process is sweeping/ })
   first.child.kill('SIGTERM')
-  t.match(await first.ended, { code: 0, output: /the sweep was stopped/ })
+  t.match(await first.ended, { code: 0, output: /the sweep was interrupted/ })
   t.strictSame([...(await data.sql`select name from leases`)], [], 'the lease was released')
   await data.close()
   t.match(summaryOf((await startSweep(t, { DATA_DIR }).ended).output), { orphans: 1 })
