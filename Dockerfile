@@ -1,16 +1,21 @@
 # syntax=docker/dockerfile:1
+# In production, pin the base image: --build-arg NODE_IMAGE=node:24-slim@sha256:… (docs/operations.md#images)
+ARG NODE_IMAGE=node:24-slim
 
-FROM node:24-slim AS dependencies
+FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /hasty
 COPY package.json package-lock.json ./
 COPY patches ./patches
-RUN npm ci --omit=dev
+# patch-package, a development dependency, applies the patches. Then the development dependencies are removed.
+RUN npm ci && npm prune --omit=dev
 
-FROM node:24-slim
+FROM ${NODE_IMAGE}
 ENV NODE_ENV=production HOST=0.0.0.0 DATA_DIR=/data
 WORKDIR /hasty
-# The data outlives the container, and belongs to the user that writes it.
-RUN mkdir /data && chown node:node /data
+# Used to isolate decoders, if the container runtime permits user namespaces.
+RUN apt-get update && apt-get install --yes --no-install-recommends bubblewrap && rm -rf /var/lib/apt/lists/*
+# The volume belongs to the user that writes to it.
+RUN mkdir --mode=700 /data && chown node:node /data
 VOLUME /data
 COPY --from=dependencies /hasty/node_modules ./node_modules
 COPY package.json *.ts ./
@@ -26,5 +31,5 @@ USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.PORT || 3000) + '/livez').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# Without npm in between, a signal reaches the server itself. The worker: node worker.ts
+# node itself receives signals, because npm is not in between. For a worker: node worker.ts
 CMD ["node", "server.ts"]

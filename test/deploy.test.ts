@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
@@ -19,7 +19,7 @@ import {
 const root = (path: string) => new URL(`../${path}`, import.meta.url)
 const read = (path: string) => readFileSync(root(path), 'utf8')
 
-/** An entry of a container's `env`. */
+/** A variable of a container. */
 interface Variable {
   name: string
   value?: string
@@ -28,7 +28,13 @@ interface Variable {
 
 /** A service of compose.yaml. */
 interface Service {
-  build?: string
+  build?: { context: string; args: Record<string, string> }
+  image?: string
+  read_only?: boolean
+  cap_drop?: string[]
+  security_opt?: string[]
+  networks: string[]
+  ports?: string[]
   command?: string[]
   environment?: Record<string, string>
   healthcheck?: { disable?: boolean }
@@ -37,13 +43,13 @@ interface Service {
   volumes?: string[]
 }
 
-// What the AWS SDK reads; all else has to be a variable of Hasty's.
+// The AWS SDK reads AWS_*. Everything else must be a variable of Hasty.
 const isKnown = (name: string) => name.startsWith('AWS_') || name in Environment.properties
 
-/** Checks an environment as a process does at its start. */
+/** Checks an environment like a process at its start. */
 function checkEnvironment(t: Test, env: Record<string, string>, at: string) {
   for (const name of Object.keys(env)) t.ok(isKnown(name), `${at}: ${name} is a variable`)
-  t.doesNotThrow(() => readConfig(env), `${at}: the values can be used`)
+  t.doesNotThrow(() => readConfig(env), `${at}: the values are valid`)
 }
 
 const entryExists = (t: Test, [node, entry]: string[], at: string) =>
@@ -62,12 +68,12 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name)!
   const pods = manifests.filter(podOf)
 
-  await t.test('the manifests are what the schemas say', async (t) => {
+  await t.test('the manifests follow the schemas of Kubernetes', async (t) => {
     t.strictSame(await faultsOf([...manifests, secret], write), [])
     t.strictSame(await faultsOf(kustomize('deploy/kubernetes/base'), write), [])
   })
 
-  await t.test('a manifest that is not would be found', async (t) => {
+  await t.test('the check finds wrong, missing and unknown fields', async (t) => {
     const broken = async (damage: (api: Manifest) => void) => {
       const api = structuredClone(find('Deployment', 'hasty-api'))
       damage(api)
@@ -95,7 +101,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     )
   })
 
-  await t.test('every part is there', async (t) => {
+  await t.test('contains every part', async (t) => {
     t.strictSame(
       manifests.map(({ kind, metadata }) => `${kind} ${metadata.name.replace(/-\w{10}$/, '-#')}`).sort(),
       [
@@ -109,6 +115,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
         'Namespace hasty',
         'NetworkPolicy hasty',
         'NetworkPolicy hasty-api-ingress',
+        'NetworkPolicy hasty-egress',
         'PodDisruptionBudget hasty-api',
         'Service hasty-api',
         'ServiceAccount hasty',
@@ -116,33 +123,33 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     )
   })
 
-  await t.test('no pod may do more than the restricted Pod Security Standard lets it', async (t) => {
+  await t.test('every pod follows the restricted Pod Security Standard', async (t) => {
     // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     for (const manifest of pods) {
       const { name } = manifest.metadata
       const pod = podOf(manifest)
       t.equal(pod.automountServiceAccountToken, false, `${name} has no token`)
       t.equal(pod.securityContext.runAsNonRoot, true, `${name} is not root`)
-      // The image's user is a name, of which the kubelet can't tell that it is not root.
+      // The kubelet can't know that a user name is not root.
       t.equal(pod.securityContext.runAsUser, 1000, `${name} runs as the image's user, by number`)
       t.equal(pod.securityContext.seccompProfile.type, 'RuntimeDefault')
       for (const volume of pod.volumes)
-        t.ok(volume.emptyDir?.sizeLimit, `${name} has no volume but a bounded one`)
+        t.ok(volume.emptyDir?.sizeLimit, `${name} has only volumes with a size limit`)
       for (const { securityContext, resources } of pod.containers) {
         t.equal(securityContext.allowPrivilegeEscalation, false)
         t.equal(securityContext.readOnlyRootFilesystem, true)
         t.strictSame(securityContext.capabilities, { drop: ['ALL'] })
-        for (const what of ['cpu', 'memory']) {
+        for (const resource of ['cpu', 'memory']) {
           t.ok(
-            resources.requests[what] && resources.limits[what],
-            `${name} asks for ${what}, and has a limit`,
+            resources.requests[resource] && resources.limits[resource],
+            `${name} has a request and a limit of ${resource}`,
           )
         }
       }
     }
   })
 
-  await t.test('secrets come by reference, and settings are ones that Hasty knows', async (t) => {
+  await t.test('secrets are references, and all settings are valid', async (t) => {
     t.notOk(manifests.some(({ kind }) => kind === 'Secret'))
     for (const manifest of pods) {
       const at = manifest.metadata.name
@@ -163,9 +170,14 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     const [api] = podOf(find('Deployment', 'hasty-api')).containers
     const { value } = api.env.find(({ name }: { name: string }) => name === 'WORKER_PROCESSES')
     t.equal(value, '0', 'the API starts no workers')
+    for (const manifest of pods) {
+      const [{ env }] = podOf(manifest).containers
+      const hasToken = env.some(({ name }: Variable) => name === 'ACCESS_TOKEN')
+      t.equal(hasToken, manifest.metadata.name === 'hasty-api', 'only the API has the access token')
+    }
   })
 
-  await t.test('a stop is given more time than the process takes for it', async (t) => {
+  await t.test('the grace period is longer than a process takes to stop', async (t) => {
     const grace =
       Number(/SHUTDOWN_TIMEOUT_MS = ([\d_]+)/.exec(read('process/run.ts'))![1]!.replace('_', '')) / 1000
     for (const [kind, name] of [
@@ -180,7 +192,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     t.match(podOf(find('Deployment', 'hasty-api')).containers[0].lifecycle.preStop.exec.command, ['sleep'])
   })
 
-  await t.test('probes ask for what is there', async (t) => {
+  await t.test('probes use existing routes and ports', async (t) => {
     const app = await build(t)
     const [api] = podOf(find('Deployment', 'hasty-api')).containers
     for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe']) {
@@ -195,7 +207,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     t.ok(periodSeconds * failureThreshold > 180, 'a start may wait for a migration')
   })
 
-  await t.test('what selects or scales pods finds them', async (t) => {
+  await t.test('every selector and autoscaler matches its pods', async (t) => {
     const labelsOf = (manifest: Manifest) => templateOf(manifest).metadata.labels
     const selects = (selector: Record<string, string>) =>
       pods.filter((pod) => Object.entries(selector).every(([label, value]) => labelsOf(pod)[label] === value))
@@ -217,6 +229,20 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     }
     t.strictSame(selects(find('NetworkPolicy', 'hasty').spec.podSelector.matchLabels), pods)
   })
+
+  await t.test('pods may connect only to named destinations and ports', async (t) => {
+    const policies = manifests.filter(({ kind }) => kind === 'NetworkPolicy')
+    const rules = policies.flatMap(({ spec }) => spec.egress ?? [])
+    t.ok(rules.length > 1)
+    for (const { to, ports } of rules) {
+      t.ok(ports?.length > 0, 'each rule names ports')
+      t.ok(to?.length > 0, 'each rule names destinations')
+      for (const { ipBlock, namespaceSelector } of to ?? []) {
+        t.notMatch(ipBlock?.cidr ?? '', /\/0$/, 'not the whole internet')
+        t.notSame(namespaceSelector, {}, 'not all namespaces')
+      }
+    }
+  })
 })
 
 t.test('compose.yaml', async (t) => {
@@ -225,7 +251,7 @@ t.test('compose.yaml', async (t) => {
 
   const missing =
     spawnSync('docker-compose', ['--version']).status === 0 ? false : 'docker-compose is not installed'
-  await t.test('docker-compose can read it', { skip: missing }, async (t) => {
+  await t.test('docker-compose can read it, and it needs an access token', { skip: missing }, async (t) => {
     const check = (env: NodeJS.ProcessEnv) =>
       spawnSync('docker-compose', ['--file', new URL(root('compose.yaml')).pathname, 'config', '--quiet'], {
         env: { ...process.env, ...env },
@@ -236,18 +262,20 @@ t.test('compose.yaml', async (t) => {
     t.match(check({ ACCESS_TOKEN: '' }).stderr, /set the access token of the admin/)
   })
 
-  await t.test('its processes start with settings that Hasty knows', async (t) => {
+  await t.test('all settings of the processes are valid', async (t) => {
     const own = services.filter(([, { build }]) => build)
     t.strictSame(own.map(([name]) => name).sort(), ['api', 'migrate', 'worker'])
     for (const [name, { environment, command = ['node', 'server.ts'] }] of own) {
-      checkEnvironment(t, { ...environment, ACCESS_TOKEN: 'some-token' }, name)
+      const hasToken = environment?.ACCESS_TOKEN !== undefined
+      t.equal(hasToken, name === 'api', 'only the API has the access token')
+      checkEnvironment(t, { ...environment, ...(hasToken && { ACCESS_TOKEN: 'some-token' }) }, name)
       entryExists(t, command, name)
     }
   })
 
-  await t.test('what is waited for tells when it is ready, and every file is there', async (t) => {
+  await t.test('each container that others wait for has a health check, and every file exists', async (t) => {
     const hasCheck = ({ build, healthcheck }: Service) =>
-      healthcheck ? !healthcheck.disable : build !== undefined // the image has one of its own
+      healthcheck ? !healthcheck.disable : build !== undefined // the image has a health check
     for (const [name, { depends_on = {}, volumes = [] }] of services) {
       for (const [other, { condition }] of Object.entries(depends_on)) {
         if (condition === 'service_healthy')
@@ -260,4 +288,60 @@ t.test('compose.yaml', async (t) => {
       }
     }
   })
+
+  await t.test(
+    'every container has a read-only file system, no capabilities and a network of its own kind',
+    async (t) => {
+      for (const [name, service] of services) {
+        t.equal(service.read_only, true, name)
+        t.strictSame(service.cap_drop, ['ALL'], name)
+        t.strictSame(service.security_opt, ['no-new-privileges:true'], name)
+        const isOutside = service.networks.some((network) => !compose.networks[network]?.internal)
+        t.equal(isOutside, name === 'nginx', `${name}: only nginx has a connection to the outside`)
+        t.equal(service.ports !== undefined, name === 'nginx', `${name}: only nginx has a public port`)
+      }
+      const reaches = (a: Service, b: Service) => a.networks.some((network) => b.networks.includes(network))
+      const { nginx, database, worker, s3 } = compose.services
+      for (const other of [database, worker, s3]) t.notOk(reaches(nginx, other), 'nginx reaches only the API')
+    },
+  )
+
+  await t.test('every image can be pinned by digest with a variable', async (t) => {
+    for (const [name, { image, build }] of services)
+      t.match(image ?? build?.args.NODE_IMAGE, /^\$\{[A-Z]+_IMAGE:-[\w./-]+:[\w.-]+\}$/, name)
+  })
+})
+
+t.test('Dockerfile', async (t) => {
+  const dockerfile = read('Dockerfile')
+  const folders = globSync('*/**/*.ts', {
+    cwd: root('.'),
+    exclude: (name) =>
+      ['node_modules', 'test', 'bench'].includes(String(name)) || String(name).startsWith('.'),
+  }).map((path) => path.split('/')[0]!)
+
+  await t.test('the image contains every folder of the program', async (t) => {
+    const ignored = read('.dockerignore')
+    for (const folder of new Set([...folders, 'migrations'])) {
+      t.match(dockerfile, `COPY ${folder} ./${folder}\n`)
+      t.match(ignored, `!${folder}\n`)
+    }
+  })
+
+  await t.test('it does not run as root, and its base image is an argument', async (t) => {
+    t.match(dockerfile, /^USER node$/m)
+    for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm)) t.match(image, /^\$\{NODE_IMAGE\}$/)
+  })
+})
+
+const withoutNginx = spawnSync('nginx', ['-v']).error ? 'nginx is not installed' : false
+t.test('nginx accepts its configuration', { skip: withoutNginx }, async (t) => {
+  const { status, stderr } = spawnSync(
+    'nginx',
+    ['-t', '-c', new URL(root('deploy/compose/nginx.conf')).pathname],
+    {
+      encoding: 'utf8',
+    },
+  )
+  t.equal(status, 0, stderr)
 })
