@@ -6,7 +6,7 @@ import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Lets a request with a valid access token pass. */
+    /** Accepts a request with a valid access token. */
     verifyAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
   }
 }
@@ -17,19 +17,22 @@ export default fp(
     const { tokens } = await openAccessTokens(app.config)
     const isValid = createTokenCheck(tokens)
     app.decorate('verifyAdmin', async (request, reply) => {
-      const given = tokensOf(request)
-      if (given.length > 1) throw new TooManyTokens()
-      if (!given[0] || !isValid(given[0])) {
+      const [token, ...others] = tokensOf(request)
+      if (others.length > 0) throw new TooManyTokens()
+      if (!token || !isValid(token)) {
         reply.header('WWW-Authenticate', 'Bearer realm="hasty"') // RFC 9110 §11.6.1
-        throw given[0] ? new WrongToken() : new Unauthorized()
+        throw token ? new WrongToken() : new Unauthorized()
       }
     })
   },
   { name: 'auth', dependencies: ['config'] },
 )
 
-/** All tokens that a request has; of a field that comes twice Node's `headers` would drop or join the second. */
-function tokensOf({ raw: { rawHeaders } }: FastifyRequest) {
+/**
+ * The different tokens of a request. Generated clients send the same token in both header fields. If a field occurs
+ * twice, Node's `headers` drops or joins the second value, so the raw fields are read.
+ */
+function tokensOf({ raw: { rawHeaders } }: FastifyRequest): Set<string> {
   const tokens = rawHeaders.flatMap((name, n) => {
     const value = rawHeaders[n + 1] ?? ''
     if (n % 2 === 1) return []
@@ -42,5 +45,5 @@ function tokensOf({ raw: { rawHeaders } }: FastifyRequest) {
         return []
     }
   })
-  return tokens.map((token) => token.trim()).filter((token) => token !== '')
+  return new Set(tokens.map((token) => token.trim()).filter((token) => token !== ''))
 }

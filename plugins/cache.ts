@@ -9,19 +9,19 @@ declare module 'fastify' {
   }
 }
 
-/** What this process remembers, so that it need not ask the database again. */
+/** The caches of this process, which save queries to the database. */
 export interface Caches {
   links: Cache<LinkRow>
   images: Cache<ServedRow>
-  /** The ids of images by their hash. */
+  /** Image ids by hash. */
   knownHashes: Cache<string>
-  /** How images are served without their metadata, by their ids. */
+  /** Plans for serving images without their metadata, by image id. */
   plans: Cache<Promise<Plan>>
-  /** The bytes of small images that are asked for often. Whether they may be served, `images` tells. */
+  /** The bytes of small images that are requested often. `images` decides whether they may be served. */
   bytes: ByteCache
 }
 
-// What another process revokes or removes is seen here within this time. Promised are 5 s.
+// A link revoked or an image removed by another process is noticed within this time. The documented limit is 5 s.
 const TTL_MS = 4_000
 const HINT_TTL_MS = 60 * 60_000
 const CACHED_BYTES = 64 * 2 ** 20
@@ -31,7 +31,7 @@ export default fp(
     app.decorate('cache', {
       links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
       images: createCache<ServedRow>({ capacity: 10_000, ttl: TTL_MS }),
-      // A hint is checked before it is used, so it may be old.
+      // A hint is checked before it is used, so it may be outdated.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
       // The bytes of an image never change.
       plans: createCache<Promise<Plan>>({ capacity: 1_000, ttl: HINT_TTL_MS }),

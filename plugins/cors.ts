@@ -4,8 +4,9 @@ import fp from 'fastify-plugin'
 const PREFLIGHT_SECONDS = 600
 
 /**
- * Lets pages of the origins in CORS_ORIGIN (https://fetch.spec.whatwg.org/#http-cors-protocol) upload by a link and read
- * images. Never the admin's calls: no page is to hold an access token.
+ * Allows pages of the origins in CORS_ORIGIN to upload by a link and to read images
+ * (https://fetch.spec.whatwg.org/#http-cors-protocol). The admin's calls are never allowed: a page must not hold an
+ * access token.
  */
 export default fp(
   async (app) => {
@@ -16,7 +17,7 @@ export default fp(
       methods: ['GET', 'HEAD', 'POST'],
       exposedHeaders: ['Content-Range', 'ETag', 'Retry-After'],
       maxAge: PREFLIGHT_SECONDS,
-      strictPreflight: false, // its refusal would be no problem (RFC 9457)
+      strictPreflight: false, // its refusal would not be problem details (RFC 9457)
     }
     await app.register(cors, {
       delegator: ({ url }, done) =>

@@ -5,17 +5,15 @@ import { problemDetails } from '../schemas/problem.ts'
 import * as errors from '../services/errors.ts'
 import { Problem } from '../services/errors.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
-
-// An import would load all of that module's lazy parts, fetch among them: 10 MB of memory.
-const { STATUS_CODES } = process.getBuiltinModule('node:http')
+import { STATUS_CODES } from './node-http.ts'
 
 /** For `Retry-After` (RFC 9110 §10.2.3). */
 const RETRY_AFTER_S = 5
 
-/** Turns every error into problem details (RFC 9457); nothing else builds an error answer. */
+/** Converts every error to problem details (RFC 9457). No other code builds an error response. */
 export default fp(
   async (app) => {
-    app.setErrorHandler(answerProblem)
+    app.setErrorHandler(sendProblem)
     app.setNotFoundHandler(() => {
       throw new errors.NotFound()
     })
@@ -23,28 +21,54 @@ export default fp(
   { name: 'errors' },
 )
 
-/** Answers with the problem that an error is, or with a general one that tells nothing of the inside. */
-export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+/** Sends the problem details of an error. An error that is not a `Problem` becomes a general one without internals. */
+export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error, request)
-  if (problem instanceof errors.Unavailable) {
-    // An outage fails every request and probe, each in the same place: no stacks.
-    const { cause, message } = error as Error
-    request.log.warn({ reason: String(cause ?? message) }, problem.title)
-  } else if (problem.status >= 500) {
-    request.log.error({ err: error }, problem.title)
-  }
-  // Fastify closes the connection where a body could not be parsed, and who still sends would get a reset before the
-  // answer. Node reads and drops the rest.
-  if (reply.hasHeader('Connection')) reply.removeHeader('Connection')
-  // A route may have begun to describe what it could not give: an error is not to be kept for a year.
-  reply.removeHeader('Cache-Control')
+  logProblem(problem, error, request)
+  removeContentFields(reply, problem.status)
+  // Fastify closes the connection after a body that it could not parse. The client would get a reset while it still
+  // sends, before it reads the response. Node reads the rest of the body instead.
+  reply.removeHeader('Connection')
+  reply.header('Cache-Control', 'no-store')
   if (problem.status === 503) reply.header('Retry-After', RETRY_AFTER_S)
   reply.header('X-Content-Type-Options', 'nosniff')
   reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
 }
 
-/** Answers what is no HTTP request (https://nodejs.org/api/http.html#event-clienterror): there is no reply to send. */
-export function answerClientError(error: ConnectionError, socket: Socket) {
+function logProblem({ status, title }: Problem, error: unknown, { log }: FastifyRequest) {
+  if (status === 503) {
+    // An outage fails every request in the same way. A stack would only fill the log.
+    const { cause, message } = error as Error
+    log.warn({ reason: String(cause ?? message) }, title)
+  } else if (status >= 500) {
+    log.error({ err: error }, title)
+  }
+}
+
+const CONTENT_FIELDS = [
+  'accept-ranges',
+  'cache-control',
+  'cache-tag',
+  'content-disposition',
+  'content-encoding',
+  'content-length',
+  'etag',
+  'expires',
+  'last-modified',
+  'surrogate-key',
+]
+
+/** Removes the header fields of the content that a route wanted to send: they do not describe the problem details. */
+function removeContentFields(reply: FastifyReply, status: number) {
+  for (const field of CONTENT_FIELDS) reply.removeHeader(field)
+  if (status !== 416) reply.removeHeader('content-range')
+}
+
+/**
+ * Responds to a connection whose bytes are not an HTTP request (https://nodejs.org/api/http.html#event-clienterror).
+ * There is no reply object for it.
+ */
+export function sendClientProblem(error: ConnectionError, socket: Socket) {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   if (socket.writable) {
     const problem = problemDetails(toClientProblem(error))
@@ -65,7 +89,7 @@ function toClientProblem({ code }: ConnectionError): Problem {
       return new errors.HeadersTooLarge()
     default:
       return new errors.InvalidRequest({
-        detail: 'It is no HTTP/1.1 request, or it ends before it is complete.',
+        detail: 'The bytes are not a valid HTTP/1.1 request, or the request is incomplete.',
       })
   }
 }
@@ -78,27 +102,25 @@ function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
   const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
   if (statusCode === 413)
-    return new errors.TooLarge({ detail: `Send a body of ${routeOptions.bodyLimit} bytes at most.` })
+    return new errors.TooLarge({ detail: `Send a body of at most ${routeOptions.bodyLimit} bytes.` })
   if (statusCode === 415) return new errors.UnsupportedMediaType()
   if (statusCode === 503) return new errors.Unavailable()
   if (code === 'FST_ERR_BAD_URL') {
-    // Fastify's message repeats the URL, and an id with it.
-    return new errors.InvalidRequest({
-      detail: 'The URL has a % that does not begin an encoded UTF-8 letter.',
-    })
+    // Fastify's message repeats the URL, which may contain a secret id.
+    return new errors.InvalidRequest({ detail: 'The URL contains a % that does not begin valid UTF-8.' })
   }
-  // What Fastify says of a request is safe to show; what else fails is ours, and stays inside.
+  // Fastify's own messages about a request are safe to show. Any other error is internal and is only logged.
   if (statusCode < 500 && code?.startsWith('FST_')) return new errors.InvalidRequest({ detail: message })
   return new errors.InternalError()
 }
 
 function describe(validation: NonNullable<FastifyError['validation']>, context = 'request') {
-  // Of an unknown field TypeBox tells twice; that its "schema is false" helps nobody.
+  // TypeBox reports an unknown field twice. The second message, "schema is false", does not help the reader.
   const faults = validation.flatMap(({ keyword, instancePath, message, params }) => {
     if (keyword === 'boolean') return []
     const unknown = params.additionalProperties as string[] | undefined
     if (unknown) return `${context} has the unknown field ${unknown.join(', ')}`
     return `${context}${instancePath.replaceAll('/', '.')} ${message}`
   })
-  return `${[...new Set(faults)].join('; ')}. /docs tells what this call takes.`
+  return `${[...new Set(faults)].join('; ')}. /docs describes this call.`
 }

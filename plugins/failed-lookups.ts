@@ -1,48 +1,45 @@
-import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type FailedLookupCount, type FailedLookups, WINDOW_MS } from '../services/access/failed-lookups.ts'
+import { networksOf } from '../services/access/address.ts'
 import { ImageNotFound, LinkNotFound, TooManyFailedLookups, WrongToken } from '../services/errors.ts'
-import { answerProblem } from './errors.ts'
+import { sendProblem } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Slows who guesses at the routes of this scope: an address that has had too many of the errors that tell of a
-     * guess is refused until the window ends. Who knows the ids and the token is never counted.
+     * Counts the failed look-ups of one kind in the routes of this scope, by the client's network. Above GUESS_LIMIT a
+     * failed look-up gets 429 instead of its usual error. A valid id or token is never refused or counted: other clients
+     * may share the address.
      */
     limitFailedLookups(kind: keyof typeof failures): void
   }
 }
 
-/** What the answer to a wrong guess is. */
+/** The error of a failed look-up. */
 const failures = { link: LinkNotFound, image: ImageNotFound, token: WrongToken }
+
+// The second network of an IPv6 address, its /48, may belong to one client or to many.
+const FACTOR_OF_WIDER_NETWORK = 10
 
 export default fp(
   async (app) => {
     const { guessLimit } = app.config
     const { failedLookups } = app.services
-    await app.register(rateLimit, {
-      global: false,
-      max: guessLimit,
-      timeWindow: WINDOW_MS,
-      store: storeOf(failedLookups),
-    })
+
+    /** Counts a failed look-up. Returns how many milliseconds the client has to wait, 0 if it is within the limit. */
+    function count(kind: string, { ip }: FastifyRequest) {
+      const waits = networksOf(ip).map((network, level) => {
+        const { current, ttl } = failedLookups.add(`${kind} ${network}`)
+        return current > guessLimit * FACTOR_OF_WIDER_NETWORK ** level ? ttl : 0
+      })
+      return Math.max(...waits)
+    }
 
     app.decorate('limitFailedLookups', function (this: FastifyInstance, kind) {
       if (guessLimit === 0) return
-      // Of an address of IPv6 the first 64 bits count: the rest is its owner's to choose.
-      const limit = app.createRateLimit({
-        keyGenerator: ({ ip }) => `${kind} ${rateLimit.normalizeIP(ip ?? '')}`,
-      })
-
-      this.addHook('onRequest', (request, reply, done) => {
-        if (!failedLookups.any) return done()
-        limit(request, { increment: false }).then((state) => done(refusal(state, reply)), done)
-      })
-      this.setErrorHandler(async (error, request, reply) => {
-        const refused = error instanceof failures[kind] ? refusal(await limit(request), reply) : undefined
-        answerProblem(refused ?? error, request, reply)
+      this.setErrorHandler((error, request, reply) => {
+        const wait = error instanceof failures[kind] ? count(kind, request) : 0
+        sendProblem(wait > 0 ? tooMany(wait, reply) : error, request, reply)
         return reply
       })
     })
@@ -50,24 +47,8 @@ export default fp(
   { name: 'failed-lookups', dependencies: ['config', 'errors', 'services'] },
 )
 
-type State = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>
-
-function refusal(state: State, reply: FastifyReply) {
-  if (state.isAllowed || !state.isExceeded) return undefined
-  reply.header('Retry-After', state.ttlInSeconds) // RFC 9110 §10.2.3
+function tooMany(milliseconds: number, reply: FastifyReply) {
+  reply.header('Retry-After', Math.ceil(milliseconds / 1000)) // RFC 9110 §10.2.3
+  reply.removeHeader('WWW-Authenticate')
   return new TooManyFailedLookups()
 }
-
-/** The store of rate-limit's counts, as it wants it: a class. All kinds are in one, each with its name in the key. */
-const storeOf = (failedLookups: FailedLookups) =>
-  class Store {
-    incr(key: string, done: (error: Error | null, guessed: FailedLookupCount) => void) {
-      done(null, failedLookups.add(key))
-    }
-    read(key: string, done: (error: Error | null, guessed: FailedLookupCount) => void) {
-      done(null, failedLookups.of(key))
-    }
-    child() {
-      return this
-    }
-  }

@@ -3,8 +3,9 @@ import helmet from '@fastify/helmet'
 import fp from 'fastify-plugin'
 
 /**
- * Header fields that keep a browser from doing anything with the answers of a scope but read them. Images have stricter
- * ones of their own, and /docs a policy that lets its page work. HSTS is for who ends TLS: it is of a whole host, and not of a service.
+ * Header fields for the responses of a scope: a browser must not run, frame or guess the type of their content. Images
+ * set stricter fields themselves, and /docs sets a policy for its page. HSTS belongs to the server that terminates TLS,
+ * because it applies to the whole host.
  */
 export default fp(
   async (app) => {
@@ -17,7 +18,7 @@ export default fp(
       xFrameOptions: { action: 'deny' },
       strictTransportSecurity: false,
     })
-    // The same for every answer: the plugin would put them together for each.
+    // The fields are the same for every response. The plugin would build them each time.
     let fields: OutgoingHttpHeaders | undefined
     app.addHook('onRequest', (_request, reply, done) => {
       if (fields) reply.headers(fields)

@@ -2,11 +2,9 @@ import type { Server } from 'node:http'
 import { type FastifyHttpOptions, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
-import { answerClientError, answerProblem } from './errors.ts'
+import { sendClientProblem, sendProblem } from './errors.ts'
+import { maxHeaderSize } from './node-http.ts'
 import { headerTimeouts } from './slow-clients.ts'
-
-// An import would load all lazy parts of the module, such as fetch: 10 MB of memory.
-const { maxHeaderSize } = process.getBuiltinModule('node:http')
 
 const BODY_LIMIT = 64 * 1024
 // A start may wait while another process migrates the database.
@@ -23,8 +21,8 @@ export const fastifyOptions = (
   trustProxy,
   http: headerTimeouts(clientTimeout),
   bodyLimit: BODY_LIMIT, // of JSON; MAX_FILE_SIZE limits parts
-  frameworkErrors: answerProblem,
-  clientErrorHandler: answerClientError,
+  frameworkErrors: sendProblem,
+  clientErrorHandler: sendClientProblem,
   // As long as Node lets a URL be. So an id that is too long is an unknown id to the route, and not another error.
   routerOptions: { maxParamLength: maxHeaderSize },
   pluginTimeout: START_TIMEOUT_MS,

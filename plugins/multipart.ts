@@ -1,134 +1,241 @@
 import type { IncomingMessage } from 'node:http'
+import { Transform, type TransformCallback } from 'node:stream'
+import { MIMEType } from 'node:util'
+import { Dicer } from '@fastify/busboy'
 import multipart from '@fastify/multipart'
-import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { parseDigests } from '../services/uploads/digests.ts'
-import type { Part, PartFile } from '../services/uploads/index.ts'
+import type { RejectionReason } from '../schemas/uploads.ts'
+import { type Digests, parseDigests } from '../services/uploads/digests.ts'
+import { readDisposition } from '../services/uploads/disposition.ts'
+import type { Part } from '../services/uploads/index.ts'
+import { createPaddingFilter } from './transport-padding.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Reads multipart/form-data (RFC 7578) part by part. Where the parts are not read to the end, the rest is dropped. */
+    /**
+     * Reads multipart/form-data (RFC 7578) part by part. If the caller stops before the end, the rest of the body is
+     * read and dropped.
+     */
     readParts(): AsyncGenerator<Part, void, void>
   }
 }
 
-// Parts over MAX_FILES are named in the answer, up to so many; a request with more is not read to its end.
+// Each part above MAX_FILES is named in the response, up to this number. Then the rest of the request is not parsed.
 const EXTRA_PARTS = 100
+const MAX_FIELDS_OF_PART = 50
+// RFC 2046 §5.1.1 allows 70 characters. The parser supports 252.
+const MAX_BOUNDARY_LENGTH = 200
 
+interface Limits {
+  /** Bytes of a part. The rest of a larger part is dropped. */
+  maxFileSize: number
+  maxFiles: number
+}
+
+/**
+ * `@fastify/multipart` accepts the media type and provides `isMultipart()`. Its `parts()` does not give the header
+ * fields of a part, which may include a digest. Therefore the parts are read with the parser that it uses itself.
+ */
 export default fp(
   async (app) => {
     const { maxFileSize, maxFiles } = app.config
-    await app.register(multipart, {
-      limits: { fileSize: maxFileSize, parts: maxFiles + EXTRA_PARTS, headerPairs: 50 },
-      throwFileSizeLimit: false,
-    })
+    await app.register(multipart)
     app.decorateRequest('readParts', function () {
-      return readParts(this, { maxFiles, errors: app.multipartErrors })
+      return readParts(this.raw, { maxFileSize, maxFiles })
     })
   },
   { name: 'multipart', dependencies: ['config'] },
 )
 
-type MultipartErrors = FastifyRequest['server']['multipartErrors']
-
-/** A part that has begun to pass. */
-interface SeenPart {
-  headers: Record<string, string[] | undefined>
-  name: string
-  /** Whether the parser hands it on; it is silent about one that it can't use. */
-  handedOn: boolean
-  /** Whether it has passed to its end, which may not have been read yet. */
-  whole: boolean
-}
-
-async function* readParts(
-  request: FastifyRequest,
-  { maxFiles, errors }: { maxFiles: number; errors: MultipartErrors },
-): AsyncGenerator<Part, void, void> {
-  const seen: SeenPart[] = []
-  watchParts(request.raw, seen)
-  const parts = request.parts({
-    // Every part is read as a file: its bytes tell what it is, not its headers.
-    isPartAFile(fieldName, _contentType, fileName) {
-      const part = seen.at(-1)
-      if (part) {
-        part.name = fileName || fieldName || ''
-        part.handedOn = !(String(fieldName) in Object.prototype)
-      }
-      return true
-    },
-  })
-  let files = 0
-  let last: PartFile | undefined
+async function* readParts(request: IncomingMessage, limits: Limits): AsyncGenerator<Part, void, void> {
+  const boundary = boundaryOf(request)
+  if (boundary === undefined) {
+    request.resume()
+    yield { name: '', fault: 'malformed' }
+    return
+  }
+  const parts = new PartCollector(boundary, limits)
+  const stop = feed(parts, request)
   try {
-    for await (const part of parts) {
-      const { file, fieldname } = part as { file: PartFile; fieldname: string | undefined }
-      let next = seen.shift()
-      for (; next && !next.handedOn; next = seen.shift()) yield { name: next.name, fault: 'malformed' }
-      const { name, headers } = next!
-      const digests = parseDigests([headers['content-digest'] ?? [], headers['repr-digest'] ?? []].flat())
-      last = file
-      files++
-      if (files <= maxFiles && fieldname !== undefined && digests) {
-        yield { name, file, digests }
-      } else {
-        file.resume()
-        yield { name, fault: files > maxFiles ? 'too_many_files' : 'malformed' }
-      }
-    }
-    for (const { name } of seen) yield { name, fault: 'malformed' }
-  } catch (error) {
-    const fault = faultOf(error, errors)
-    // Which part was cut off; where it had been handed on, it has told so itself.
-    const cut =
-      fault === 'incomplete' && !last?.errored && seen.at(-1)?.whole === false ? seen.pop() : undefined
-    if (fault !== 'too_many_files') for (const { name } of seen) yield { name, fault: 'malformed' }
-    if (fault && !last?.errored) yield { name: cut?.name ?? '', fault }
+    for (let part = await parts.next(); part; part = await parts.next()) yield part
   } finally {
-    // Who stops in the middle still lets the client finish sending; else it would not read the answer.
-    request.raw.unpipe()
-    request.raw.resume()
+    stop()
   }
 }
 
-/** What an error of the parser means for the request; undefined where it is of parts that are reported by themselves. */
-function faultOf(
-  error: unknown,
-  { PartsLimitError, PrematureCloseError, PrototypeViolationError }: MultipartErrors,
-) {
-  if (error instanceof PrototypeViolationError) return undefined
-  if (error instanceof PartsLimitError) return 'too_many_files'
-  const { message } = error as Error
-  if (error instanceof PrematureCloseError || /Unexpected end|terminated early/.test(message))
-    return 'incomplete'
-  return 'malformed'
+function boundaryOf({ headers }: IncomingMessage) {
+  try {
+    const boundary = new MIMEType(headers['content-type'] ?? '').params.get('boundary')
+    return boundary !== null && boundary.length <= MAX_BOUNDARY_LENGTH ? boundary : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**
- * Listens to the parts and their headers, which the parser keeps to itself. It is reached where the request is piped
- * into it, and busboy's inner Dicer is what tells of them. Its own listeners come after these.
+ * Feeds the body of a request to a collector, as fast as the parts are read.
+ *
+ * @returns ends that; the rest of the body is read and dropped, because a client that still sends may read the response
+ *   only afterwards
  */
-function watchParts(request: IncomingMessage, seen: SeenPart[]) {
-  const { pipe } = request
-  request.pipe = (busboy, ...options) => {
-    request.pipe = pipe
-    const { _parser: parser } = busboy as { _parser?: { parser: NodeJS.EventEmitter } }
-    const emitter = busboy as unknown as NodeJS.EventEmitter
-    const onPart = (stream: NodeJS.EventEmitter) => {
-      const part: SeenPart = { headers: {}, name: '', handedOn: false, whole: false }
-      seen.push(part)
-      stream.on('header', (headers) => Object.assign(part, { headers }))
-      stream.once('end', () => Object.assign(part, { whole: true }))
-    }
-    parser?.parser.prependListener('part', onPart)
-    emitter.once('partsLimit', () => parser?.parser.removeListener('part', onPart))
-    emitter.prependListener('file', (_name, file: PartFile) => keepWhole(file, seen.at(-1)!))
-    return pipe.call(request, busboy, ...options) as typeof busboy
+function feed(parts: PartCollector, request: IncomingMessage) {
+  const write = (chunk: Buffer) => {
+    if (!parts.write(chunk)) request.pause()
+  }
+  const end = () => parts.endBody()
+  parts.onDrain(() => request.resume())
+  // A lost connection ends the body too. The parser then reports which part is incomplete.
+  request.on('data', write).once('end', end).once('close', end)
+  return () => {
+    request.off('data', write).off('end', end).off('close', end).resume()
   }
 }
 
-/** Where a request ends early, the plugin fails the last part that it knows of. One that has passed whole is let be. */
-function keepWhole(file: PartFile, part: SeenPart) {
-  const { destroy } = file
-  file.destroy = (error) => (error && part.whole ? file : destroy.call(file, error))
+/** Parses a body and collects its parts. One chunk of the body may have many. */
+class PartCollector {
+  readonly #parser: Dicer
+  readonly #withoutPadding: (chunk: Buffer) => Buffer
+  readonly #limits: Limits
+  readonly #parts: Part[] = []
+  #count = 0
+  /** The header of the newest part is not complete. */
+  #isInHeader = false
+  #isEnded = false
+  #isEmpty = true
+  /** The body ended before its last boundary, and no part that the caller knows of was incomplete. */
+  #isCutOff = false
+  #wake: () => void = () => {}
+
+  constructor(boundary: string, limits: Limits) {
+    this.#parser = new Dicer({ boundary, maxHeaderPairs: MAX_FIELDS_OF_PART })
+    this.#withoutPadding = createPaddingFilter(boundary)
+    this.#limits = limits
+    this.#parser.on('part', this.#onPart)
+    this.#parser.on('error', () => {
+      this.#isCutOff = true
+    })
+    this.#parser.once('finish', () => {
+      this.#endHeader()
+      if (this.#isCutOff && !this.#isEmpty) this.#add({ name: '', fault: 'incomplete' })
+      this.#end()
+    })
+  }
+
+  /** Parses a chunk of the body. Returns `false` when the caller should wait for `onDrain`. */
+  write(chunk: Buffer): boolean {
+    this.#isEmpty = false
+    return this.#parser.write(this.#withoutPadding(chunk))
+  }
+
+  onDrain(listener: () => void) {
+    this.#parser.on('drain', listener)
+  }
+
+  endBody() {
+    if (!this.#parser.writableEnded) this.#parser.end()
+  }
+
+  /** The next part, or `undefined` after the last. */
+  async next(): Promise<Part | undefined> {
+    while (this.#parts.length === 0 && !this.#isEnded) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    return this.#parts.shift()
+  }
+
+  #onPart = (stream: Dicer.PartStream) => {
+    this.#endHeader()
+    const index = this.#count++
+    if (index === this.#limits.maxFiles + EXTRA_PARTS) return this.#refuseMore(stream)
+    this.#isInHeader = true
+    let file: PartFile | undefined
+    let isAdded = false
+    stream.once('header', (fields) => {
+      this.#isInHeader = false
+      isAdded = true
+      file = this.#addPart(stream, fields as PartFields, index)
+    })
+    // The body ended within this part.
+    stream.on('error', (error) => {
+      this.#isInHeader = false
+      if (isAdded) this.#isCutOff = false
+      file?.destroy(error)
+    })
+  }
+
+  #addPart(stream: Dicer.PartStream, fields: PartFields, index: number): PartFile | undefined {
+    const { name, fault, digests } = describePart(fields)
+    if (fault || index >= this.#limits.maxFiles) {
+      stream.resume()
+      this.#add({ name, fault: index >= this.#limits.maxFiles ? 'too_many_files' : fault! })
+      return undefined
+    }
+    const file = stream.pipe(new PartFile(this.#limits.maxFileSize))
+    this.#add({ name, file, digests })
+    return file
+  }
+
+  /** A part whose header never ended is not a part of multipart/form-data. */
+  #endHeader() {
+    if (this.#isInHeader) this.#add({ name: '', fault: 'malformed' })
+    this.#isInHeader = false
+  }
+
+  #refuseMore(stream: Dicer.PartStream) {
+    this.#parser.removeListener('part', this.#onPart)
+    stream.on('error', () => {}).resume()
+    this.#add({ name: '', fault: 'too_many_files' })
+    this.#end()
+  }
+
+  #add(part: Part) {
+    if (this.#isEnded) return
+    this.#parts.push(part)
+    this.#wake()
+  }
+
+  #end() {
+    this.#isEnded = true
+    this.#wake()
+  }
+}
+
+/** The header fields of a part: each value has one character for each byte. */
+type PartFields = Record<string, string[] | undefined>
+
+interface Described {
+  name: string
+  fault?: RejectionReason
+  digests: Digests
+}
+
+function describePart(fields: PartFields): Described {
+  const { type, name, fileName } = readDisposition(fields['content-disposition']?.[0] ?? '')
+  const digests = parseDigests([fields['content-digest'] ?? [], fields['repr-digest'] ?? []].flat())
+  const described = { name: fileName || name || '', digests: digests ?? new Map() }
+  if (type !== 'form-data' || name === undefined || !digests) return { ...described, fault: 'malformed' }
+  return described
+}
+
+/** The bytes of a part, up to a limit. */
+class PartFile extends Transform {
+  /** Known at the end: the part has more bytes than the limit, and the rest was dropped. */
+  truncated = false
+  #left: number
+
+  constructor(limit: number) {
+    super()
+    this.#left = limit
+    // The part may become incomplete before anything reads it.
+    this.on('error', () => {})
+  }
+
+  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback) {
+    const kept = chunk.length <= this.#left ? chunk : chunk.subarray(0, this.#left)
+    if (kept.length < chunk.length) this.truncated = true
+    this.#left -= kept.length
+    done(null, kept.length > 0 ? kept : undefined)
+  }
 }

@@ -9,7 +9,7 @@ declare module 'fastify' {
 
 export default fp(
   async (app) => {
-    // Of several API processes none has the embedded database open itself.
+    // With several API processes, the primary process opens the embedded database and they connect to it.
     const stores = await openStores(app.config, { attach: app.config.apiProcesses > 1 })
     app.decorate('stores', stores)
     app.addHook('onClose', () => stores.close())

@@ -21,16 +21,16 @@ const retryAfter = {
 
 type Kind = new () => Problem
 
-/** What may be wrong with the body of a request, or with one that it should not have. */
+/** The problems of a request body, also of one that is sent but not expected. */
 export const ofBody: readonly Kind[] = [InvalidRequest, TooLarge, UnsupportedMediaType]
 
-/** As `problems`, of an operation that is the admin's: the token may be missing, wrong, or one guess too many. */
+/** Like `problems`, for the admin's operations: it adds the problems of the access token. */
 export const adminProblems = (...kinds: Kind[]) =>
   problems(...kinds, TooManyFailedLookups, TooManyTokens, Unauthorized)
 
 /**
- * The part of a response schema that tells which errors an operation may answer with, each with an example. Any may
- * meet a fault of the service's own, or a database that is away.
+ * The part of a response schema that lists the errors of an operation, each with an example. Internal errors and an
+ * unavailable store are added to every operation.
  */
 export function problems(...kinds: Kind[]): Record<never, never> {
   const byStatus = Map.groupBy(

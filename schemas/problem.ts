@@ -5,20 +5,22 @@ import type { Rejected } from './uploads.ts'
 export const Problem = Type.Object(
   {
     type: Type.String({
-      description: 'what went wrong, for programs: a URI to compare, not to fetch',
+      description: 'the kind of error, for programs: a URI to compare, not to fetch',
       examples: ['urn:hasty:problem:link-expired'],
     }),
-    title: Type.String({ description: 'what went wrong, for people', examples: ['The link has expired'] }),
-    status: Type.Integer({ minimum: 400, maximum: 599 }),
-    detail: Type.Optional(Type.String({ description: 'this very case, and what to do' })),
+    title: Type.String({ description: 'the kind of error, for people', examples: ['The link has expired'] }),
+    status: Type.Integer({ minimum: 400, maximum: 599, description: 'the HTTP status code' }),
+    detail: Type.Optional(Type.String({ description: 'the cause of this error, and what to do' })),
     rejected: Type.Optional(
-      Type.Array(Type.Ref('Rejected'), { description: 'of an upload: why no part of it was taken in' }),
+      Type.Array(Type.Ref('Rejected'), {
+        description: 'only for an upload of which no part was accepted: the reason for each part',
+      }),
     ),
   },
   { $id: 'Problem', description: 'an error (RFC 9457)' },
 )
 
-/** Makes the answer of an error. */
+/** Converts an error to problem details. `type` is the name in kebab case: `urn:hasty:problem:link-expired`. */
 export function problemDetails(error: {
   name: string
   status: number

@@ -1,17 +1,17 @@
 import type { Rejected, RejectionReason } from '../schemas/uploads.ts'
 
 /**
- * An error that has an answer: its name, status and title are of its kind, `message` is of this very case and says
- * what to do. The handler in `plugins/errors.ts` makes problem details (RFC 9457) of it.
+ * An error with an HTTP response (RFC 9457). `name`, `status` and `title` belong to the kind of error. `message` is the
+ * detail of this case and says what to do. `plugins/errors.ts` turns it into problem details.
  */
 export abstract class Problem extends Error {
   abstract readonly status: number
   abstract readonly title: string
-  /** Of an upload: why no part of it was taken in. */
+  /** Only for an upload of which no part was accepted: the reason for each part. */
   declare readonly rejected?: Rejected[]
 }
 
-/** A part is not taken in. It is no problem of the request: other parts may be. */
+/** One part of an upload is rejected. The other parts of the request may still be accepted. */
 export class Rejection extends Error {
   override name = 'Rejection'
   readonly reason: RejectionReason
@@ -22,6 +22,7 @@ export class Rejection extends Error {
   }
 }
 
+/** Defines a kind of problem. `message` is the detail unless the constructor gets another one. */
 const problem = (name: string, status: number, title: string, message: string) =>
   class extends Problem {
     override readonly name = name
@@ -35,171 +36,166 @@ const problem = (name: string, status: number, title: string, message: string) =
     }
   }
 
-const ASK_FOR_LINK = 'Ask whoever gave you the link for a new one.'
+const ASK_FOR_LINK = 'Ask the person who gave you the link for a new one.'
 
 export const Unauthorized = problem(
   'Unauthorized',
   401,
-  'An access token is needed',
-  'Send the access token as "X-Access-Token: …" or "Authorization: Bearer …".',
+  'Missing or invalid access token',
+  'Send a valid access token as "X-Access-Token: …" or "Authorization: Bearer …".',
 )
-/** A token that is not valid is answered as one that is not there. */
+/** A wrong token gets the same response as a missing one. Only wrong tokens are counted as failed look-ups. */
 export class WrongToken extends Unauthorized {}
 export const TooManyTokens = problem(
   'TooManyTokens',
   400,
   'More than one access token',
-  'Send one access token, either as X-Access-Token or as Authorization.',
+  'Send one access token. X-Access-Token and Authorization must not contain different tokens.',
 )
 export const NotFound = problem(
   'NotFound',
   404,
   'Not found',
-  'There is nothing here. /docs lists what there is.',
+  'This path does not exist. /docs lists all calls.',
 )
 export const InvalidRequest = problem(
   'InvalidRequest',
   400,
-  'The request is not as it should be',
-  '/docs tells what this call takes.',
+  'Invalid request',
+  '/docs describes the parameters and the body of this call.',
 )
 export const RequestTimeout = problem(
   'RequestTimeout',
   408,
-  'The request took too long to come',
-  'Send it again, on a new connection.',
+  'The request was sent too slowly',
+  'Send the request again on a new connection.',
 )
 export const HeadersTooLarge = problem(
   'HeadersTooLarge',
   431,
   'The header fields are too large',
-  'Send fewer or shorter ones; the URL counts too.',
+  'Send fewer or shorter header fields, or a shorter URL.',
 )
 export const TooManyFailedLookups = problem(
   'TooManyFailedLookups',
   429,
-  'Too many unknown ids or wrong tokens from this address',
-  'Retry-After tells in how many seconds you may go on.',
+  'Too many failed look-ups from this address',
+  'This address sent too many unknown ids or wrong access tokens. Wait for the number of seconds in Retry-After.',
 )
 export const UnsupportedMediaType = problem(
   'UnsupportedMediaType',
   415,
-  'The media type is not one that this call takes',
-  'Send JSON, with Content-Type: application/json.',
+  'Unsupported media type',
+  'Send JSON with Content-Type: application/json.',
 )
 export const InternalError = problem(
   'InternalError',
   500,
-  'Something went wrong in the service',
-  'It was logged. Try again later.',
+  'Internal error',
+  'The error was logged. Try again later.',
 )
 export const Unavailable = problem(
   'Unavailable',
   503,
-  'The service is not ready',
+  'The service is not available',
   'Try again in a few seconds.',
 )
 
 export const InvalidExpiry = problem(
   'InvalidExpiry',
   400,
-  'No usable time for the link to expire',
-  'Send "sinceNow" with an ISO 8601 duration such as "PT1H", or "timeExact" with an RFC 3339 instant such as "2026-12-01T00:00:00Z".',
+  'Invalid expiry',
+  'Send "sinceNow" with an ISO 8601 duration such as "PT1H", or "timeExact" with an RFC 3339 time such as "2026-12-01T00:00:00Z".',
 )
 export const UnknownRegion = problem(
   'UnknownRegion',
   400,
-  'There is no such region',
-  'Name one of the regions of this service, or none.',
+  'Unknown region',
+  'Send the name of a region of this service, or no region.',
 )
 export const InvalidCursor = problem(
   'InvalidCursor',
   400,
-  'The cursor is not one of this list',
-  'Send the nextCursor of the page before as it is, or no cursor for the first page.',
+  'Invalid cursor',
+  'Send the unchanged nextCursor of the previous page, or no cursor for the first page.',
 )
 export const InvalidFilter = problem(
   'InvalidFilter',
   400,
-  'The images that are asked for can not be',
-  'The start of a range of time comes before its end, and bbox is west,south,east,north in degrees.',
+  'Invalid image filter',
+  'The start of a time range must be before its end. bbox is west,south,east,north in degrees.',
 )
-export const LinkNotFound = problem(
-  'LinkNotFound',
-  404,
-  'There is no such link',
-  `Check the URL. ${ASK_FOR_LINK}`,
-)
+export const LinkNotFound = problem('LinkNotFound', 404, 'Link not found', `Check the URL. ${ASK_FOR_LINK}`)
 export const LinkExpired = problem('LinkExpired', 410, 'The link has expired', ASK_FOR_LINK)
-export const LinkRevoked = problem('LinkRevoked', 410, 'The link has been revoked', ASK_FOR_LINK)
-export const LinkUsedUp = problem('LinkUsedUp', 410, 'The link has taken in as much as it may', ASK_FOR_LINK)
+export const LinkRevoked = problem('LinkRevoked', 410, 'The link was revoked', ASK_FOR_LINK)
+export const LinkUsedUp = problem('LinkUsedUp', 410, 'The link has reached its limit', ASK_FOR_LINK)
 
 export const NotMultipart = problem(
   'NotMultipart',
   415,
   'The request is not multipart/form-data',
-  'Send the images as parts of multipart/form-data: curl -F image=@picture.jpg URL',
+  'Send each image as a part of multipart/form-data: curl -F image=@picture.jpg URL',
 )
 export const MalformedMultipart = problem(
   'MalformedMultipart',
   400,
-  'The multipart/form-data is malformed',
-  'Content-Type must name the boundary, and the body have it before each part and after the last. Each part needs a name in its Content-Disposition (RFC 7578); a digest is not needed, but must be readable (RFC 9530).',
+  'Malformed multipart/form-data',
+  'Content-Type must name the boundary. The boundary must be before each part and after the last part. Each part needs a name in its Content-Disposition (RFC 7578). A digest is optional, but must be valid (RFC 9530).',
 )
 export const NoImage = problem(
   'NoImage',
   415,
-  'No part is an image',
-  'Send at least one part whose bytes are an image.',
+  'The request has no image',
+  'Send at least one part whose bytes are an image in a supported format.',
 )
 export const NotAccepted = problem(
   'NotAccepted',
   415,
-  'No part is an image of a format that is taken in here',
-  'Send images of another format: ACCEPT says which ones this service takes.',
+  'Image format not accepted',
+  'This service accepts only some image formats. Send the images in another format.',
 )
-export const TooLarge = problem('TooLarge', 413, 'Too large', 'Send smaller files.')
+export const TooLarge = problem('TooLarge', 413, 'The request is too large', 'Send smaller files.')
 export const DigestMismatch = problem(
   'DigestMismatch',
   400,
-  'The bytes are not those of the digest',
-  'The part was changed on its way, or its Content-Digest is wrong. Send it again.',
+  'The digest does not match',
+  'The part was changed in transit, or its Content-Digest or Repr-Digest is wrong. Send the part again.',
 )
 export const InsufficientStorage = problem(
   'InsufficientStorage',
   507,
-  'There is no room left to store the image',
-  'Nothing of the last part was kept. Try again later.',
+  'Not enough storage',
+  'The last part was not stored. Try again later.',
 )
 
-export const ImageNotFound = problem('ImageNotFound', 404, 'There is no such image', 'Check the id.')
+export const ImageNotFound = problem('ImageNotFound', 404, 'Image not found', 'Check the id.')
 export const ImageGone = problem(
   'ImageGone',
   410,
   'The image is gone',
-  'It was removed, its time was up, or it turned out to be no image. It will not come back under this id.',
+  'It was removed, its retention period has ended, or it is not an image. This id will not be used again.',
 )
 export const ImageDamaged = problem(
   'ImageDamaged',
   410,
   'The image is damaged',
-  'Its bytes can not be decoded, so it is not served. Whoever has it should send it again from the original.',
+  'It cannot be decoded and is not served. Upload the original file again.',
 )
 export const MetadataNotRemovable = problem(
   'MetadataNotRemovable',
   406,
-  'The image can not be served without its metadata',
-  'It can be taken out of JPEG, PNG and WebP that are whole; anything else would have to be encoded anew.',
+  'The metadata cannot be removed',
+  'Metadata can be removed from complete JPEG, PNG and WebP files. Other formats would have to be encoded again.',
 )
 export const PreconditionFailed = problem(
   'PreconditionFailed',
   412,
-  'The image is not the one of If-Match',
-  'Its ETag tells which one it is.',
+  'If-Match does not match',
+  'Send the current ETag of the image.',
 )
 export const RangeNotSatisfiable = problem(
   'RangeNotSatisfiable',
   416,
-  'The range lies outside of the image',
-  'Content-Range tells the size; ask for bytes within it.',
+  'The range is outside the image',
+  'Content-Range states the size of the image. Request bytes within it.',
 )

@@ -8,6 +8,10 @@ export default (async (app) => {
   // An admin sends JSON.
   app.removeContentTypeParser(['text/plain', 'multipart/form-data'])
   app.limitFailedLookups('token')
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.header('Cache-Control', 'no-store')
+    done()
+  })
   app.addHook('onRequest', app.auth([app.verifyAdmin]))
   app.addHook('onRoute', ({ schema }) => {
     Object.assign(schema ?? {}, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })

@@ -1,22 +1,23 @@
 import type { DataStore, FailedLookupCounts } from '../../stores/data/data-store.ts'
 
 export const WINDOW_MS = 60_000
-// Who has more addresses than that is not slowed by counting them.
+// Clients in more networks than this are not all counted.
 const CAPACITY = 10_000
 const BATCH = 500
 
 export type FailedLookups = ReturnType<typeof createFailedLookups>
 
-/** How many guesses an address has made in the window that goes on, and in how many milliseconds that ends. */
 export interface FailedLookupCount {
+  /** Failed look-ups in the current window. */
   current: number
+  /** Milliseconds until the window ends. */
   ttl: number
 }
 
 /**
- * Counts guesses by address, over all processes: each counts its own at once and adds them to the database, which tells
- * what all have seen. It writes one statement at a time, however many guesses come, and nothing where none do. With the
- * database away each process goes by what it has seen itself.
+ * Counts failed look-ups (unknown ids and wrong tokens) by network, over all processes. Each process counts its own at
+ * once, adds them to the database and gets the totals of all processes back. It runs one statement at a time, however
+ * many look-ups fail, and none if no look-up fails. Without the database each process uses its own counts.
  */
 export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLookups'>) {
   let window = openWindow(startOfWindow())
@@ -34,14 +35,14 @@ export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLo
   async function send() {
     const { start, seen, unsent } = current()
     const counts: FailedLookupCounts = new Map([...unsent].slice(0, BATCH))
-    for (const address of counts.keys()) unsent.delete(address)
+    for (const key of counts.keys()) unsent.delete(key)
     try {
       const totals = await failedLookups.add(new Date(start), counts)
-      // What came in meanwhile is not in them yet.
-      for (const [address, total] of totals)
-        seen.set(address, Math.max(total + (unsent.get(address) ?? 0), seen.get(address) ?? 0))
+      // The totals do not include what was counted since the statement was sent.
+      for (const [key, total] of totals)
+        seen.set(key, Math.max(total + (unsent.get(key) ?? 0), seen.get(key) ?? 0))
     } catch {
-      // The database is away: this process goes by its own count.
+      // Without the database this process uses its own counts.
     }
   }
 
@@ -50,31 +51,30 @@ export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLo
     sending = undefined
   }
 
-  const of = (address: string): FailedLookupCount => ({
-    current: current().seen.get(address) ?? 0,
+  const of = (key: string): FailedLookupCount => ({
+    current: current().seen.get(key) ?? 0,
     ttl: window.start + WINDOW_MS - Date.now(),
   })
 
   return {
-    /** Counts a guess, and tells how many there are with it. */
-    add(address: string): FailedLookupCount {
+    /**
+     * Counts one failed look-up and returns the count including it.
+     *
+     * @param key the kind of look-up and the client's network
+     */
+    add(key: string): FailedLookupCount {
       const { seen, unsent } = current()
-      if (seen.has(address) || seen.size < CAPACITY) {
-        seen.set(address, (seen.get(address) ?? 0) + 1)
-        unsent.set(address, (unsent.get(address) ?? 0) + 1)
+      if (seen.has(key) || seen.size < CAPACITY) {
+        seen.set(key, (seen.get(key) ?? 0) + 1)
+        unsent.set(key, (unsent.get(key) ?? 0) + 1)
         sending ??= sendAll()
       }
-      return of(address)
+      return of(key)
     },
 
     of,
 
-    /** Whether there is an address that has guessed in this window: where there is none, nobody need be looked up. */
-    get any() {
-      return window.seen.size > 0
-    },
-
-    /** Resolves when the database knows what was counted. */
+    /** Resolves when the database has all counts. */
     close: async () => sending,
   }
 }

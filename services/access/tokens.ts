@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { newId } from '../ids.ts'
 
 /**
- * The admin's tokens: those of the configuration, or else one that is made at the first start and kept in `dataDir`,
- * readable by its owner alone.
+ * Opens the admin's tokens: those of the configuration, or else one that the first start creates and stores in
+ * `dataDir`, readable only by its owner.
  *
- * @returns `made` is the token that this call has made, for whoever starts the service to see it once
+ * @returns `made` is the token that this call created, to be shown once
  */
 export async function openAccessTokens({
   accessTokens,
@@ -20,8 +20,8 @@ export async function openAccessTokens({
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'access-token')
   const made = newId()
-  // A link appears at once and with its content, so another process that starts now does not read half a token.
-  // Its name is of this call alone: processes in two containers may have the same id.
+  // A link appears at once and with its content, so another process that starts now does not read half a token. The
+  // draft's name is random, because processes in two containers may have the same process id.
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, `${made}\n`, { mode: 0o600, flag: 'wx' })
   try {
@@ -32,19 +32,19 @@ export async function openAccessTokens({
   } finally {
     await rm(draft)
   }
-  const kept = (await readFile(path, 'utf8')).trim()
-  if (kept === '')
-    throw new Error(`${path} is empty. Delete it, and the next start makes a new access token.`)
-  return { tokens: [kept] }
+  const stored = (await readFile(path, 'utf8')).trim()
+  if (stored === '')
+    throw new Error(`${path} is empty. Delete it, and the next start creates a new access token.`)
+  return { tokens: [stored] }
 }
 
-/** Makes a check of a token against all that are valid, in a time that tells nothing of them. */
+/** Makes a function that compares a token with all valid ones. Its time does not depend on them. */
 export function createTokenCheck(tokens: readonly string[]): (token: string) => boolean {
   const digest = (token: string) => createHash('sha256').update(token).digest()
   const valid = tokens.map(digest)
   return (token) => {
     const given = digest(token)
-    // Every token is compared, also after one that matches.
+    // Every token is compared, also after a match.
     return valid.map((each) => timingSafeEqual(each, given)).includes(true)
   }
 }

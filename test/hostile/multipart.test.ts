@@ -53,7 +53,7 @@ t.test('boundaries', async (t) => {
     ['boundary=b; boundary=c', whole('b'), [200, 'a', '']],
     ['boundary=---', whole('---'), [200, 'a', '']],
     ['boundary=b', whole('B'), [400, '', 'incomplete']],
-    ['boundary=', whole('b'), [400, '', 'malformed incomplete']],
+    ['boundary=', whole('b'), [400, '', 'malformed']],
     ['charset=utf-8', whole('b'), [400, '', 'malformed']],
     ['boundary="b', whole('b'), [200, 'a', '']],
   ] as const)
@@ -78,7 +78,7 @@ t.test('what is before, between and behind the parts', async (t) => {
     [
       'blanks behind a boundary',
       bytes(`--b \t \r\n${named('a')}\r\n`, image, '\r\n--b-- \t\r\n'),
-      [400, '', 'malformed'],
+      [200, 'a', ''],
     ],
     [
       'line feeds alone',
@@ -129,7 +129,7 @@ t.test("a part's header fields", async (t) => {
     ['two dispositions', named('a') + named('b'), [200, 'a', '']],
     ['in other letters', 'CONTENT-disposition: FORM-data; NAME="image"; FILENAME="a"\r\n', [200, 'a', '']],
     ['an escaped quote in a name', named('a\\"b'), [200, 'a"b', '']],
-    ['percent signs in a name', named('a%22b%0D%0A'), [200, 'a%22b%0D%0A', '']],
+    ['percent signs in a name', named('a%22b%0D%0A'), [200, 'a"b', '']],
     ['UTF-8 in a name', named('ä.png'), [200, 'ä.png', '']],
     [
       'a name in another encoding',

@@ -1,0 +1,78 @@
+import { isUtf8 } from 'node:buffer'
+import { decodeExtended, parse } from 'content-disposition'
+
+/** What the Content-Disposition of a part or a request says. */
+export interface Disposition {
+  /** In lower case: `form-data`, `attachment`. */
+  type: string
+  /** The name of the form's field. */
+  name: string | undefined
+  /** The sender's file name, without folders. */
+  fileName: string | undefined
+}
+
+/**
+ * Reads a Content-Disposition (RFC 7578 §4.2, RFC 6266). It never throws: what cannot be read is missing.
+ *
+ * @param field the header field, one character for each byte (latin1)
+ */
+export function readDisposition(field: string): Disposition {
+  const { type, parameters } = parse(prepareQuotes(field), { extended: false })
+  const { name, filename, 'filename*': extended } = parameters
+  return {
+    type,
+    name: name === undefined ? undefined : decodeName(name),
+    fileName: baseName(
+      (extended && decodeAnyCharset(extended)) ?? (filename === undefined ? undefined : decodeName(filename)),
+    ),
+  }
+}
+
+/**
+ * Prepares quoted strings for the parser. In the names that clients send, a backslash only escapes a quote or another
+ * backslash: browsers send `C:\picture.png` as it is. A header that was cut off at its size limit has an open quote.
+ */
+function prepareQuotes(field: string) {
+  let isOpen = false
+  const prepared = field.replace(/\\["\\]?|"/g, (found) => {
+    if (found === '"') isOpen = !isOpen
+    return found === '\\' ? '\\\\' : found
+  })
+  return isOpen ? `${prepared}"` : prepared
+}
+
+/** Decodes what browsers escape in a quoted name, and the bytes: UTF-8, or else windows-1252 (WHATWG's fallback). */
+function decodeName(value: string) {
+  const bytes = Buffer.from(
+    value.replace(/%(22|0[AD])/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  )
+  return isUtf8(bytes) ? bytes.toString() : new TextDecoder('windows-1252').decode(bytes)
+}
+
+/** Decodes an RFC 8187 value: `UTF-8''%e2%82%ac.png`. The library knows UTF-8 and ISO-8859-1; Node knows many more. */
+function decodeAnyCharset(value: string) {
+  const [, charset, encoded] = /^([^']*)'[^']*'(.*)$/s.exec(value) ?? []
+  if (!charset || encoded === undefined) return undefined
+  const decoded = decodeExtended(value)
+  if (decoded !== undefined) return decoded
+  const bytes = Buffer.from(
+    encoded.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  )
+  return decoderOf(charset).decode(bytes)
+}
+
+function decoderOf(charset: string) {
+  try {
+    return new TextDecoder(charset)
+  } catch {
+    return new TextDecoder()
+  }
+}
+
+/** Some clients send a whole path: `folder/picture.png`, or `C:\folder\picture.png` on Windows. */
+function baseName(name: string | undefined) {
+  const isWindowsPath = /^([a-z]:\\|\\\\)/i.test(name ?? '')
+  return name?.slice(name.search(isWindowsPath ? /[^/\\]*$/ : /[^/]*$/))
+}
