@@ -2,7 +2,7 @@ import t from 'tap'
 import { build, TOKEN } from '../helpers/app.ts'
 import { isProblem } from '../helpers/problem.ts'
 
-t.test('what only the admin may do needs a token', async (t) => {
+t.test('every admin call needs a valid token', async (t) => {
   const app = await build(t, { ACCESS_TOKEN: `old-token,${TOKEN}` })
   const ask = (headers: Record<string, string | string[]>) => app.inject({ url: '/admin/stats', headers })
 
@@ -11,8 +11,11 @@ t.test('what only the admin may do needs a token', async (t) => {
     { 'x-access-token': 'old-token' },
     { authorization: `Bearer ${TOKEN}` },
     { authorization: `bearer  ${TOKEN}` },
-    { 'x-access-token': '', authorization: `Bearer ${TOKEN}` }, // an empty field is no token
+    { 'x-access-token': '', authorization: `Bearer ${TOKEN}` }, // an empty field is not a token
     { 'x-access-token': TOKEN, authorization: 'Basic for-a-proxy' },
+    // Generated clients send the same token in both fields.
+    { 'x-access-token': TOKEN, authorization: `Bearer ${TOKEN}` },
+    { 'x-access-token': `${TOKEN}, ${TOKEN}` },
   ]) {
     t.equal((await ask(headers)).statusCode, 200, JSON.stringify(headers))
   }
@@ -32,10 +35,9 @@ t.test('what only the admin may do needs a token', async (t) => {
     t.match(answer.headers['www-authenticate'], /^Bearer/)
   }
   for (const headers of [
-    { 'x-access-token': TOKEN, authorization: `Bearer ${TOKEN}` },
     { 'x-access-token': 'wrong', authorization: `Bearer ${TOKEN}` },
     { 'x-access-token': [TOKEN, 'old-token'] },
-    { 'x-access-token': `${TOKEN}, ${TOKEN}` },
+    { 'x-access-token': `${TOKEN}, old-token` },
     { authorization: [`Bearer ${TOKEN}`, 'Bearer wrong'] },
     { authorization: ['Bearer wrong', `Bearer ${TOKEN}`] },
   ]) {
@@ -52,7 +54,7 @@ t.test('what only the admin may do needs a token', async (t) => {
         method: method.toUpperCase() as 'GET',
         url: path.replace('{id}', 'x'.repeat(10_000)),
         headers: { 'content-type': 'text/plain' },
-        body: 'not looked at',
+        body: 'not read',
       })
       t.equal(answer.statusCode, 401, `${method} ${path}`)
     }
