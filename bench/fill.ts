@@ -7,7 +7,7 @@ import { createFileStore } from '../stores/objects/file/index.ts'
 import type { Scope } from './harness.ts'
 import { startPostgres, temporaryFolder } from './servers.ts'
 
-/** Puts JPEGs into a store and a database of PostgreSQL, as if they had been uploaded and verified. */
+/** Puts JPEGs into a file store and a PostgreSQL database, as if they had been uploaded and verified. */
 export async function fill(scope: Scope, jpegs: Buffer[]) {
   const createDatabase = await startPostgres(scope)
   const databaseUrl = await createDatabase()

@@ -1,4 +1,4 @@
-/** Collects what a case has started, and ends it in the reverse order. */
+/** Collects the clean-up functions of a case. They run in reverse order. */
 export interface Scope {
   teardown(end: () => unknown): void
 }
@@ -14,20 +14,20 @@ export function createScope() {
   }
 }
 
-/** How much is measured. */
+/** The amount of measurement. */
 export interface Effort {
   rounds: number
-  /** Of one round of a load that has no end of its own. */
+  /** The duration of a round, for loads without a fixed size. */
   seconds: number
-  /** By which the sizes of a case are multiplied. */
+  /** The factor for the sizes of a case. */
   scale: number
 }
 
-/** Measures once and resolves with one figure in the case's unit. */
+/** Measures once. Resolves with a value in the unit of the case. */
 export type Round = () => Promise<number>
 
 export interface Prepared {
-  /** What Hasty is compared with; without it the figure itself has the goal. */
+  /** The comparison. Without it, the goal is an absolute value. */
   baseline?: Round
   hasty: Round
 }
@@ -41,28 +41,28 @@ export interface Case {
   name: string
   title: string
   unit: string
-  /** What Hasty's figure divided by the baseline's should be. */
+  /** The goal for Hasty's value divided by the baseline's. */
   ratio?: Bound
-  /** What Hasty's figure should be. */
+  /** The goal for Hasty's value. */
   figure?: Bound
-  /** Fewer or more rounds than the others have. */
+  /** The number of rounds, if it differs from the default. */
   rounds?: number
   /**
-   * Starts what is measured. What is put into `run` ends after the last case, for what several cases share.
+   * Starts the processes of the case. Processes that several cases share are added to `run` and end after the last case.
    *
    * @throws {Missing}
    */
   prepare(scope: Scope, effort: Effort, run: Scope): Promise<Prepared>
 }
 
-/** A case can't be run here. */
+/** The case can't run on this machine, because a program is missing. */
 export class Missing extends Error {
   override name = 'Missing'
 }
 
 export interface Summary {
   median: number
-  /** Half of the distance between the least and the most, as a part of the median. */
+  /** Half of the range of the values, divided by the median. */
   spread: number
   rounds: number[]
 }
@@ -73,21 +73,21 @@ export interface Result {
   unit: string
   baseline?: Summary
   hasty?: Summary
-  /** The median of the ratios of neighbouring rounds. */
+  /** The ratios of neighbouring rounds. */
   ratio?: Summary
   goal: string
-  /** Whether a smaller ratio is the better one, as of times. */
+  /** Whether a smaller ratio is better, for example for times. */
   lowerIsBetter: boolean
   met?: boolean
-  /** Why it was not run. */
+  /** The reason why the case was not run. */
   skipped?: string
-  /** What went wrong. */
+  /** The error. */
   failure?: string
 }
 
 /**
- * Runs a case: one round of each side to warm up, then rounds of the two in turns, so that what else the machine does
- * falls on both. The ratio is taken of each pair of neighbours, and its median counts.
+ * Runs a case: one round of each side to warm up, then alternating rounds, so that other work of the machine affects both
+ * sides. Each pair of neighbouring rounds gives a ratio. The result is the median ratio.
  */
 export async function measure(benchCase: Case, effort: Effort, run: Scope): Promise<Result> {
   const { name, title, unit } = benchCase

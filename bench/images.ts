@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 
-/** Makes a JPEG with Exif of exactly so many bytes: a photograph of noise, and what is missing behind its end. */
+/** Creates a JPEG with Exif of exactly `bytes` bytes: noise, and random bytes after its end. */
 export async function makeJpeg(bytes: number): Promise<Buffer> {
-  // Noise has about two bytes a pixel.
+  // A JPEG of noise has about two bytes per pixel.
   const side = Math.max(16, Math.floor(Math.sqrt(Math.min(bytes, 400_000) / 3.5)))
   const jpeg = await sharp(randomBytes(side * side * 3), { raw: { width: side, height: side, channels: 3 } })
     .withExif({

@@ -12,7 +12,7 @@ import { printResult, printTable } from './table.ts'
 
 const FULL: Effort = { rounds: 5, seconds: 1, scale: 1 }
 const QUICK: Effort = { rounds: 3, seconds: 1, scale: 0.125 }
-// Those of which a change of the code shows first, in less than two minutes.
+// The cases that show most regressions, in less than two minutes.
 const QUICK_CASES = [
   'upload-1gb',
   'upload-200kb-postgres',
@@ -31,17 +31,17 @@ const { values: options } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
     quick: { type: 'boolean', default: false },
-    /** Keeps the ratios of this run, which is quick, as those to compare with. */
+    /** Writes the ratios of this quick run to baseline.json. */
     keep: { type: 'boolean', default: false },
   },
 })
 if (options.keep && !options.quick)
-  throw new Error('--keep goes with --quick: sizes and rounds must be the same')
+  throw new Error('--keep needs --quick, because baseline.json has the ratios of quick runs')
 const cases = [...uploads, ...analysis, ...downloads, ...growth, ...cores, ...processes].filter(
   ({ name }) =>
     options.only?.some((part) => name.includes(part)) ?? (!options.quick || QUICK_CASES.includes(name)),
 )
-if (cases.length === 0) throw new Error(`there is no case ${options.only}`)
+if (cases.length === 0) throw new Error(`No case has a name that contains ${options.only}.`)
 
 const results: Result[] = []
 const run = createScope()
@@ -68,7 +68,7 @@ function writeResults(results: Result[]) {
     writeFileSync(BASELINE, `${JSON.stringify({ ...readKept(), ...ratiosOf(results) }, null, 2)}\n`)
 }
 
-/** Says which ratios got worse than those that were kept; it does not fail, as a machine can have a bad day. */
+/** Reports ratios that are worse than in baseline.json. It does not fail, because the machine may have other work. */
 function compare(results: Result[]) {
   const kept = readKept()
   for (const { name, ratio, lowerIsBetter } of results) {

@@ -1,5 +1,5 @@
-// Uploads a second by 1, 2 and 3 API processes on PostgreSQL, S3 and JetStream, for docs/scaling.md. All of it, and the
-// load, runs on this machine's cores, so it shows what the parts cost and not how far they scale.
+// Uploads per second with 1, 2 and 3 API processes on PostgreSQL, S3 and JetStream, for docs/scaling.md. Everything runs on
+// the cores of this machine, so the result shows what the parts cost, and not how far they scale.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -41,7 +41,7 @@ try {
   const links = [await start(1), await start(2), await start(3)]
 
   console.log(
-    '| API processes | uploads/s | milliseconds of CPU for an upload, by program |\n| --- | --- | --- |',
+    '| API processes | uploads/s | milliseconds of CPU per upload, by program |\n| --- | --- | --- |',
   )
   for (let round = 0; round < ROUNDS; round++) {
     for (const [n, url] of links.entries()) {
@@ -60,7 +60,7 @@ try {
   await end()
 }
 
-/** The processor time that the processes of each program have taken so far, in milliseconds. */
+/** Milliseconds of processor time of each program so far. */
 function cpuByProgram() {
   const spent = new Map<string, number>()
   for (const pid of execFileSync('ps', ['-e', '-o', 'pid='], { encoding: 'utf8' }).trim().split(/\s+/)) {
@@ -71,7 +71,7 @@ function cpuByProgram() {
       const ms = (Number(fields[11]) + Number(fields[12])) * TICK_MS
       spent.set(program, (spent.get(program) ?? 0) + ms)
     } catch {
-      // It has ended by now.
+      // The process has ended.
     }
   }
   return spent

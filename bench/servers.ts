@@ -11,35 +11,35 @@ import { findPostgres, runPostgres } from '../test/helpers/postgres.ts'
 import { Missing, type Scope } from './harness.ts'
 
 const TOKEN = 'the-token-of-the-benchmarks'
-// Where the scripts of package.json have Node keep what it has compiled.
+// The compile cache that the scripts of package.json use.
 const NODE_COMPILE_CACHE = fileURLToPath(new URL('../node_modules/.cache/node', import.meta.url))
 export const admin = { 'x-access-token': TOKEN }
 
 export interface Server {
   url: string
   pid: number
-  /** From the start of the process to the first good answer. */
+  /** From the start of the process to the first successful response. */
   startMs: number
-  /** Asks it to end, and resolves when it has. */
+  /** Asks the process to end. Resolves when it has ended. */
   end(): Promise<void>
 }
 
 export interface Hasty extends Server {
   dataDir: string
-  /** Makes a link and returns its URL. */
+  /** Creates a link and returns its URL. */
   makeLink(): Promise<string>
-  /** The id of the image that came last. */
+  /** The id of the newest image. */
   newestImage(): Promise<string>
 }
 
-/** A folder that is removed with its content at the end; on the disk where temporary files are. */
+/** A temporary folder that is removed at the end. */
 export function temporaryFolder(scope: Scope) {
   const folder = mkdtempSync(join(tmpdir(), 'hasty-bench-'))
   scope.teardown(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** Starts Hasty as `npm start` does, with its log at `warn`, and resolves when it is ready. */
+/** Starts Hasty like `npm start`, with the log level `warn`. Resolves when it is ready. */
 export async function startHasty(scope: Scope, env: Record<string, string> = {}): Promise<Hasty> {
   const dataDir = env.DATA_DIR ?? temporaryFolder(scope)
   const server = await startNode(scope, '../server.ts', {
@@ -75,7 +75,7 @@ export async function startHasty(scope: Scope, env: Record<string, string> = {})
 export const startBaseline = (scope: Scope, script: string, env: Record<string, string> = {}) =>
   startNode(scope, `./baselines/${script}`, { probe: '/', env })
 
-/** Starts a worker alone, with its log at `warn`. */
+/** Starts only a worker, with the log level `warn`. */
 export function startWorker(scope: Scope, env: Record<string, string>) {
   spawnNode(scope, '../worker.ts', { DATA_DIR: temporaryFolder(scope), LOG_LEVEL: 'warn', ...env })
 }
@@ -96,7 +96,7 @@ async function startNode(
 
 function spawnNode(scope: Scope, script: string, env: Record<string, string>) {
   const args = [fileURLToPath(new URL(script, import.meta.url))]
-  // To read where the time goes: --cpu-prof of each process, its file in the folder named here.
+  // Writes a CPU profile of each process to this folder.
   if (process.env.BENCH_PROFILE) args.unshift('--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`)
   const child = spawn(process.execPath, args, {
     env: { PATH: process.env.PATH, NODE_NO_WARNINGS: '1', NODE_COMPILE_CACHE, ...env },
@@ -122,7 +122,7 @@ async function untilAnswered(url: string, child: ChildProcess) {
   }
 }
 
-/** Starts PostgreSQL as it is by default, flushing each commit, and returns what makes an empty database in it. */
+/** Starts PostgreSQL with its default flush of each commit. Returns a function that creates an empty database. */
 export async function startPostgres(scope: Scope) {
   const bin = findPostgres()
   if (!bin) throw new Missing('PostgreSQL is not installed')
@@ -138,7 +138,7 @@ export async function startPostgres(scope: Scope) {
   }
 }
 
-/** Starts nginx with one worker on a folder, tuned as its documents say for static files. */
+/** Starts nginx with one worker on a folder, tuned for static files. */
 export async function startNginx(scope: Scope, root: string): Promise<string> {
   if (spawnSync('nginx', ['-v']).status !== 0) throw new Missing('nginx is not installed')
   const folder = temporaryFolder(scope)
@@ -180,7 +180,7 @@ export async function startNginx(scope: Scope, root: string): Promise<string> {
   return url
 }
 
-/** The memory of a process and its children in MiB, what they share counted once. */
+/** The memory of a process and its children in MiB. Shared memory counts once. */
 export function memoryOf(pid: number, { children = false } = {}) {
   const pids = [pid, ...(children ? childrenOf(pid) : [])]
   return (

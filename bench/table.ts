@@ -2,12 +2,12 @@ import type { Result, Summary } from './harness.ts'
 
 const HEADINGS = ['case', 'unit', 'baseline', 'Hasty', 'ratio', 'goal', '']
 
-/** Prints one line when a case is done. */
+/** Prints the result of a case in one line. */
 export function printResult(result: Result) {
   console.log(rowOf(result).filter(Boolean).join(' | '))
 }
 
-/** Prints all results as a table in Markdown. */
+/** Prints all results as a Markdown table. */
 export function printTable(results: Result[]) {
   const rows = [HEADINGS, ...results.map(rowOf)]
   const widths = HEADINGS.map((_, column) => Math.max(3, ...rows.map((row) => row[column]!.length)))
@@ -22,7 +22,7 @@ function rowOf({ title, unit, baseline, hasty, ratio, goal, met, skipped, failur
   return [title, unit, show(baseline), show(hasty), show(ratio, 2), goal, met ? 'met' : 'missed']
 }
 
-/** The median and the spread, such as `1,200 ±3 %`. */
+/** The median and the spread, for example `1,200 ±3 %`. */
 function show(summary: Summary | undefined, digits?: number) {
   if (!summary) return ''
   const { median, spread } = summary

@@ -1,4 +1,4 @@
-// What an upload service does at the least: busboy, SHA-256, a file, fdatasync, one INSERT by the same driver.
+// The minimum of an upload service: busboy, SHA-256, a file, fdatasync, one INSERT with the same driver.
 import { createHash, randomUUID } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { createServer, type IncomingMessage } from 'node:http'

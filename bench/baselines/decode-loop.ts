@@ -1,5 +1,5 @@
-// Decodes files in a plain loop, by the libraries that a worker uses for a JPEG: what it tells, all its pixels, a
-// placeholder. It writes how many files it did in a second, the whole loop over the files repeated.
+// Decodes files in a plain loop with the libraries that a worker uses for a JPEG: metadata, pixels, placeholder. It repeats
+// the list of files and writes the number of files per second.
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { constants, setPriority } from 'node:os'
@@ -7,9 +7,9 @@ import ExifReader from 'exifreader'
 import sharp from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 
-/** As JSON, the only argument of this script. */
+/** The argument of this script, as JSON. */
 export interface DecodeLoop {
-  /** A file with a path in each line. */
+  /** A file that has one path per line. */
   list: string
   seconds: number
 }
@@ -18,7 +18,7 @@ const { list, seconds }: DecodeLoop = JSON.parse(process.argv[2]!)
 const paths = readFileSync(list, 'utf8').trim().split('\n')
 sharp.concurrency(1)
 sharp.cache(false)
-// As the decoders of a worker have it.
+// Like the decoders of a worker.
 setPriority(constants.priority.PRIORITY_LOW)
 
 await examine(paths[0]!)

@@ -1,4 +1,4 @@
-// In the place of services/uploads/sniffer.ts: looks at nothing, and says of every part what the benchmarks' JPEGs tell.
+// Replaces services/uploads/sniffer.ts. It reads nothing and returns the metadata of the benchmarks' JPEGs for every part.
 import type { Sniffer } from '../../services/uploads/sniffer.ts'
 
 export const createSniffer = (_inlineLimit: number): Sniffer => ({

@@ -1,4 +1,4 @@
-// A plain Fastify route that answers 304.
+// A plain Fastify route that responds with 304.
 import Fastify from 'fastify'
 
 const app = Fastify()

@@ -1,4 +1,4 @@
-// Takes the body itself, not multipart: its SHA-256, a file, a flush, and nothing else.
+// Receives a raw body, not multipart: SHA-256, a file, a flush, and nothing else.
 import { createHash, randomUUID } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { createServer } from 'node:http'
@@ -11,7 +11,7 @@ createServer(async (request, response) => {
   if (request.method === 'GET') return response.end()
   const hash = createHash('sha256')
   request.on('data', (chunk) => hash.update(chunk))
-  // `flush` is an fsync before the file is closed; a new file needs of it no more than fdatasync does.
+  // `flush` calls fsync before the file is closed.
   await pipeline(request, createWriteStream(join(FOLDER!, randomUUID()), { flags: 'wx', flush: true }))
   const body = hash.digest('hex')
   return response.writeHead(200, { 'content-length': body.length }).end(body)

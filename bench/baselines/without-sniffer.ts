@@ -1,4 +1,4 @@
-// Loaded before server.ts: has no-sniffer.ts take the place of services/uploads/sniffer.ts.
+// Loaded before server.ts: replaces services/uploads/sniffer.ts with no-sniffer.ts.
 import { registerHooks } from 'node:module'
 
 const SNIFFER = new URL('../../services/uploads/sniffer.ts', import.meta.url).href

@@ -15,13 +15,13 @@ const MiB = 2 ** 20
 const IMAGES = 160
 const POLL_MS = 25
 
-/** What it costs to know images: in the worker, and while they come in. */
+/** The cost of the analysis, in the worker and during the upload. */
 export const analysis: Case[] = [
   analysisOf('analysis', '12 megapixel JPEGs', { width: 4096, height: 3072 }),
   analysisOf('analysis-small', '3 megapixel JPEGs', { width: 2048, height: 1536 }),
   {
     name: 'sniffing-1gb',
-    title: 'one upload of 1 GiB, against one that is not looked at',
+    title: 'one upload of 1 GiB, with and without the sniffer',
     unit: 'MB/s',
     ratio: { atLeast: 0.95 },
     async prepare(scope, effort) {
@@ -36,7 +36,7 @@ export const analysis: Case[] = [
   },
   {
     name: 'sniffing-200kb',
-    title: '200 KB JPEGs, 32 clients, against ones that are not looked at',
+    title: '200 KB JPEGs, 32 clients, with and without the sniffer',
     unit: 'uploads/s',
     ratio: { atLeast: 0.95 },
     async prepare(scope, { seconds }) {
@@ -51,7 +51,7 @@ export const analysis: Case[] = [
   },
 ]
 
-/** What a worker analyses in a second, against a loop for each of its decoders. */
+/** The rate of a worker, compared with one plain loop for each of its decoders. */
 function analysisOf(name: string, what: string, size: Size): Case {
   return {
     name,
@@ -68,7 +68,7 @@ function analysisOf(name: string, what: string, size: Size): Case {
       writeFileSync(list, images.map(({ path }) => join(folder, path)).join('\n'))
       startWorker(scope, env)
       return {
-        // A worker has as many decoders.
+        // A worker has one decoder for each core.
         baseline: async () => {
           const loops = Array.from({ length: availableParallelism() }, () => decodeInLoop({ list, seconds }))
           return (await Promise.all(loops)).reduce((sum, each) => sum + each, 0)
@@ -79,7 +79,7 @@ function analysisOf(name: string, what: string, size: Size): Case {
   }
 }
 
-/** Hasty with `services/uploads/sniffer.ts`, and with one in its place that does nothing. */
+/** Hasty with `services/uploads/sniffer.ts`, and with a replacement that does nothing. */
 async function withAndWithoutSniffer(scope: Scope, rate: (url: string) => () => Promise<number>) {
   const createDatabase = await startPostgres(scope)
   const preload = new URL('../baselines/without-sniffer.ts', import.meta.url).href
@@ -91,7 +91,7 @@ async function withAndWithoutSniffer(scope: Scope, rate: (url: string) => () => 
   return { baseline: rate(await without.makeLink()), hasty: rate(await hasty.makeLink()) }
 }
 
-/** Has every image wait for the worker, and counts what it settles from the first one to the last. */
+/** Marks every image as waiting, and measures the rate from the first settled image to the last. */
 async function analysisRate(databaseUrl: string) {
   const sql = postgres(databaseUrl, { max: 1 })
   const waiting = async () =>
@@ -118,7 +118,7 @@ interface Size {
   height: number
 }
 
-/** A JPEG with Exif, smooth and with some noise, as cameras make them. */
+/** A JPEG with Exif that compresses like a photograph. */
 async function photograph({ width, height }: Size) {
   const noise = { raw: { width: width / 8, height: height / 8, channels: 3 as const } }
   return sharp(randomBytes((width / 8) * (height / 8) * 3), noise)

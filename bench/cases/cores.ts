@@ -10,11 +10,11 @@ import { startHasty, startPostgres, temporaryFolder } from '../servers.ts'
 const CORES = availableParallelism()
 const ratio = { atLeast: 0.8 * CORES }
 
-/** One API process for each core against one process. What loads them, and the database, run on the same cores. */
+/** One API process for each core, compared with one process. The load and the database use the same cores. */
 export const cores: Case[] = [
   {
     name: 'all-cores-get',
-    title: `GET 20 KB, hot, ${CORES} API processes against 1`,
+    title: `GET 20 KB, one image, ${CORES} API processes compared with 1`,
     unit: 'requests/s',
     ratio,
     async prepare(scope, { seconds }) {
@@ -29,7 +29,7 @@ export const cores: Case[] = [
   },
   {
     name: 'all-cores-upload',
-    title: `200 KB JPEGs, 32 clients, ${CORES} API processes against 1`,
+    title: `200 KB JPEGs, 32 clients, ${CORES} API processes compared with 1`,
     unit: 'uploads/s',
     ratio,
     async prepare(scope, { seconds }) {

@@ -27,11 +27,11 @@ const cold = (name: string, title: string, size: number, count: number, atLeast:
 })
 
 export const downloads: Case[] = [
-  hot('get-20kb', 'GET 20 KB, hot', 20 * KB, 0.7),
-  hot('get-200kb', 'GET 200 KB, hot', 200 * KB, 1),
-  hot('get-2mb', 'GET 2 MB, hot', 2 * MB, 1),
-  cold('get-20kb-cold', 'GET 20 KB, 20,000 images in turn', 20 * KB, 20_000, 0.4),
-  cold('get-2mb-cold', 'GET 2 MB, 400 images in turn', 2 * MB, 400, 0.9),
+  hot('get-20kb', 'GET 20 KB, one image', 20 * KB, 0.7),
+  hot('get-200kb', 'GET 200 KB, one image', 200 * KB, 1),
+  hot('get-2mb', 'GET 2 MB, one image', 2 * MB, 1),
+  cold('get-20kb-cold', 'GET 20 KB, 20,000 images', 20 * KB, 20_000, 0.4),
+  cold('get-2mb-cold', 'GET 2 MB, 400 images', 2 * MB, 400, 0.9),
   {
     name: 'not-modified',
     title: 'GET with If-None-Match: 304',
@@ -80,7 +80,7 @@ async function againstNginx(
   }
 }
 
-/** A script for wrk that asks for one path after the other, which no cache of the last ones can answer. */
+/** A script for wrk that requests all paths in turn, so that a cache of recent images does not help. */
 function inTurn(scope: Scope, paths: string[]) {
   const folder = temporaryFolder(scope)
   writeFileSync(join(folder, 'paths'), `${paths.join('\n')}\n`)

@@ -12,11 +12,11 @@ import { admin, type Hasty, startHasty, startPostgres, temporaryFolder } from '.
 const FEW = 1000
 const MANY = 1_000_000
 
-/** What must not slow down as rows are added: the same call on a database of 1,000 images and on one of 1,000,000. */
+/** Calls that must not become slower with more rows: each on a database of 1,000,000 images and on one of 1,000. */
 export const growth: Case[] = [
   {
     name: 'growth-statistics',
-    title: 'statistics at 1,000,000 uploads, against 1,000',
+    title: 'statistics with 1,000,000 uploads, compared with 1,000',
     unit: 'ms',
     ratio: { atMost: 2 },
     figure: { atMost: 20 },
@@ -25,7 +25,7 @@ export const growth: Case[] = [
   },
   {
     name: 'growth-list',
-    title: 'list at 1,000,000 images, against 1,000',
+    title: 'list with 1,000,000 images, compared with 1,000',
     unit: 'ms',
     ratio: { atMost: 1.2 },
     prepare: (_scope, _effort, run) =>
@@ -33,18 +33,18 @@ export const growth: Case[] = [
   },
   {
     name: 'growth-get',
-    title: "GET of any image's metadata at 1,000,000, against 1,000",
+    title: "GET of an image's metadata with 1,000,000 images, compared with 1,000",
     unit: 'ms',
     ratio: { atMost: 1.2 },
     prepare: (_scope, _effort, run) =>
-      // No cache answers it, and each is of another image.
+      // Each request is for another image, so that no cache has it.
       compare(run, async (hasty, images) => () => {
         return timeOf(() => `${hasty.url}/admin/images/${idOf(1 + randomInt(images))}`, 200)
       }),
   },
   {
     name: 'growth-upload',
-    title: 'upload at 1,000,000 images, against 1,000',
+    title: 'upload with 1,000,000 images, compared with 1,000',
     unit: 'ms',
     ratio: { atMost: 1.2 },
     prepare: (scope, { seconds }, run) =>
@@ -68,7 +68,7 @@ async function compare(run: Scope, measurement: (hasty: Hasty, images: number) =
 
 const started = new WeakMap<Scope, Promise<[Hasty, Hasty]>>()
 
-/** A service on few images and one on many, filled once in a run. */
+/** A service with few images and one with many. They are filled once in a run. */
 function filled(run: Scope) {
   const start = async (): Promise<[Hasty, Hasty]> => {
     const createDatabase = await startPostgres(run)
@@ -87,7 +87,7 @@ function filled(run: Scope) {
 /** The id of the nth image of a filled database. */
 const idOf = (n: number) => String(n).padStart(48, 'I')
 
-/** Fills an empty database with as many images, an upload of each, and the counts of them. */
+/** Fills an empty database with images, one upload of each, and their counts. */
 async function fill(databaseUrl: string, images: number) {
   const { sql, close } = await openDataStore({ databaseUrl, dataDir: '' }, { attach: false })
   await sql`
@@ -112,7 +112,7 @@ async function fill(databaseUrl: string, images: number) {
   await close()
 }
 
-/** The median time of so many GETs, one after the other on one connection. */
+/** The median time of several GETs, one after the other on one connection. */
 async function timeOf(nextUrl: () => string, times: number) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const passed: number[] = []

@@ -13,11 +13,11 @@ const SETTLE_MS = 1000
 const BYTES_PER_SECOND = 400_000
 const SLOW_SECONDS = 6
 
-/** What the processes need while they do little: memory, and time to start. */
+/** Memory and start time of the processes. */
 export const processes: Case[] = [
   {
     name: 'memory-slow-uploads',
-    title: '100 slow uploads of 50 MB: memory of each',
+    title: 'memory per slow upload (100 uploads of 50 MB)',
     unit: 'MB',
     figure: { atMost: 1 },
     rounds: 3,
@@ -32,7 +32,7 @@ export const processes: Case[] = [
   },
   {
     name: 'memory-slow-readers',
-    title: '100 slow readers of 50 MB: memory of each',
+    title: 'memory per slow reader (100 readers of 50 MB)',
     unit: 'MB',
     figure: { atMost: 0.5 },
     rounds: 3,
@@ -48,7 +48,7 @@ export const processes: Case[] = [
   },
   {
     name: 'start-postgres',
-    title: 'start to /readyz with PostgreSQL',
+    title: 'start until /readyz, PostgreSQL',
     unit: 'ms',
     figure: { atMost: 1000 },
     async prepare(scope) {
@@ -58,7 +58,7 @@ export const processes: Case[] = [
   },
   {
     name: 'start-embedded',
-    title: 'start to /readyz on an existing embedded database',
+    title: 'start until /readyz, existing embedded database',
     unit: 'ms',
     figure: { atMost: 1500 },
     prepare: async (scope) => {
@@ -68,7 +68,7 @@ export const processes: Case[] = [
   },
   {
     name: 'memory-idle',
-    title: 'idle memory of npm start, in all',
+    title: 'idle memory of npm start, all processes',
     unit: 'MB',
     figure: { atMost: 500 },
     rounds: 2,
@@ -76,7 +76,7 @@ export const processes: Case[] = [
   },
   {
     name: 'memory-idle-api',
-    title: 'idle memory of the API process with PostgreSQL',
+    title: 'idle memory of the API process, PostgreSQL',
     unit: 'MB',
     figure: { atMost: 120 },
     rounds: 2,
@@ -102,10 +102,10 @@ async function idleMemory(scope: Scope, env: Record<string, string>, { children 
 }
 
 /**
- * A round tells how much more memory the process has at the most while `load` goes on, for each client, than it had
- * before the first round: what an earlier round left behind counts as well.
+ * A round measures the peak memory during `load`, minus the memory before the first round, divided by the number of
+ * clients. So memory that an earlier round left behind counts too.
  *
- * @param load resolves with the bytes that went over the connections
+ * @param load resolves with the number of transferred bytes
  */
 async function growth(hasty: Hasty, load: () => Promise<number>): Promise<Round> {
   await sleep(SETTLE_MS)
@@ -118,7 +118,7 @@ async function growth(hasty: Hasty, load: () => Promise<number>): Promise<Round>
     const bytes = await load().finally(() => clearInterval(watching))
     const expected = CLIENTS * BYTES_PER_SECOND * SLOW_SECONDS
     if (bytes < expected / 2)
-      throw new Error(`${bytes} bytes went over the connections, not some ${expected}`)
+      throw new Error(`${bytes} bytes were transferred, but about ${expected} were expected`)
     return (peak - idle) / CLIENTS
   }
 }

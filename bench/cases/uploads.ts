@@ -44,7 +44,7 @@ export const uploads: Case[] = [
   },
   {
     name: 'upload-duplicate',
-    title: 'a duplicate of 200 KB, against new ones',
+    title: 'duplicates of 200 KB, compared with new images',
     unit: 'uploads/s',
     ratio: { atLeast: 1 },
     async prepare(scope, effort) {
@@ -58,7 +58,7 @@ export const uploads: Case[] = [
   },
 ]
 
-/** Both sides get the same bytes; the baseline without multipart. */
+/** Both sides get the same bytes, the baseline without multipart. */
 async function large(scope: Scope, { clients, size }: { clients: number; size: number }): Promise<Prepared> {
   const baseline = await startBaseline(scope, 'raw-upload.ts', { FOLDER: temporaryFolder(scope) })
   const hasty = await startHasty(scope)

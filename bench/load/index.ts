@@ -8,22 +8,22 @@ import { Missing } from '../harness.ts'
 import type { SlowReaders } from './slow-readers.ts'
 import type { UploadLoad, UploadReport } from './uploads.ts'
 
-/** Uploads from a process of its own. */
+/** Uploads from a separate process. */
 export async function upload(load: UploadLoad): Promise<UploadReport> {
   return JSON.parse(await runScript('uploads.ts', load))
 }
 
-/** Uploads slowly from a process of its own, breaks off, and resolves with the bytes that were sent. */
+/** Uploads slowly from a separate process, stops, and resolves with the number of sent bytes. */
 export async function uploadSlowly(load: UploadLoad & { untilSeconds: number }): Promise<number> {
   return Number(await runScript('uploads.ts', load))
 }
 
-/** Reads slowly from a process of its own for a time, and resolves with the bytes that were read. */
+/** Reads slowly from a separate process, and resolves with the number of received bytes. */
 export async function readSlowly(load: SlowReaders): Promise<number> {
   return Number(await runScript('slow-readers.ts', load))
 }
 
-/** Decodes files in a loop in a process of its own, and resolves with the files per second. */
+/** Decodes files in a separate process, and resolves with the files per second. */
 export async function decodeInLoop(loop: DecodeLoop): Promise<number> {
   return Number(await runScript('../baselines/decode-loop.ts', loop))
 }
@@ -31,7 +31,7 @@ export async function decodeInLoop(loop: DecodeLoop): Promise<number> {
 const runScript = (script: string, argument: object) =>
   run(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(argument)])
 
-/** Asks for a URL over and over from a process of its own, and resolves with the requests per second. */
+/** Requests a URL repeatedly from a separate process, and resolves with the requests per second. */
 export async function get(
   url: string,
   {
@@ -44,7 +44,7 @@ export async function get(
     connections: number
     seconds: number
     headers?: Record<string, string>
-    /** The path of a Lua script that makes the requests. */
+    /** The path of a Lua script that creates the requests. */
     script?: string | undefined
     status?: number
   },
@@ -58,8 +58,8 @@ export async function get(
   ])
   if (/Non-2xx or 3xx|Socket errors/.test(report)) throw new Error(report)
   const requests = Number(/Requests\/sec:\s+([\d.]+)/.exec(report)?.[1])
-  // No answer that wrk can read is a fault of the measurement, and no figure.
-  if (!(requests > 0)) throw new Error(`wrk counted no answer of ${url}`)
+  // If wrk could not read a response, the measurement is wrong.
+  if (!(requests > 0)) throw new Error(`wrk counted no response from ${url}`)
   return requests
 }
 
@@ -68,7 +68,7 @@ export function needWrk() {
   if (spawnSync('wrk', ['-v']).error) throw new Missing('wrk is not installed')
 }
 
-/** Asks once. Not by `fetch`, which adds `Cache-Control: no-cache` to a condition of one's own. */
+/** Sends one request. `fetch` is not used, because it adds `Cache-Control: no-cache` to a conditional request. */
 async function expectStatus(url: string, headers: Record<string, string>, status: number) {
   const asking = request(url, { headers, agent: false }).end()
   const [answer] = (await once(asking, 'response')) as [IncomingMessage]

@@ -1,13 +1,13 @@
-// A process whose connections ask for a URL and read the answer slowly.
+// A process whose connections request a URL and read the response slowly.
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** As JSON, the only argument of this script. */
+/** The argument of this script, as JSON. */
 export interface SlowReaders {
   url: string
   clients: number
   seconds: number
-  /** Of each client. */
+  /** For each client. */
   bytesPerSecond: number
 }
 

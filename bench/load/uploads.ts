@@ -1,32 +1,32 @@
-// A process that uploads over plain sockets: it costs little beside the server that it loads.
+// A process that uploads over plain sockets, so that it needs little CPU.
 import { randomFillSync } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What to upload; as JSON, the only argument of this script. */
+/** The argument of this script, as JSON. */
 export interface UploadLoad {
   url: string
-  /** A file whose bytes each upload begins with. */
+  /** Each upload starts with the bytes of this file. */
   file: string
-  /** Bytes of an upload; what the file does not have is its last MiB over and over. */
+  /** Bytes of an upload. If the file is smaller, its last MiB is repeated. */
   size: number
-  /** How many connections upload at once. */
+  /** The number of concurrent connections. */
   clients: number
-  /** As multipart/form-data, or as the body itself. */
+  /** multipart/form-data, or a raw body. */
   multipart: boolean
-  /** Whether each upload has other bytes. */
+  /** Whether the bytes of each upload differ. */
   distinct: boolean
-  /** Starts no upload after this time; without it each client uploads once. */
+  /** Starts no upload after this time. Without it, each client uploads once. */
   seconds?: number
-  /** Of each client. */
+  /** For each client. */
   bytesPerSecond?: number
-  /** Breaks off all uploads after this time, and writes only how many bytes were sent. */
+  /** Stops all uploads after this time, and writes only the number of sent bytes. */
   untilSeconds?: number
 }
 
-/** What came of it; written as JSON. */
+/** The result, written as JSON. */
 export interface UploadReport {
   uploads: number
   bytes: number
@@ -45,7 +45,7 @@ const file = readFileSync(load.file)
 const sockets: Socket[] = []
 if (load.untilSeconds !== undefined) {
   setTimeout(() => {
-    // What still waits in this process was not sent.
+    // Bytes that wait in this process were not sent.
     const sent = sockets.reduce(
       (sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength,
       0,
@@ -76,7 +76,7 @@ async function client() {
 
   let uploads = 0
   do {
-    // Behind what is read of a JPEG's head, so that only the hash sees it.
+    // After the JPEG's header, so that only the hash differs.
     if (load.distinct) randomFillSync(first, first.length - 16)
     const answer = answered()
     socket.cork()
@@ -88,7 +88,7 @@ async function client() {
       await send(socket, more.subarray(0, left))
     if (load.multipart) socket.write(TAIL)
     const status = await answer
-    if (status !== 200) throw new Error(`the answer was ${status}`)
+    if (status !== 200) throw new Error(`the response was ${status}`)
     uploads++
   } while (load.seconds !== undefined && passed() < load.seconds)
   socket.destroy()
@@ -109,7 +109,7 @@ async function send(socket: Socket, bytes: Buffer) {
   }
 }
 
-/** Reads the answers, which have a Content-Length, and gives the status of one after the other. */
+/** Reads the responses, which have a Content-Length. Each call returns the status of the next one. */
 function answers(socket: Socket) {
   let received = Buffer.alloc(0)
   let pending: { resolve(status: number): void; reject(error: Error): void } | undefined
