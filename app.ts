@@ -16,7 +16,7 @@ import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stores from './plugins/stores.ts'
 import admin from './routes/admin/index.ts'
-import images from './routes/images.ts'
+import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import uploads from './routes/uploads.ts'
 

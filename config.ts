@@ -45,6 +45,14 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
     /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
+    /** Seconds for which caches may serve an image without revalidation; `immutable`: for ever. */
+    cacheMaxAge:
+      env.CACHE_MAX_AGE === 'immutable'
+        ? ('immutable' as const)
+        : Math.floor(
+            milliseconds('CACHE_MAX_AGE', env.CACHE_MAX_AGE, { min: 0, max: 365 * DAY_SECONDS * 1000 }) /
+              1000,
+          ),
     /** Whether images are served with or without Exif, XMP and IPTC. */
     publicMetadata: env.PUBLIC_METADATA,
     apiProcesses: env.API_PROCESSES === 'auto' ? availableParallelism() : Number(env.API_PROCESSES),
@@ -174,7 +182,13 @@ function refuseOverlaps(stores: Record<'OBJECT_STORE_URL' | 'COLD_STORE_URL', Ma
   }
 }
 
-type DurationName = 'ARCHIVE_AFTER' | 'DELETE_AFTER' | 'SWEEP_GRACE' | 'CORRUPT_GRACE' | 'CLIENT_TIMEOUT'
+type DurationName =
+  | 'ARCHIVE_AFTER'
+  | 'DELETE_AFTER'
+  | 'SWEEP_GRACE'
+  | 'CORRUPT_GRACE'
+  | 'CLIENT_TIMEOUT'
+  | 'CACHE_MAX_AGE'
 
 const optionalMilliseconds = (name: 'ARCHIVE_AFTER' | 'DELETE_AFTER', env: Environment) =>
   env[name] === undefined ? undefined : milliseconds(name, env[name], { min: 1 })

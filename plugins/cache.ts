@@ -1,7 +1,9 @@
 import fp from 'fastify-plugin'
-import type { Plan } from '../formats/strip/plan.ts'
-import { type ByteCache, type Cache, createByteCache, createCache } from '../services/cache.ts'
-import type { LinkRow, ServedRow } from '../stores/data/data-store.ts'
+import { type Cache, createCache } from '../services/cache.ts'
+import { type ByteCache, createByteCache } from '../services/images/byte-cache.ts'
+import { createPlans, type Plans } from '../services/images/plans.ts'
+import type { Servable } from '../services/images/representation.ts'
+import type { LinkRow } from '../stores/data/data-store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,33 +11,33 @@ declare module 'fastify' {
   }
 }
 
-/** The caches of this process, which save queries to the database. */
+/** What this process remembers, to save requests to the database and the object store. */
 export interface Caches {
   links: Cache<LinkRow>
-  images: Cache<ServedRow>
-  /** Image ids by hash. */
+  images: Cache<Servable>
+  /** The ids of images by region and hash. */
   knownHashes: Cache<string>
-  /** Plans for serving images without their metadata, by image id. */
-  plans: Cache<Promise<Plan>>
-  /** The bytes of small images that are requested often. `images` decides whether they may be served. */
+  plans: Plans
+  /** The bytes of small images that are requested often. They are served only while `images` allows it. */
   bytes: ByteCache
 }
 
-// A link revoked or an image removed by another process is noticed within this time. The documented limit is 5 s.
+// A change by another process is seen within this time. The documents promise 5 s.
 const TTL_MS = 4_000
 const HINT_TTL_MS = 60 * 60_000
-const CACHED_BYTES = 64 * 2 ** 20
+const BYTES_CAPACITY = 64 * 2 ** 20
+const PLANS_CAPACITY = 16 * 2 ** 20
 
 export default fp(
   async (app) => {
     app.decorate('cache', {
       links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
-      images: createCache<ServedRow>({ capacity: 10_000, ttl: TTL_MS }),
-      // A hint is checked before it is used, so it may be outdated.
+      images: createCache<Servable>({ capacity: 10_000, ttl: TTL_MS }),
+      // The database checks each hint, so it may be old.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
-      // The bytes of an image never change.
-      plans: createCache<Promise<Plan>>({ capacity: 1_000, ttl: HINT_TTL_MS }),
-      bytes: createByteCache({ capacity: CACHED_BYTES }),
+      // The bytes of an image never change, so a plan and the bytes do not expire.
+      plans: createPlans({ capacity: PLANS_CAPACITY }),
+      bytes: createByteCache({ capacity: BYTES_CAPACITY }),
     })
   },
   { name: 'cache' },

@@ -154,6 +154,13 @@ export const Environment = Type.Object({
       examples: ['image/jpeg,image/png'],
     }),
   ),
+  CACHE_MAX_AGE: Type.String({
+    default: 'PT10M',
+    pattern: `^immutable$|${duration}`,
+    description:
+      'an ISO 8601 duration of at most a year, or immutable: how long a cache may serve an image without asking again',
+    examples: ['PT10M'],
+  }),
   PUBLIC_METADATA: Type.Enum(['all', 'none'], {
     default: 'all',
     description:

@@ -152,17 +152,20 @@ export const ImageQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** How an image is to be served. */
-export const ImageVariant = Type.Object({
-  metadata: Type.Optional(
-    Type.Enum(['none'], {
-      description:
-        'none: without Exif, XMP, IPTC and whatever else is not needed to show the picture, but with its orientation ' +
-        'and colours. JPEG, PNG and WebP can be served so; others are answered with 406',
-    }),
-  ),
-})
+/** In which form an image is requested. Unknown parameters are refused: each would be a new key for a cache. */
+export const ImageVariant = Type.Object(
+  {
+    metadata: Type.Optional(
+      Type.Enum(['none'], {
+        description:
+          'none: without Exif, XMP, IPTC and everything else that is not needed to show the picture. Its orientation ' +
+          'and colours stay. JPEG, PNG and WebP can be served in this form; the response for other formats is 406',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
 export type ImageVariant = Static<typeof ImageVariant>
 
-/** The content of an answer that is an image, in a response schema. */
+/** The content of a response that is an image, for a response schema. */
 export const ImageBytes = { 'image/*': { schema: Type.Unsafe({ type: 'string', format: 'binary' }) } }

@@ -101,6 +101,8 @@ export const Unavailable = problem(
   'Try again in a few seconds.',
 )
 
+export const Busy = problem('Busy', 503, 'Too many requests at the same time', 'Try again in a few seconds.')
+
 export const InvalidExpiry = problem(
   'InvalidExpiry',
   400,

@@ -9,7 +9,7 @@ import {
   InvalidFilter,
   InvalidRequest,
 } from '../../services/errors.ts'
-import { inert } from '../images.ts'
+import { adminFields } from '../images/fields.ts'
 import { adminProblems, ofBody } from '../problems.ts'
 
 export default (async (app) => {
@@ -63,13 +63,7 @@ export default (async (app) => {
     },
     async ({ params }, reply) => {
       const { row, bytes } = await images.inspect(params.id)
-      reply.headers({
-        'Content-Type': row.mediaType,
-        'Content-Length': row.size,
-        'Cache-Control': 'no-store',
-        ...inert,
-      })
-      return reply.send(bytes)
+      return reply.headers(adminFields(row)).send(bytes)
     },
   )
 

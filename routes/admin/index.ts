@@ -3,7 +3,7 @@ import images from './images.ts'
 import links from './links.ts'
 import stats from './stats.ts'
 
-/** What only the admin may do. */
+/** The calls that need the admin's token. */
 export default (async (app) => {
   // An admin sends JSON.
   app.removeContentTypeParser(['text/plain', 'multipart/form-data'])

@@ -115,7 +115,7 @@ export interface ImageRow extends MetadataRow, StorageLocation {
 /** The columns that are needed to serve an image. */
 export type ServedRow = Pick<
   ImageRow,
-  'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'removedAt' | 'region' | 'tier'
+  'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'receivedAt' | 'removedAt' | 'region' | 'tier'
 >
 
 /** Filters of a list of images. Ranges include their `From` and exclude their `To`. */

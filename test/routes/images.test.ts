@@ -20,14 +20,19 @@ eachDatabase(async (t, env) => {
   const body = await makeImage('png')
   const { id, hash, size } = await upload(app, body)
   const get = (headers: Record<string, string> = {}) => app.inject({ url: `/images/${id}`, headers })
+  const { receivedAt } = (await app.inject({ url: `/admin/images/${id}`, headers: admin })).json()
 
-  await t.test('an image is served with all that a cache and a browser need to know', async (t) => {
+  await t.test('an image has the header fields that caches and browsers need', async (t) => {
     const answer = await get()
     t.match(answer.headers, {
       'content-type': 'image/png',
       'content-length': String(size),
       etag: `"${hash}"`,
-      'cache-control': 'public, max-age=31536000, immutable',
+      'cache-control': 'public, max-age=600, must-revalidate',
+      'cache-tag': id,
+      'surrogate-key': id,
+      'content-disposition': `inline; filename="${id}.png"`,
+      'last-modified': new Date(receivedAt).toUTCString(),
       'accept-ranges': 'bytes',
       'x-content-type-options': 'nosniff',
       'content-security-policy': /default-src 'none'.*sandbox/,
@@ -39,29 +44,128 @@ eachDatabase(async (t, env) => {
     t.match(head.headers, fields)
   })
 
-  await t.test('a client that has the image gets 304', async (t) => {
-    for (const tag of [`"${hash}"`, `W/"${hash}"`, `"other", "${hash}"`, '*']) {
-      const answer = await get({ 'if-none-match': tag })
-      t.equal(answer.statusCode, 304, tag)
-      t.equal(answer.rawPayload.length, 0)
-      t.equal(answer.headers.etag, `"${hash}"`)
-      t.equal(
-        (await app.inject({ method: 'HEAD', url: `/images/${id}`, headers: { 'if-none-match': tag } }))
-          .statusCode,
-        304,
-      )
+  await t.test(
+    'a client that has the image gets 304, also if it sends Cache-Control: no-cache',
+    async (t) => {
+      for (const tag of [
+        `"${hash}"`,
+        `W/"${hash}"`,
+        `"other", "${hash}"`,
+        `"a,b"\t,\t"${hash}"\t`,
+        `,, "${hash}",`,
+        '*',
+      ]) {
+        const answer = await get({ 'if-none-match': tag })
+        t.equal(answer.statusCode, 304, tag)
+        // fetch() adds it to each request with If-None-Match (RFC 9110 §13.2.2 does not mention it).
+        t.equal((await get({ 'if-none-match': tag, 'cache-control': 'no-cache' })).statusCode, 304, tag)
+        t.equal(answer.rawPayload.length, 0)
+        t.equal(answer.headers.etag, `"${hash}"`)
+        t.equal(
+          (await app.inject({ method: 'HEAD', url: `/images/${id}`, headers: { 'if-none-match': tag } }))
+            .statusCode,
+          304,
+        )
+      }
+      t.equal((await get({ 'if-none-match': '"other"' })).statusCode, 200)
+      t.equal((await get({ 'if-none-match': hash })).statusCode, 200, 'an entity tag has quotes')
+      for (const tag of ['"other"', `W/"${hash}"`, '""']) {
+        const answer = await get({ 'if-match': tag })
+        isProblem(t, answer, 412, 'precondition-failed', /ETag/, tag)
+        t.equal(answer.headers['cache-control'], 'no-store')
+      }
+      for (const tag of [`"${hash}"`, '*', `"other", "${hash}"`, `"other"\t,\t"${hash}"`])
+        t.equal((await get({ 'if-match': tag })).statusCode, 200)
+    },
+  )
+
+  await t.test('dates are conditions as in RFC 9110', async (t) => {
+    const modified = new Date(receivedAt).toUTCString()
+    const before = new Date(Date.parse(modified) - 1000).toUTCString()
+    const after = new Date(Date.parse(modified) + 86_400_000)
+    const [, day, month, year, time] = /(\d\d) (\w+) (\d+) (\S+)/.exec(after.toUTCString())!
+    const weekday = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'][
+      after.getUTCDay()
+    ]!
+    for (const [date, status] of [
+      [modified, 304],
+      [after.toUTCString(), 304],
+      [`${weekday}, ${day}-${month}-${year!.slice(2)} ${time} GMT`, 304],
+      [`${weekday.slice(0, 3)} ${month} ${String(Number(day)).padStart(2)} ${time} ${year}`, 304],
+      [before, 200],
+      ['2099-01-01T00:00:00Z', 200], // not a date of HTTP
+      ['Tue, 99 Jan 2099 00:00:00 GMT', 200],
+      ['', 200],
+    ] as const) {
+      t.equal((await get({ 'if-modified-since': date })).statusCode, status, `If-Modified-Since: ${date}`)
     }
-    t.equal((await get({ 'if-none-match': '"other"' })).statusCode, 200)
-    for (const tag of ['"other"', `W/"${hash}"`, '""']) {
-      const answer = await get({ 'if-match': tag })
-      isProblem(t, answer, 412, 'precondition-failed', /ETag/, tag)
-      t.equal(answer.headers['cache-control'], 'no-store')
-    }
-    for (const tag of [`"${hash}"`, '*', `"other", "${hash}"`])
-      t.equal((await get({ 'if-match': tag })).statusCode, 200)
+    t.equal(
+      (await get({ 'if-modified-since': modified, 'if-none-match': '"other"' })).statusCode,
+      200,
+      'an entity tag has precedence',
+    )
+    isProblem(t, await get({ 'if-unmodified-since': before }), 412, 'precondition-failed')
+    t.equal((await get({ 'if-unmodified-since': modified })).statusCode, 200)
+    t.equal(
+      (await get({ 'if-unmodified-since': before, 'if-match': '*' })).statusCode,
+      200,
+      'an entity tag has precedence',
+    )
+    t.equal((await get({ range: 'bytes=0-3', 'if-range': modified })).statusCode, 206)
+    t.equal((await get({ range: 'bytes=0-3', 'if-range': after.toUTCString() })).statusCode, 200)
   })
 
-  await t.test('ranges', async (t) => {
+  await t.test('a condition of 15 KB takes less than 5 ms', async (t) => {
+    await get()
+    for (const name of ['if-match', 'if-none-match', 'if-modified-since', 'if-range', 'range']) {
+      for (const value of [`"a"${' '.repeat(15_000)}b`, ','.repeat(15_000), `bytes=${'1'.repeat(15_000)}-`]) {
+        const { user: before } = process.cpuUsage()
+        await get({ range: 'bytes=0-0', [name]: value })
+        const milliseconds = (process.cpuUsage().user - before) / 1000
+        t.ok(milliseconds < 100, `${name} took ${milliseconds} ms with the request`)
+      }
+    }
+  })
+
+  await t.test(
+    'an unknown query parameter is refused, because it would be a new key for a cache',
+    async (t) => {
+      for (const query of [
+        'a=1',
+        'metadata=none&a=1',
+        'metadata=none&metadata=none',
+        '&',
+        'metadata=none&',
+        '%6d=1',
+      ])
+        isProblem(t, await app.inject(`/images/${id}?${query}`), 400, 'invalid-request', /./, `?${query}`)
+    },
+  )
+
+  await t.test('an error has no header field of the image', async (t) => {
+    const fields = [
+      'etag',
+      'last-modified',
+      'content-disposition',
+      'accept-ranges',
+      'cache-tag',
+      'surrogate-key',
+    ]
+    const lost = await upload(app, await makeImage())
+    await objectsOf(app).delete(lost.id)
+    await app.stores.data.sql`update images set due_at = null where id = ${lost.id}` // no worker looks for it
+    for (const answer of [
+      await app.inject(`/images/${lost.id}`),
+      await app.inject(`/images/${lost.id}?metadata=none`),
+      await get({ range: `bytes=${size}-` }),
+      await get({ 'if-match': '"other"' }),
+    ]) {
+      t.ok(answer.statusCode >= 400, `${answer.statusCode}`)
+      for (const field of fields) t.notOk(answer.headers[field], `${answer.statusCode} has no ${field}`)
+    }
+  })
+
+  await t.test('a range is served as in RFC 9110, or ignored', async (t) => {
     for (const [range, start, end] of [
       ['bytes=0-0', 0, 0],
       ['bytes=5-9', 5, 9],
@@ -102,7 +206,7 @@ eachDatabase(async (t, env) => {
     t.equal((await get({ range: 'bytes=0-3', 'if-none-match': `"${hash}"` })).statusCode, 304)
   })
 
-  await t.test('what is no id is not found', async (t) => {
+  await t.test('a path that has no id is not found', async (t) => {
     for (const path of [
       'x'.repeat(48),
       'x',
@@ -128,7 +232,7 @@ eachDatabase(async (t, env) => {
     )
   })
 
-  await t.test('a removed image is gone, and its content sent again is a new one', async (t) => {
+  await t.test('a removed image is gone, and the same content becomes a new image', async (t) => {
     const bytes = await makeImage()
     const first = await upload(app, bytes)
     t.equal((await app.inject(`/images/${first.id}`)).statusCode, 200)
@@ -175,9 +279,9 @@ eachDatabase(async (t, env) => {
     })
     t.match(await show(fake.id), { status: 'rejected', failure: /no readable header/ })
     await t.rejects(objectsOf(app).size(fake.id), { name: 'ObjectNotFound' })
-    await sleep(4_100) // what is cached is forgotten
+    await sleep(4_100) // until the cache drops it
     isProblem(t, await app.inject(`/images/${fake.id}`), 410, 'image-gone')
-    t.equal(await day(), before - 1, 'what is no image is no upload')
+    t.equal(await day(), before - 1, 'a file that is not an image does not count as an upload')
   })
 
   await t.test('images are listed newest first, by status, format and camera', async (t) => {

@@ -1,0 +1,80 @@
+import type { Config } from '../../config.ts'
+import { fileExtensions } from '../../schemas/formats.ts'
+import type { Representation } from '../../services/images/representation.ts'
+import type { ServedRow } from '../../stores/data/data-store.ts'
+
+/** The header fields of the responses that have an image. */
+export interface ImageFields {
+  /** Those of a 304: without the fields that describe the content (RFC 9110 §15.4.5). */
+  notModified: Record<string, string>
+  /** Those of a 200 and a 206, without the length. */
+  content: Record<string, string>
+}
+
+/**
+ * With these fields a browser runs nothing of an image. An SVG can have scripts, and the bytes can be those of any
+ * other format for a program that guesses.
+ */
+const inert = {
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+  'cross-origin-resource-policy': 'cross-origin', // pages of other sites may show an image
+}
+
+const YEAR_S = 31_536_000
+const DAY_S = 86_400
+
+/** Creates the header fields of an image, once for as long as its row is cached. */
+export function createImageFields({ cacheMaxAge }: Pick<Config, 'cacheMaxAge'>) {
+  const made = new WeakMap<Representation, ImageFields>()
+  return (image: Representation): ImageFields => {
+    const known = made.get(image)
+    if (known) return known
+    const fields = fieldsOf(image, cacheControl(image, cacheMaxAge))
+    made.set(image, fields)
+    return fields
+  }
+}
+
+function fieldsOf(image: Representation, cacheControl: string): ImageFields {
+  const { id, mediaType, etag, receivedAt } = image
+  const notModified = {
+    etag,
+    'cache-control': cacheControl,
+    // For a cache that can purge by tag: Cloudflare and Akamai read the first, Fastly and Varnish the second.
+    'cache-tag': id,
+    'surrogate-key': id,
+    'accept-ranges': 'bytes',
+    ...inert,
+  }
+  const content = {
+    'content-type': mediaType,
+    'content-disposition': disposition(image),
+    'last-modified': receivedAt.toUTCString(),
+    ...notModified,
+  }
+  return { notModified, content }
+}
+
+function cacheControl({ isOriginal }: Representation, maxAge: Config['cacheMaxAge']) {
+  if (maxAge !== 'immutable') return `public, max-age=${maxAge}, must-revalidate`
+  // A stripped copy can change with an upgrade.
+  return isOriginal ? `public, max-age=${YEAR_S}, immutable` : `public, max-age=${DAY_S}`
+}
+
+/** The fields of the bytes of an image for the admin: no cache may keep them. */
+export const adminFields = (row: ServedRow): Record<string, string | number> => ({
+  'content-type': row.mediaType,
+  'content-length': row.size,
+  'content-disposition': disposition(row),
+  ...inert,
+})
+
+/**
+ * The name under which a browser saves an image (RFC 6266). It is made from the id: the sender's name may have anything
+ * in it. An SVG is saved and not shown as a document of this origin; other pages can still show it as an image.
+ */
+function disposition({ id, mediaType }: Pick<Representation, 'id' | 'mediaType'>) {
+  const type = mediaType === 'image/svg+xml' ? 'attachment' : 'inline'
+  return `${type}; filename="${id}.${fileExtensions[mediaType] ?? 'bin'}"`
+}

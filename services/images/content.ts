@@ -1,0 +1,83 @@
+import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import type { ByteRange } from '../../schemas/byte-range.ts'
+import type { ServedRow } from '../../stores/data/data-store.ts'
+import type { Stores } from '../../stores/index.ts'
+import {
+  ObjectNotFound,
+  type ObjectStore,
+  type ReadOptions,
+  readsWhole,
+} from '../../stores/objects/object-store.ts'
+import type { ByteCache } from './byte-cache.ts'
+
+// An image up to this size is read as a whole. A slow client then holds no more memory than with a stream.
+const SMALL_BYTES = 256 * 1024
+
+export type Content = ReturnType<typeof createContent>
+
+/**
+ * The bytes of images: from memory, or from the store that has them.
+ *
+ * @param refind reads an image's row again, after its object was not found
+ */
+export function createContent({
+  objects,
+  byteCache,
+  refind,
+}: {
+  objects: Stores['objects']
+  byteCache: ByteCache
+  refind: (id: string) => Promise<ServedRow>
+}) {
+  /** Opens the bytes as a stream. @throws {ImageGone} another process has removed the image */
+  const open = (row: ServedRow, range?: ByteRange, options?: ReadOptions): Promise<Readable> =>
+    readObject(objects, row, (store) => store.get(row.id, range, options), refind)
+
+  async function readSmall(row: ServedRow, range?: ByteRange) {
+    const bytes = await readObject(objects, row, (store) => readWhole(store, row), refind)
+    byteCache.offer(row.id, bytes)
+    return cut(bytes, range)
+  }
+
+  return {
+    open,
+
+    /**
+     * Reads the bytes to send them to one client: those of a small image at once, others as a stream.
+     *
+     * @throws {ImageGone} another process has removed the image
+     */
+    read(row: ServedRow, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
+      if (row.size > SMALL_BYTES) return open(row, range, { reuse: true })
+      const cached = byteCache.get(row.id)
+      return cached ? cut(cached, range) : readSmall(row, range)
+    },
+  }
+}
+
+/** Reads an object where the row says it is. If it is not there, the sweep may have moved it: then reads the row again. */
+export async function readObject<T>(
+  objects: Stores['objects'],
+  row: ServedRow,
+  read: (store: ObjectStore) => Promise<T>,
+  refind: (id: string) => Promise<ServedRow>,
+): Promise<T> {
+  try {
+    return await read(objects.at(row))
+  } catch (error) {
+    if (!(error instanceof ObjectNotFound)) throw error
+    const current = await refind(row.id)
+    if (current.tier === row.tier) throw error
+    return read(objects.at(current))
+  }
+}
+
+async function readWhole(store: ObjectStore, { id, size }: ServedRow) {
+  if (readsWhole(store)) return store.readWhole(id, size)
+  const bytes = await buffer(await store.get(id))
+  if (bytes.length !== size) throw new Error(`the object ${id} does not have ${size} bytes`)
+  return bytes
+}
+
+const cut = (bytes: Buffer, range?: ByteRange) => (range ? bytes.subarray(range.start, range.end + 1) : bytes)

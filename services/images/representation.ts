@@ -1,0 +1,44 @@
+import type { ServedRow } from '../../stores/data/data-store.ts'
+
+/**
+ * Version of the code that removes metadata. Increase it when the stripped copy of any image changes, because caches
+ * keep a copy as long as its ETag stays the same.
+ */
+const STRIPPING_VERSION = 2
+
+/**
+ * One form in which an image is served. There is one object for each form as long as the image's row is cached, so a
+ * caller can attach what it derives from it to the object itself.
+ */
+export interface Representation {
+  id: string
+  mediaType: string
+  /** The entity tag, with quotes (RFC 9110 §8.8.3). */
+  etag: string
+  receivedAt: Date
+  /** Whether the bytes are those that were received. They never change. A stripped copy can change with an upgrade. */
+  isOriginal: boolean
+}
+
+/** An image that may be served, in each of its forms. */
+export interface Servable {
+  row: ServedRow
+  original: Representation
+  stripped: Representation
+}
+
+export function toServable(row: ServedRow): Servable {
+  const { id, mediaType, receivedAt, hash } = row
+  return {
+    row,
+    original: { id, mediaType, receivedAt, etag: `"${hash}"`, isOriginal: true },
+    // Made from the id, which the client has. The hash of the original would let a client guess removed metadata.
+    stripped: {
+      id,
+      mediaType,
+      receivedAt,
+      etag: `"${id}-stripped-${STRIPPING_VERSION}"`,
+      isOriginal: false,
+    },
+  }
+}

@@ -1,0 +1,96 @@
+import type { Readable } from 'node:stream'
+import { planWithoutMetadata, readPlan, strippable } from '../../formats/strip/index.ts'
+import { CannotStrip } from '../../formats/strip/plan.ts'
+import type { ByteRange } from '../../schemas/byte-range.ts'
+import { MetadataNotRemovable } from '../errors.ts'
+import type { Content } from './content.ts'
+import type { LastAccess } from './last-access.ts'
+import type { Plans } from './plans.ts'
+import type { Representation, Servable } from './representation.ts'
+
+/** What a client wants of an image. */
+export interface ServeRequest {
+  /** `none`: without Exif, XMP and IPTC. */
+  metadata: 'all' | 'none'
+  /** Whether the client already has this representation. It is called before any byte is read, and may throw. */
+  isFresh(image: Representation): boolean
+  /** The range to read of `size` bytes; undefined for all of them. It may throw. Without it, no byte is read. */
+  range?(image: Representation, size: number): ByteRange | undefined
+}
+
+/** An image that the client already has, or its size, and its bytes if they were requested. */
+export type Served =
+  | { image: Representation; isFresh: true }
+  | {
+      image: Representation
+      isFresh: false
+      /** Bytes of the whole representation. */
+      size: number
+      range?: ByteRange | undefined
+      /** The bytes of `range`, or of the whole representation. They are open, so the image can be sent. */
+      content?: Buffer | Readable
+    }
+
+/** The way from an id to the bytes that a client gets. */
+export function createServe({
+  findServable,
+  content,
+  plans,
+  lastAccess,
+}: {
+  findServable: (id: string) => Servable | Promise<Servable>
+  content: Content
+  plans: Plans
+  lastAccess: LastAccess
+}) {
+  const counts = { served: 0 }
+
+  async function serveOriginal({ row, original: image }: Servable, request: ServeRequest): Promise<Served> {
+    if (request.isFresh(image)) return { image, isFresh: true }
+    const { size } = row
+    if (!request.range) return { image, isFresh: false, size }
+    const range = request.range(image, size)
+    return { image, isFresh: false, size, range, content: await content.read(row, range) }
+  }
+
+  async function serveStripped({ row, stripped: image }: Servable, request: ServeRequest): Promise<Served> {
+    if (!strippable.has(row.mediaType)) throw notRemovable(`${row.mediaType} cannot be served without it`)
+    // Before the plan, because a plan reads the whole file.
+    if (request.isFresh(image)) return { image, isFresh: true }
+    const open = (range?: ByteRange) => content.open(row, range)
+    const plan = await planOf(row, open)
+    const { size } = plan
+    if (!request.range) return { image, isFresh: false, size }
+    const range = request.range(image, size)
+    return { image, isFresh: false, size, range, content: await readPlan(plan, open, range) }
+  }
+
+  async function planOf({ id, mediaType }: Servable['row'], open: Parameters<typeof planWithoutMetadata>[1]) {
+    try {
+      return await plans.get(id, () => planWithoutMetadata(mediaType, open))
+    } catch (error) {
+      throw error instanceof CannotStrip ? notRemovable(error.message) : error
+    }
+  }
+
+  return {
+    counts,
+
+    /**
+     * Finds an image and opens what the client wants of it.
+     *
+     * @throws {ImageNotFound | ImageGone | ImageDamaged}
+     * @throws {MetadataNotRemovable | Busy} with `metadata: 'none'`
+     */
+    async serve(id: string, request: ServeRequest): Promise<Served> {
+      const servable = await findServable(id)
+      lastAccess.note(id)
+      const served = await (request.metadata === 'none' ? serveStripped : serveOriginal)(servable, request)
+      if (!served.isFresh && served.content) counts.served++
+      return served
+    },
+  }
+}
+
+const notRemovable = (reason: string) =>
+  new MetadataNotRemovable({ detail: `The metadata of this image cannot be removed: ${reason}.` })
