@@ -31,8 +31,6 @@ const MUST_NOT_KNOW: Record<string, RegExp[]> = {
   schemas: [HTTP, SQL, OTHER_STORES],
 }
 
-const BEING_REMOVED = 'routes/images.ts stores/data/data-store.ts'
-
 // Programs of their own, which other modules start and do not import.
 const isProgram = ({ path }: Source) => layerOf(path) === 'entries' || /(thread|child)\.ts$/.test(path)
 
@@ -49,7 +47,7 @@ t.test('imports follow the layers', async (t) => {
   for (const { path, imports } of sources) {
     const layer = layerOf(path)
     const allowed = [layer, ...MAY_IMPORT[layer]!]
-    for (const name of imports.filter(isOwn).filter((name) => `${path} ${name}` !== BEING_REMOVED))
+    for (const name of imports.filter(isOwn))
       if (!allowed.includes(layerOf(name))) t.fail(`${path} imports ${name}`)
     for (const name of imports)
       if (MUST_NOT_KNOW[layer]?.some((unknown) => unknown.test(name))) t.fail(`${path} imports ${name}`)

@@ -1,7 +1,5 @@
-import type { Config } from '../../config.ts'
 import { fileExtensions } from '../../schemas/formats.ts'
 import type { Representation } from '../../services/images/representation.ts'
-import type { ServedRow } from '../../stores/data/data-store.ts'
 
 /** The header fields of the responses that have an image. */
 export interface ImageFields {
@@ -21,11 +19,14 @@ const inert = {
   'cross-origin-resource-policy': 'cross-origin', // pages of other sites may show an image
 }
 
+/** Seconds for which a cache may serve an image without revalidation. */
+type MaxAge = number | 'immutable'
+
 const YEAR_S = 31_536_000
 const DAY_S = 86_400
 
 /** Creates the header fields of an image, once for as long as its row is cached. */
-export function createImageFields({ cacheMaxAge }: Pick<Config, 'cacheMaxAge'>) {
+export function createImageFields({ cacheMaxAge }: { cacheMaxAge: MaxAge }) {
   const made = new WeakMap<Representation, ImageFields>()
   return (image: Representation): ImageFields => {
     const known = made.get(image)
@@ -56,17 +57,19 @@ function fieldsOf(image: Representation, cacheControl: string): ImageFields {
   return { notModified, content }
 }
 
-function cacheControl({ isOriginal }: Representation, maxAge: Config['cacheMaxAge']) {
+function cacheControl({ isOriginal }: Representation, maxAge: MaxAge) {
   if (maxAge !== 'immutable') return `public, max-age=${maxAge}, must-revalidate`
   // A stripped copy can change with an upgrade.
   return isOriginal ? `public, max-age=${YEAR_S}, immutable` : `public, max-age=${DAY_S}`
 }
 
 /** The fields of the bytes of an image for the admin: no cache may keep them. */
-export const adminFields = (row: ServedRow): Record<string, string | number> => ({
-  'content-type': row.mediaType,
-  'content-length': row.size,
-  'content-disposition': disposition(row),
+export const adminFields = (
+  image: Pick<Representation, 'id' | 'mediaType'> & { size: number },
+): Record<string, string | number> => ({
+  'content-type': image.mediaType,
+  'content-length': image.size,
+  'content-disposition': disposition(image),
   ...inert,
 })
 
