@@ -9,6 +9,7 @@ import errors from './plugins/errors.ts'
 import failedLookups from './plugins/failed-lookups.ts'
 import headers from './plugins/headers.ts'
 import { fastifyOptions } from './plugins/http.ts'
+import imageReader from './plugins/image-reader.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -19,9 +20,15 @@ import admin from './routes/admin/index.ts'
 import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import uploads from './routes/uploads.ts'
+import type { ImageReader } from './services/analysis/reader.ts'
+
+/** Parts that the caller creates and closes: tests share them. */
+interface Overrides {
+  imageReader?: ImageReader
+}
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
-export function buildApp(config: Config, log: Logger) {
+export function buildApp(config: Config, log: Logger, overrides: Overrides = {}) {
   const app = Fastify(fastifyOptions(config, log))
 
   app.register(errors)
@@ -30,6 +37,7 @@ export function buildApp(config: Config, log: Logger) {
   app.register(cors)
   app.register(stores)
   app.register(cache)
+  app.register(imageReader, overrides)
   app.register(services)
   app.register(observability)
   app.register(openapi)

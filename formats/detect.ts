@@ -1,24 +1,11 @@
 import { fileTypeFromBuffer } from 'file-type'
-import { formatNames } from '../schemas/formats.ts'
+import { type Format, formatOf } from './format.ts'
 import { bytesOf } from './headers/bytes.ts'
 import { beginsLikeSvg } from './headers/svg.ts'
 import { tiffMediaType } from './headers/tiff-files.ts'
 
-/** What a file is. */
-export interface Format {
-  /** The format's name, as statistics show it. */
-  format: string
-  mediaType: string
-}
-
 /** How many bytes from the front are needed to know a format: what file-type asks for. */
 export const HEAD_BYTES = 4100
-
-/** The format with a media type; undefined where that is none of an image that is known here. */
-export function formatOf(mediaType: string): Format | undefined {
-  const format = formatNames[mediaType]
-  return format ? { format, mediaType } : undefined
-}
 
 /**
  * Tells the format of a file by its first bytes, `HEAD_BYTES` of them or all that there are; undefined where they are

@@ -1,5 +1,5 @@
 import type { Metadata } from '../schemas/images.ts'
-import { type Format, formatOf } from './detect.ts'
+import { type Format, formatOf } from './format.ts'
 import { readBmp, readIco, sizeOf } from './headers/bitmap.ts'
 import { type Source, withBytes } from './headers/bytes.ts'
 import { profileName } from './headers/colour.ts'

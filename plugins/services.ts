@@ -22,10 +22,10 @@ export default fp(
       await app.services.failedLookups.close()
     })
   },
-  { name: 'services', dependencies: ['config', 'stores', 'cache'] },
+  { name: 'services', dependencies: ['config', 'stores', 'cache', 'image-reader'] },
 )
 
-function createServices({ config, stores, cache }: FastifyInstance) {
+function createServices({ config, stores, cache, imageReader }: FastifyInstance) {
   const links = createLinks({ data: stores.data, regions: stores.objects.regions, cache: cache.links })
   const lastAccess = createLastAccess(stores.data, config)
   return {
@@ -35,6 +35,7 @@ function createServices({ config, stores, cache }: FastifyInstance) {
     uploads: createUploads({
       stores,
       links,
+      imageReader,
       knownHashes: cache.knownHashes,
       inlineLimit: config.inlineLimit,
       maxFileSize: config.maxFileSize,

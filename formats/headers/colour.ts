@@ -1,4 +1,3 @@
-import icc from 'icc'
 import { cleanText } from './text.ts'
 
 /** The name of a colour space by its code points for primaries and transfer (ITU-T H.273); undefined for a rare one. */
@@ -10,21 +9,41 @@ export function colourSpaceOf(primaries: number, transfer: number) {
   return primaries === 1 ? 'sRGB' : undefined
 }
 
-/** The name that a colour profile gives itself (ICC.1:2010 §9.2.41); undefined where it can't be read. */
-export function profileName(profile: Buffer | undefined) {
-  if (!profile || !hasAllTags(profile)) return undefined
-  try {
-    const { description } = icc.parse(profile)
-    return description === undefined ? undefined : cleanText(description)
-  } catch {
-    return undefined
-  }
+const PROFILE_HEADER_BYTES = 128
+const TAG_BYTES = 12
+const MAX_TAGS = 100
+const MAX_NAME_BYTES = 1_000
+
+/**
+ * The name of a colour profile: its profileDescriptionTag (ICC.1:2010 §9.2.41), as text (ICC.1:2001-04 §6.5.17) or as
+ * the first of several translations (ICC.1:2010 §10.13). Undefined if it cannot be read. Its time does not depend on
+ * the profile.
+ */
+export function profileName(profile: Buffer | undefined): string | undefined {
+  const tag = profile && descriptionOf(profile)
+  if (!tag || tag.length < 12) return undefined
+  const type = tag.toString('latin1', 0, 4)
+  const count = tag.readUInt32BE(8)
+  // The text ends with a NUL, which the count includes.
+  if (type === 'desc') return cleanText(tag.subarray(12, 12 + Math.min(count, MAX_NAME_BYTES)))
+  if (type !== 'mluc' || count === 0 || tag.length < 28) return undefined
+  const start = tag.readUInt32BE(24)
+  const name = Buffer.from(tag.subarray(start, start + Math.min(tag.readUInt32BE(20), MAX_NAME_BYTES)))
+  return cleanText(
+    name
+      .subarray(0, name.length & ~1)
+      .swap16()
+      .toString('utf16le'),
+  )
 }
 
-const HEADER_BYTES = 128
-const TAG_BYTES = 12
-
-// icc goes through as many tags as a profile says that it has, which can be 4 billion.
-const hasAllTags = (profile: Buffer) =>
-  profile.length >= HEADER_BYTES + 4 &&
-  HEADER_BYTES + 4 + profile.readUInt32BE(HEADER_BYTES) * TAG_BYTES <= profile.length
+/** The bytes of a profile's description, and what is behind them. */
+function descriptionOf(profile: Buffer) {
+  const end = PROFILE_HEADER_BYTES + 4
+  if (profile.length < end || profile.toString('latin1', 36, 40) !== 'acsp') return undefined
+  const count = Math.min(profile.readUInt32BE(PROFILE_HEADER_BYTES), MAX_TAGS)
+  for (let at = end; at + TAG_BYTES <= Math.min(profile.length, end + count * TAG_BYTES); at += TAG_BYTES)
+    if (profile.toString('latin1', at, at + 4) === 'desc')
+      return profile.subarray(profile.readUInt32BE(at + 4))
+  return undefined
+}

@@ -1,21 +1,19 @@
-import { createWriteStream } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Verdict } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
-import { hasPaths, ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'
+import { ObjectNotFound } from '../../stores/objects/object-store.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
 import { StoreUnavailable } from '../../stores/unavailable.ts'
-import { createDecoder, type Decoder } from './decoder/index.ts'
+import { removeTemporaryFiles, withContent } from './content.ts'
+import { decoderLimits, timeLimitOf } from './limits.ts'
+import { createDecoder, type Decoder, DecoderTimeout, DecoderUnavailable } from './sandbox/decoder.ts'
+import { detectSandbox } from './sandbox/levels.ts'
 
 const MAX_ATTEMPTS = 3
 /** How long a pipeline waits after a store did not answer. */
 const PAUSE_MS = 1_000
-/** How long an image waits if its object store does not answer. Images in other stores are analysed meanwhile. */
-const STORE_PAUSE_MS = 5_000
+/** How long an image waits if its object store does not answer, or a decoder cannot be started. */
+const UNAVAILABLE_PAUSE_MS = 5_000
 
 interface Log {
   info(context: object, message: string): void
@@ -33,22 +31,28 @@ interface Context {
 type Outcome =
   | { kind: 'verdict'; verdict: Verdict }
   | { kind: 'retry'; failure: string }
-  | { kind: 'unavailable'; error: StoreUnavailable }
+  | { kind: 'unavailable'; error: Error }
 
 /**
  * Creates the analysis of a worker process. It takes images from the queue, reads their metadata, and checks that they
  * can be decoded.
  *
- * @param concurrency the number of images that are analysed at the same time, each in a decoder process
+ * @param concurrency the number of images that are analysed at the same time, each in a decoder process; as many as
+ *   fit in memory if absent
  */
-export function createAnalysis({
-  concurrency = availableParallelism(),
-  ...context
-}: Context & { concurrency?: number }) {
+export function createAnalysis({ concurrency, ...context }: Context & { concurrency?: number }) {
   return {
     /** Analyses images until `signal` is aborted. Resolves when the images in progress are settled. */
     async run(signal: AbortSignal): Promise<void> {
-      await Promise.all(Array.from({ length: concurrency }, () => runPipeline(context, signal)))
+      const limits = { ...decoderLimits(), ...(concurrency && { concurrency }) }
+      await removeTemporaryFiles().catch((err) =>
+        context.log.error({ err }, 'temporary files cannot be removed'),
+      )
+      const { level, limited } = await detectSandbox()
+      context.log.info({ sandbox: level, limited, ...limits }, 'decoders are isolated')
+      await Promise.all(
+        Array.from({ length: limits.concurrency }, () => runPipeline(context, limits.memory, signal)),
+      )
     },
   }
 }
@@ -57,8 +61,8 @@ export function createAnalysis({
  * Analyses one image after the other, in three stages: take, decode, settle. The decoder reads the next image while the
  * verdict on the last one is written.
  */
-async function runPipeline(context: Context, signal: AbortSignal) {
-  const decoder = createDecoder()
+async function runPipeline(context: Context, memory: number, signal: AbortSignal) {
+  const decoder = createDecoder('examine', { sandbox: detectSandbox(), memory })
   let settling = Promise.resolve()
   while (!signal.aborted) {
     const lease = await take(context, signal)
@@ -97,13 +101,17 @@ async function decode(context: Context, lease: Lease, decoder: Decoder): Promise
     return failed(`the worker process died in each of ${MAX_ATTEMPTS} attempts to analyse the image`)
   try {
     const store = context.stores.objects.at(lease)
-    const verdict = await withFile(store, imageId, (path) => decoder.examine({ path, format, mediaType }))
+    const milliseconds = timeLimitOf(format)
+    const verdict = await withContent(store, imageId, (content) =>
+      decoder.run({ format, mediaType }, content, { milliseconds }),
+    )
     return { kind: 'verdict', verdict: rejectUnlessAccepted(context, lease, verdict) }
   } catch (error) {
-    if (error instanceof StoreUnavailable) return { kind: 'unavailable', error }
+    if (error instanceof StoreUnavailable || error instanceof DecoderUnavailable)
+      return { kind: 'unavailable', error }
     const { message } = error as Error
-    if (!(error instanceof ObjectNotFound) && attempt < MAX_ATTEMPTS)
-      return { kind: 'retry', failure: message }
+    const isFinal = error instanceof ObjectNotFound || error instanceof DecoderTimeout
+    if (!isFinal && attempt < MAX_ATTEMPTS) return { kind: 'retry', failure: message }
     context.log.error({ err: error, imageId }, 'an image cannot be analysed')
     return failed(message)
   }
@@ -125,9 +133,9 @@ async function settle(context: Context, lease: Lease, outcome: Outcome): Promise
   try {
     if (outcome.kind === 'verdict') return await writeVerdict(context, lease, outcome.verdict)
     if (outcome.kind === 'retry') return await queue.retry(lease, outcome.failure)
-    context.log.error({ err: outcome.error }, 'the object store does not answer')
+    context.log.error({ err: outcome.error }, 'an image cannot be read now')
     // This is no fault of the image, so the attempt does not count.
-    await queue.release(lease, STORE_PAUSE_MS)
+    await queue.release(lease, UNAVAILABLE_PAUSE_MS)
   } catch (error) {
     context.log.error({ err: error }, 'the result of an analysis cannot be written')
   }
@@ -140,17 +148,4 @@ async function writeVerdict({ stores, log }: Context, lease: Lease, verdict: Ver
   if (!settled) return
   if (verdict.status === 'rejected') await stores.objects.at(lease).delete(imageId)
   log.info({ imageId, attempt, status: verdict.status }, 'image analysed')
-}
-
-/** Gives `work` an object as a file: the store's own file, or else a temporary copy. */
-async function withFile<T>(store: ObjectStore, key: string, work: (path: string) => Promise<T>): Promise<T> {
-  if (hasPaths(store)) return work(store.path(key))
-  const folder = await mkdtemp(join(tmpdir(), 'hasty-'))
-  try {
-    const path = join(folder, key)
-    await pipeline(await store.get(key), createWriteStream(path, { mode: 0o600 }))
-    return await work(path)
-  } finally {
-    await rm(folder, { recursive: true })
-  }
 }

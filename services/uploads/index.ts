@@ -3,6 +3,7 @@ import type { Processed, Rejected, RejectionReason, UploadAnswer } from '../../s
 import type { LinkRow, Received, Recorded } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { StoreFull } from '../../stores/objects/object-store.ts'
+import type { ImageReader } from '../analysis/reader.ts'
 import type { Cache } from '../cache.ts'
 import * as errors from '../errors.ts'
 import { type Problem, Rejection } from '../errors.ts'
@@ -42,6 +43,7 @@ export interface UploadCounts {
 export function createUploads({
   stores: { data, objects, queue },
   links,
+  imageReader,
   knownHashes,
   inlineLimit,
   maxFileSize,
@@ -51,6 +53,7 @@ export function createUploads({
 }: {
   stores: Stores
   links: Links
+  imageReader: ImageReader
   /** The ids of images by their region and hash. Only a hint: the image may have gone. */
   knownHashes: Cache<string>
   /** Bytes. */
@@ -105,7 +108,7 @@ export function createUploads({
    */
   async function receivePart(link: LinkRow, name: string, { file, digests }: FilePart) {
     const id = newId()
-    const sniffer = createSniffer(inlineLimit)
+    const sniffer = createSniffer(inlineLimit, imageReader)
     const hashing = createHashing(new Set(['sha256', ...digests.keys()]), sniffer.take)
     passOn(file, hashing.stream)
     const store = objects.at({ region: link.region, tier: 'hot' })

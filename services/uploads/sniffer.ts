@@ -1,11 +1,16 @@
-import { type Format, HEAD_BYTES, sniff } from '../../formats/detect.ts'
-import { NotAnImage, readMetadata, readStart, type Source, START_BYTES } from '../../formats/metadata.ts'
+import { readFile } from 'node:fs/promises'
+import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
+import type { Format } from '../../formats/format.ts'
+import { readStart, type Source, START_BYTES } from '../../formats/metadata.ts'
 import type { Metadata } from '../../schemas/images.ts'
+import type { ImageReader } from '../analysis/reader.ts'
 import { Rejection } from '../errors.ts'
 
 /** The size of the front of a part that is held, in bytes. Most photographs have their metadata there. */
 export const FRONT_BYTES = 2 ** 18
 const COPY_BYTES = 4096
+/** The longest file that is read before the response, whatever the limit. */
+const MAX_INLINE_BYTES = 2 ** 25
 
 /** Inspects the chunks of an upload. It holds `FRONT_BYTES` at most, for any sizes of the chunks. */
 export interface Sniffer {
@@ -25,14 +30,14 @@ export interface Sniffer {
   end(content?: Source): Promise<Sniffed>
 }
 
-/** `ready`: the metadata is complete. `pending`: a worker must read the whole file. */
+/** `ready`: the metadata is complete. `pending`: the file is too large, or could not be read in time; a worker reads it. */
 export interface Sniffed {
   status: 'ready' | 'pending'
   metadata: Metadata
 }
 
 /** @param inlineLimit bytes; only the front of a larger file is read */
-export function createSniffer(inlineLimit: number): Sniffer {
+export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 'read'>): Sniffer {
   const front: Buffer[] = []
   // The unused end of the front's last piece, if that piece holds copies.
   let room = Buffer.alloc(0)
@@ -71,13 +76,20 @@ export function createSniffer(inlineLimit: number): Sniffer {
 
     async end(content) {
       const sniffed = format ?? (await detectFormat())
-      const inline = passedBytes <= inlineLimit
+      const inline = passedBytes <= Math.min(inlineLimit, MAX_INLINE_BYTES)
       if (startMetadata) return { status: inline ? 'ready' : 'pending', metadata: startMetadata }
       const whole = passedBytes === frontBytes ? front : inline ? content : undefined
-      return {
-        status: whole && inline ? 'ready' : 'pending',
-        metadata: whole ? await readWhole(whole, sniffed) : await readFront(front, sniffed),
+      const metadata = await reader.read(sniffed, contentOf(whole ?? front))
+      if (metadata === 'not_an_image') {
+        // The header may be behind the front.
+        if (whole) throw new Rejection('not_an_image')
+        return { status: 'pending', metadata: sniffed }
       }
+      if (!metadata) return { status: 'pending', metadata: sniffed }
+      if (whole) return { status: inline ? 'ready' : 'pending', metadata }
+      // Only the whole file shows the number of frames.
+      const { frames: _, duration: __, ...rest } = metadata
+      return { status: 'pending', metadata: rest }
     },
   }
 
@@ -104,21 +116,8 @@ export function createSniffer(inlineLimit: number): Sniffer {
   }
 }
 
-async function readWhole(source: Source, format: Format) {
-  try {
-    return await readMetadata(source, format)
-  } catch (error) {
-    throw error instanceof NotAnImage ? new Rejection('not_an_image') : error
-  }
-}
-
-/** Reads the metadata in the front. The header may be behind it, and only the whole file shows the number of frames. */
-async function readFront(front: Buffer[], format: Format): Promise<Metadata> {
-  try {
-    const { frames: _, duration: __, ...metadata } = await readMetadata(front, format)
-    return metadata
-  } catch (error) {
-    if (error instanceof NotAnImage) return format
-    throw error
-  }
+/** The bytes for a decoder. The file is opened only when a decoder is free. */
+const contentOf = (source: Source) => async (): Promise<Buffer[]> => {
+  if (Array.isArray(source)) return source
+  return [Buffer.isBuffer(source) ? source : await readFile(source.path)]
 }

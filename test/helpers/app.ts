@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { createLog } from '../../process/log.ts'
+import { createImageReader } from '../../services/analysis/reader.ts'
 import { watchContract } from './contract.ts'
 import { copyDatabase } from './embedded.ts'
 
@@ -11,6 +12,10 @@ export const admin = { 'x-access-token': TOKEN }
 
 /** Where the service of a test keeps objects: it has no regions. */
 export const objectsOf = ({ stores }: Pick<App, 'stores'>) => stores.objects.at({ region: '', tier: 'hot' })
+
+// One for all apps of a test file. A busy machine takes seconds to start a process, so that uploads would be pending.
+const PATIENCE_MS = 60_000
+export const imageReader = createImageReader({ log: console, milliseconds: PATIENCE_MS })
 
 export type App = Awaited<ReturnType<typeof build>>
 
@@ -23,7 +28,7 @@ export async function build(t: Test, env: Record<string, string> = {}) {
   const DATA_DIR = env.DATA_DIR ?? t.testdir()
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
   if (!config.databaseUrl) await copyDatabase(config.dataDir)
-  const app = buildApp(config, createLog(config, 'test'))
+  const app = buildApp(config, createLog(config, 'test'), { imageReader })
   const faults = watchContract(app)
   t.teardown(async () => {
     await app.close()

@@ -2,7 +2,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path'
 import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
-import { createDecoder } from '../../services/analysis/decoder/index.ts'
+import { createDecoder } from '../../services/analysis/sandbox/decoder.ts'
+import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
 import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import { seed, times } from '../helpers/tiers.ts'
@@ -90,7 +91,7 @@ let longest = 0
 
 /** Judges files until all are made: as the service does it, and then a decoder. */
 async function judgeAll(name: string, random: Random) {
-  const decoder = createDecoder()
+  const decoder = createDecoder('examine', { sandbox: detectSandbox(), memory: 2 ** 30 })
   const path = join(folder, name)
   for (let made = 0; made < count / DECODERS; made++) {
     const original = random.pick(files)
@@ -98,7 +99,7 @@ async function judgeAll(name: string, random: Random) {
     const done = Array.from({ length: random.pick([1, 1, 1, 2, 3]) }, () => random.pick(Object.keys(ways)))
     for (const way of done) file = Buffer.from(ways[way]!(file, random))
     const start = performance.now()
-    const verdict = await judge(path, file)
+    const verdict = await judge(file)
     const milliseconds = performance.now() - start
     longest = Math.max(longest, milliseconds)
     verdicts[verdict] = (verdicts[verdict] ?? 0) + 1
@@ -111,11 +112,10 @@ async function judgeAll(name: string, random: Random) {
   rmSync(path, { force: true })
   await decoder.close()
 
-  async function judge(path: string, file: Buffer) {
+  async function judge(file: Buffer) {
     const format = await sniff(file.subarray(0, HEAD_BYTES))
     if (!format) return 'none'
-    writeFileSync(path, file)
-    return decoder.examine({ path, ...format }).then(
+    return decoder.run(format, [file], { milliseconds: 60_000 }).then(
       ({ status }) => status,
       ({ message }: Error) => message,
     )

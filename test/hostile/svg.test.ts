@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { readMetadata } from '../../formats/metadata.ts'
-import { createDecoder } from '../../services/analysis/decoder/index.ts'
+import { openDecoder } from '../helpers/decoder.ts'
 import { makeImage } from '../helpers/images.ts'
 import * as make from '../helpers/make.ts'
 
@@ -23,16 +23,13 @@ const elsewhere = (name: string) => `http://127.0.0.1:${(server.address() as Add
 const folder = t.testdir()
 const red = join(folder, 'red.png')
 writeFileSync(red, await make.picture(9, 9).negate().png().toBuffer())
-const decoder = createDecoder()
-t.teardown(() => decoder.close())
+const decoder = openDecoder(t)
 
-async function examine(name: string, file: Buffer) {
-  const path = join(folder, name)
-  writeFileSync(path, file)
+async function examine(_name: string, file: Buffer) {
   const format = (await sniff(file.subarray(0, HEAD_BYTES)))!
   // In the service's own process, and then in the decoder's.
   await readMetadata(file, format).catch(() => {})
-  return decoder.examine({ path, ...format })
+  return decoder.examine(file)
 }
 
 const svg = (content: string, before = '') =>

@@ -1,14 +1,11 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp, { type Sharp } from 'sharp'
 import t from 'tap'
 import { thumbHashToApproximateAspectRatio } from 'thumbhash'
 import { decode } from '../../../formats/decode/decode.ts'
 import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
-import { examine } from '../../../services/analysis/decoder/examine.ts'
-import { createDecoder } from '../../../services/analysis/decoder/index.ts'
+import { examine } from '../../../services/analysis/sandbox/examine.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
 
@@ -31,7 +28,10 @@ function tiffInFront() {
   return Buffer.concat([make.tiff({ ...tags, 273: length }), pixels])
 }
 
-const verdictOf = async (file: Buffer) => examine(await job(file))
+async function verdictOf(file: Buffer) {
+  const { path: _, ...format } = await job(file)
+  return examine({ task: 'examine', ...format }, file)
+}
 
 /** Random pixels, so that no part of the file can be missing unseen. */
 function noise(width = 400, height = 300, pageHeight = height) {
@@ -229,97 +229,3 @@ t.test('each sample has a verdict', { skip: noSamples }, async (t) => {
   )
   t.equal(found.failed, undefined)
 })
-
-t.test('a decoder is a process that its caller outlives', async (t) => {
-  const decoder = createDecoder()
-  t.teardown(() => decoder.close())
-  const good = await job(await noise(800, 600).png().toBuffer())
-  t.match(await decoder.examine(good), { status: 'ready', metadata: { width: 800 } })
-  t.match(await decoder.examine({ ...good, path: join(folder, 'missing') }).catch(String), /ENOENT/)
-
-  const hanging = createDecoder({ time: 30, memory: 2 ** 30 })
-  t.teardown(() => hanging.close())
-  await t.rejects(hanging.examine(good), { message: 'it takes more than 0.03 s to decode' })
-
-  const hungry = createDecoder({ time: 60_000, memory: 2 ** 20 })
-  t.teardown(() => hungry.close())
-  // Long enough for the watchdog to look.
-  const long = await job(await noise(3000, 2000).png({ compressionLevel: 0 }).toBuffer())
-  t.match(await hungry.examine(long), { status: 'failed', failure: 'it takes more than 1 MiB to decode' })
-  t.match(await decoder.examine(good), { status: 'ready' }, 'the others go on')
-})
-
-t.test('a process that is killed in the middle fails the one job', async (t) => {
-  const decoder = createDecoder()
-  t.teardown(() => decoder.close())
-  const good = await job(await noise(2000, 1500).png().toBuffer())
-  const before = new Set(children())
-  const examining = decoder.examine(good)
-  const [pid] = children().filter((pid) => !before.has(pid))
-  process.kill(pid!, 'SIGSEGV')
-  await t.rejects(examining, { message: 'the decoder died of it (SIGSEGV)' })
-  t.match(await decoder.examine(good), { status: 'ready' })
-})
-
-t.test('it ends with the process that started it, also in the middle of a picture', async (t) => {
-  const path = (await job(await noise(3000, 2000).png().toBuffer())).path
-  const script = join(folder, 'parent.mjs')
-  const decoder = new URL('../../../services/analysis/decoder/index.ts', import.meta.url)
-  writeFileSync(
-    script,
-    `import { createDecoder } from ${JSON.stringify(decoder.href)}
-    const decoder = createDecoder()
-    const job = { path: ${JSON.stringify(path)}, format: 'PNG', mediaType: 'image/png' }
-    await decoder.examine(job)
-    process.send('ready')
-    for (;;) await decoder.examine(job)`,
-  )
-  const parent = fork(script, { execArgv: [] })
-  await once(parent, 'message')
-  const [pid] = children(parent.pid)
-  t.ok(pid)
-  parent.kill('SIGKILL')
-  await once(parent, 'exit')
-  for (const end = Date.now() + 5_000; isRunning(pid!) && Date.now() < end; )
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  t.notOk(isRunning(pid!))
-})
-
-t.test('a signal to the whole group does not end it in the middle of a picture', async (t) => {
-  const path = (await job(await noise(3000, 2000).png().toBuffer())).path
-  const script = join(folder, 'group.mjs')
-  writeFileSync(
-    script,
-    `import { createDecoder } from ${JSON.stringify(new URL('../../../services/analysis/decoder/index.ts', import.meta.url).href)}
-    process.on('SIGTERM', () => {})
-    const decoder = createDecoder()
-    const examining = decoder.examine({ path: ${JSON.stringify(path)}, format: 'PNG', mediaType: 'image/png' })
-    process.send('begun')
-    process.send(await examining)
-    await decoder.close()
-    process.disconnect()`,
-  )
-  const parent = fork(script, { execArgv: [], detached: true })
-  await once(parent, 'message')
-  process.kill(-parent.pid!, 'SIGTERM')
-  const [verdict] = await once(parent, 'message')
-  t.match(verdict, { status: 'ready' })
-  t.strictSame(await once(parent, 'exit'), [0, null])
-})
-
-/** The ids of the child processes of a process (proc(5)). */
-function children(pid = process.pid) {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter(Boolean)
-    .map(Number)
-}
-
-function isRunning(pid: number) {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
-  } catch {
-    return false
-  }
-}

@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { createSniffer, FRONT_BYTES } from '../../../services/uploads/sniffer.ts'
+import { imageReader } from '../../helpers/app.ts'
 import { chunksOf } from '../../helpers/chunks.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
@@ -19,7 +20,7 @@ async function pass(
     content = false,
   }: { chunk?: number; inlineLimit?: number; content?: boolean },
 ) {
-  const sniffer = createSniffer(inlineLimit)
+  const sniffer = createSniffer(inlineLimit, imageReader)
   try {
     for (const taken of chunksOf(file, chunk)) {
       const taking = sniffer.take(taken)
@@ -75,7 +76,7 @@ t.test('rejects a file that is no image after its first bytes, a short one at it
   t.equal(await pass(randomBytes(100_000), {}), 'not_an_image')
   t.equal(await pass(Buffer.from('GIF89a'), {}), 'not_an_image')
   t.equal(await pass(Buffer.concat([jpeg.subarray(0, 20), randomBytes(10_000)]), {}), 'not_an_image')
-  const sniffer = createSniffer(MiB)
+  const sniffer = createSniffer(MiB, imageReader)
   const taking = sniffer.take(randomBytes(5000))
   await t.rejects(taking!, { name: 'Rejection' })
 })
@@ -97,7 +98,7 @@ t.test('holds only the front, for any limit and any sizes of chunks', async (t) 
   ] as const) {
     const chunk = Buffer.concat([image, Buffer.alloc(MiB)])
     const before = await held()
-    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30))
+    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30, imageReader))
     for (const sniffer of sniffers) {
       await sniffer.take(Buffer.from(chunk))
       for (let n = 0; n < 8; n++) await sniffer.take(Buffer.alloc(MiB))

@@ -1,0 +1,108 @@
+import type { Readable } from 'node:stream'
+import { formatOf } from '../../../formats/format.ts'
+import { Metadata } from '../../../schemas/images.ts'
+import { type Answer, LENGTH_BYTES } from './messages.ts'
+
+// The side of the parent. A file may have taken control of a sandboxed process, so each answer is checked by hand: a
+// library for schemas would take 7 MB of memory in the API process.
+
+const MAX_MESSAGE_BYTES = 2 ** 16
+const MAX_TEXT_LENGTH = 2_000
+
+/** A sandboxed process sent something else than an answer. */
+export class InvalidAnswer extends Error {
+  override name = 'InvalidAnswer'
+}
+
+/**
+ * Reads the answers of a sandboxed process.
+ *
+ * @returns a function that resolves with the next answer, or with undefined at the end of the stream
+ * @throws {InvalidAnswer} by the returned function
+ */
+export function readAnswers(stream: Readable): () => Promise<Answer | undefined> {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+  let held = Buffer.alloc(0)
+
+  async function hold(length: number) {
+    while (held.length < length) {
+      const { value, done } = await chunks.next()
+      if (done) return false
+      held = Buffer.concat([held, value])
+    }
+    return true
+  }
+
+  return async () => {
+    if (!(await hold(LENGTH_BYTES))) return undefined
+    const length = held.readUInt32BE()
+    if (length > MAX_MESSAGE_BYTES) throw new InvalidAnswer(`a message of ${length} bytes`)
+    if (!(await hold(LENGTH_BYTES + length))) return undefined
+    const text = held.toString('utf8', LENGTH_BYTES, LENGTH_BYTES + length)
+    held = held.subarray(LENGTH_BYTES + length)
+    return parseAnswer(text)
+  }
+}
+
+function parseAnswer(text: string): Answer {
+  let answer: Partial<Record<keyof Answer, unknown>>
+  try {
+    answer = JSON.parse(text)
+  } catch {
+    throw new InvalidAnswer('a message that is not JSON')
+  }
+  const { ready, verdict, fault, outOfMemory, last } = Object(answer)
+  const isAnswer =
+    [ready, outOfMemory, last].every((flag) => flag === undefined || typeof flag === 'boolean') &&
+    (fault === undefined || isText(fault)) &&
+    (verdict === undefined || isVerdict(verdict))
+  if (!isAnswer) throw new InvalidAnswer('a message that is not an answer')
+  return answer as Answer
+}
+
+type Fields = Record<string, unknown>
+const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null
+// A database does not accept a NUL.
+const isText = (value: unknown) =>
+  typeof value === 'string' &&
+  value.length <= MAX_TEXT_LENGTH &&
+  !value.includes('\0') &&
+  value.isWellFormed()
+
+function isVerdict(verdict: unknown): boolean {
+  if (!isObject(verdict)) return false
+  const { status, failure, metadata } = verdict
+  if (status === 'ready') return failure === undefined && isMetadata(metadata)
+  if (status === 'rejected') return isText(failure) && metadata === undefined
+  return (
+    (status === 'corrupt' || status === 'failed') &&
+    isText(failure) &&
+    (metadata === undefined || isMetadata(metadata))
+  )
+}
+
+interface Rule {
+  type: 'string' | 'number' | 'integer' | 'boolean'
+  minimum?: number
+  maximum?: number
+}
+const rules = Metadata.properties as unknown as Record<string, Rule>
+const MAX_INTEGER = 2 ** 31 - 1
+
+function isMetadata(metadata: unknown): boolean {
+  if (!isObject(metadata)) return false
+  // The media type becomes a header field of responses, so it must be that of the format.
+  const { format, mediaType } = metadata
+  if (typeof mediaType !== 'string' || formatOf(mediaType)?.format !== format) return false
+  return Object.entries(metadata).every(([name, value]) => {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined
+    return rule !== undefined && matches(value, rule)
+  })
+}
+
+function matches(value: unknown, { type, minimum = -MAX_INTEGER, maximum = MAX_INTEGER }: Rule) {
+  if (type === 'string') return isText(value)
+  if (type === 'boolean') return typeof value === 'boolean'
+  if (typeof value !== 'number' || !(value >= minimum && value <= maximum)) return false
+  return type === 'number' || Number.isInteger(value)
+}

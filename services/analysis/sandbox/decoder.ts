@@ -1,0 +1,207 @@
+import {
+  type ChildProcess,
+  type ChildProcessByStdio,
+  type SpawnOptionsWithStdioTuple,
+  spawn,
+} from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Format } from '../../../formats/format.ts'
+import type { Verdict } from '../../../stores/data/data-store.ts'
+import { InvalidAnswer, readAnswers } from './answers.ts'
+import { type Sandbox, searchPath } from './levels.ts'
+import { type Answer, encodeMessage, type Job, type Task } from './messages.ts'
+
+const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
+const MAX_STDERR_BYTES = 2_000
+
+/** A file for a decoder: its bytes in pieces, or an open file. */
+export type FileContent = Buffer[] | { descriptor: number }
+
+/** The file took longer than the limit. */
+export class DecoderTimeout extends Error {
+  override name = 'DecoderTimeout'
+}
+
+/**
+ * A sandboxed process that reads one file at a time. Whatever a file does to the process, the caller continues. The
+ * process is started by the first file, or by `start`, and again after it ended.
+ */
+export interface Decoder {
+  /** Starts the process, if it is not running. Resolves when it can take a file, and rejects if it cannot be started. */
+  start(): Promise<void>
+
+  /**
+   * Reads or decodes a file. If it takes too much memory, the verdict is `failed`.
+   *
+   * @param milliseconds the longest time, including the start of the process if that is still necessary
+   * @throws {DecoderTimeout} the process was ended
+   * @throws {Error} the process ended, or could not read the file
+   */
+  run(format: Format, content: FileContent, options: { milliseconds: number }): Promise<Verdict>
+
+  /** Ends the process after the file that it reads. Resolves when it has ended. */
+  close(): Promise<void>
+}
+
+/** A running sandboxed process. */
+interface Running {
+  child: ChildProcessByStdio<Writable, Readable, Readable>
+  answer: () => Promise<Answer | undefined>
+  /** Resolves when the process has loaded its program. */
+  ready: Promise<void>
+  /** Resolves with the reason when the process has ended. */
+  ended: Promise<string>
+}
+
+/** The process cannot be started: a fault of this machine, not of a file. */
+export class DecoderUnavailable extends Error {
+  override name = 'DecoderUnavailable'
+}
+
+export interface DecoderOptions {
+  /** How the process is isolated. */
+  sandbox: Promise<Sandbox>
+  /** Bytes that the process may use. */
+  memory: number
+}
+
+/** @param task what the process does with each file */
+export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
+  let running: Promise<Running> | undefined
+
+  async function startProcess(descriptor?: number) {
+    const started = spawnProcess(await sandbox, task, memory, descriptor)
+    await started.ready.finally(() => setBusy(started, false))
+    return started
+  }
+
+  /** Starts the process that is used again and again. */
+  function start() {
+    const starting = startProcess()
+    const forget = () => {
+      if (running === starting) running = undefined
+    }
+    starting.then(({ ended }) => ended.then(forget), forget)
+    return starting
+  }
+
+  async function runJob(running: Running, job: Job, content: Buffer[]) {
+    const { child, answer, ended } = running
+    setBusy(running, true)
+    try {
+      child.stdin.cork()
+      for (const chunk of [encodeMessage(job), ...content]) child.stdin.write(chunk)
+      child.stdin.uncork()
+      const answered = await answer()
+      if (!answered) throw new Error(`the decoder process ended (${await ended})`)
+      return answered
+    } catch (error) {
+      // After an invalid answer the process is not trusted any more.
+      if (error instanceof InvalidAnswer) child.kill('SIGKILL')
+      throw error
+    } finally {
+      setBusy(running, false)
+    }
+  }
+
+  return {
+    async start() {
+      running ??= start()
+      await running
+    },
+
+    async run(format, content, { milliseconds }) {
+      const hasBytes = Array.isArray(content)
+      if (hasBytes) running ??= start()
+      const used = hasBytes ? running! : startProcess(content.descriptor)
+      const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
+      const job: Job = { ...format, task, ...size }
+      const working = used.then((process) => runJob(process, job, hasBytes ? content : []))
+      try {
+        const { verdict, fault, outOfMemory, last } = await withTimeout(working, milliseconds)
+        if (last && running === used) running = undefined
+        if (outOfMemory) return failed(`the image takes more than ${memory / 2 ** 20} MiB to decode`)
+        if (verdict) return verdict
+        throw new Error(fault ?? 'the decoder process gave no verdict')
+      } catch (error) {
+        if (error instanceof DecoderTimeout) used.then(({ child }) => child.kill('SIGKILL'))
+        if (running === used) running = undefined
+        throw error
+      } finally {
+        if (!hasBytes) used.then(end).catch(() => {})
+      }
+    },
+
+    async close() {
+      await running?.then(end).catch(() => {})
+    },
+  }
+}
+
+const failed = (failure: string): Verdict => ({ status: 'failed', failure })
+
+async function withTimeout<T>(work: Promise<T>, milliseconds: number): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => reject(new DecoderTimeout(`the image takes more than ${milliseconds / 1000} s to decode`)),
+    milliseconds,
+  )
+  work.catch(() => {})
+  return Promise.race([work, promise]).finally(() => clearTimeout(timer))
+}
+
+function spawnProcess(sandbox: Sandbox, task: Task, memory: number, descriptor?: number): Running {
+  const [file, args] = sandbox.command(CHILD, [task, String(memory)], { memory })
+  const options: SpawnOptionsWithStdioTuple<'pipe', 'pipe', 'pipe'> = {
+    env: searchPath(),
+    cwd: '/',
+    stdio: ['pipe', 'pipe', 'pipe', ...(descriptor === undefined ? [] : [descriptor])] as [
+      'pipe',
+      'pipe',
+      'pipe',
+    ],
+    // A terminal sends its signals to the whole group. Images in progress must be finished.
+    detached: true,
+  }
+  const child = spawn(file, args, options)
+  let stderr = ''
+  child.stderr.on('data', (data) => {
+    stderr = (stderr + data).slice(-MAX_STDERR_BYTES)
+  })
+  child.stdin.on('error', () => {})
+  const ended = untilEnded(child)
+  const answer = readAnswers(child.stdout)
+  const ready = answer().then(async (first) => {
+    if (!first?.ready)
+      throw new DecoderUnavailable(`a decoder process cannot be started (${await ended}) ${stderr}`)
+  })
+  ready.catch(() => {})
+  return { child, answer, ready, ended }
+}
+
+/** Resolves with the signal or the exit code of a process. A launcher adds 128 to a signal's number (as a shell does). */
+async function untilEnded(child: ChildProcess): Promise<string> {
+  const [code, signal] = await Promise.race([once(child, 'exit'), once(child, 'error')]).catch((error) => [
+    (error as Error).message,
+  ])
+  const number = typeof code === 'number' && code > 128 ? code - 128 : undefined
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0]
+  return signal ?? name ?? String(code)
+}
+
+/** Only a process with a job keeps this one from ending. */
+function setBusy({ child }: Running, isBusy: boolean) {
+  for (const handle of [child, child.stdin, child.stdout, child.stderr] as unknown as NodeJS.RefCounted[]) {
+    if (isBusy) handle.ref()
+    else handle.unref()
+  }
+}
+
+async function end(running: Running) {
+  setBusy(running, true)
+  running.child.stdin.end()
+  await running.ended
+}

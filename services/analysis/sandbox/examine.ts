@@ -1,0 +1,40 @@
+import type { WholeFile } from '../../../formats/decode/decode.ts'
+import { Undecodable } from '../../../formats/decode/undecodable.ts'
+import { NotAnImage, readMetadata } from '../../../formats/metadata.ts'
+import type { Verdict } from '../../../stores/data/data-store.ts'
+import { FILE_DESCRIPTOR, type Job } from './messages.ts'
+
+/**
+ * Reads an image's metadata, and decodes the image if the task is `examine`. An image that no decoder here knows is
+ * `ready` by its metadata alone.
+ *
+ * @param bytes the file; undefined if it is descriptor `FILE_DESCRIPTOR`
+ */
+export async function examine({ task, ...format }: Omit<Job, 'size'>, bytes?: Buffer): Promise<Verdict> {
+  const source = bytes ?? { path: `/proc/self/fd/${FILE_DESCRIPTOR}` }
+  try {
+    const metadata = await readMetadata(source, format)
+    return task === 'read' ? { status: 'ready', metadata } : await decodeFully(source, metadata)
+  } catch (error) {
+    if (!(error instanceof NotAnImage)) throw error
+    return { status: 'rejected', failure: error.message }
+  }
+}
+
+async function decodeFully(
+  source: WholeFile,
+  metadata: Awaited<ReturnType<typeof readMetadata>>,
+): Promise<Verdict> {
+  // Loaded only if an image is decoded: libheif takes 20 MB.
+  const { decode } = await import('../../../formats/decode/decode.ts')
+  try {
+    const placeholder = await decode(source, metadata)
+    return {
+      status: 'ready',
+      metadata: placeholder === undefined ? metadata : { ...metadata, placeholder },
+    }
+  } catch (error) {
+    if (!(error instanceof Undecodable)) throw error
+    return { status: error.status, failure: error.message, metadata }
+  }
+}

@@ -1,0 +1,41 @@
+import type { Format } from '../../../formats/format.ts'
+import type { Metadata } from '../../../schemas/images.ts'
+
+// A process and a sandboxed process exchange messages: four bytes with the length of a JSON text, then the text. The
+// bytes of a file follow the message of its job. The sandboxed process loads this file, so it imports nothing.
+
+/** `read`: read the metadata. `examine`: also decode the image. */
+export type Task = 'read' | 'examine'
+
+export interface Job extends Format {
+  task: Task
+  /** The number of bytes that follow the message; undefined if the file is descriptor `FILE_DESCRIPTOR`. */
+  size?: number
+}
+
+/** The descriptor of a file that is too large to be sent as bytes. */
+export const FILE_DESCRIPTOR = 3
+
+/** The first message of a sandboxed process is `ready`. Then there is one answer to each job. */
+export interface Answer {
+  ready?: boolean
+  verdict?:
+    | { status: 'ready'; metadata: Metadata }
+    | { status: 'corrupt' | 'failed'; failure: string; metadata?: Metadata }
+    | { status: 'rejected'; failure: string }
+  /** The process could not examine the file, for a reason that is not in the file. */
+  fault?: string
+  /** The process used more memory than allowed, and ends. */
+  outOfMemory?: boolean
+  /** The process takes no further job, and ends. */
+  last?: boolean
+}
+
+export const LENGTH_BYTES = 4
+
+export function encodeMessage(message: Job | Answer): Buffer {
+  const text = Buffer.from(JSON.stringify(message))
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeUInt32BE(text.length)
+  return Buffer.concat([length, text])
+}

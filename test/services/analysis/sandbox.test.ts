@@ -1,0 +1,135 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import sharp from 'sharp'
+import t from 'tap'
+import { DecoderTimeout } from '../../../services/analysis/sandbox/decoder.ts'
+import { openDecoder } from '../../helpers/decoder.ts'
+import * as make from '../../helpers/make.ts'
+
+const folder = t.testdir()
+const PNG = { format: 'PNG', mediaType: 'image/png' }
+const decoderUrl = new URL('../../../services/analysis/sandbox/decoder.ts', import.meta.url).href
+const levelsUrl = new URL('../../../services/analysis/sandbox/levels.ts', import.meta.url).href
+
+/** A PNG of random pixels. */
+function noise(width: number, height: number) {
+  const random = make.random(7)
+  const pixels = Buffer.from(Array.from({ length: width * height * 3 }, () => random() * 256))
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png({ compressionLevel: 1 })
+    .toBuffer()
+}
+
+t.test(
+  'decodes one file after the other, and ends a process that takes too long or too much memory',
+  async (t) => {
+    const decoder = openDecoder(t)
+    const good = await noise(400, 300)
+    t.match(await decoder.examine(good), { status: 'ready', metadata: { width: 400 } })
+
+    const hanging = openDecoder(t)
+    await t.rejects(hanging.examine(good, 30), {
+      name: DecoderTimeout.name,
+      message: 'the image takes more than 0.03 s to decode',
+    })
+
+    const hungry = openDecoder(t, { memory: 2 ** 20 })
+    // Long enough for the thread to check.
+    t.match(await hungry.examine(await noise(2000, 1500)), {
+      status: 'failed',
+      failure: 'the image takes more than 1 MiB to decode',
+    })
+    t.match(await decoder.examine(good), { status: 'ready' }, 'the other decoder is not affected')
+    t.match(await hanging.examine(good), { status: 'ready' }, 'its process is started again')
+  },
+)
+
+t.test('decodes a large file from a descriptor', async (t) => {
+  const path = join(folder, 'large.png')
+  writeFileSync(path, await noise(400, 300))
+  const descriptor = openSync(path, 'r')
+  const decoder = openDecoder(t)
+  t.match(await decoder.run(PNG, { descriptor }, { milliseconds: 60_000 }), {
+    status: 'ready',
+    metadata: { width: 400, placeholder: String },
+  })
+})
+
+t.test('a process that is killed fails only the file that it reads', async (t) => {
+  const decoder = openDecoder(t)
+  const good = await noise(2000, 1500)
+  await decoder.start()
+  const examining = t.rejects(decoder.examine(good), { message: 'the decoder process ended (SIGSEGV)' })
+  process.kill(descendants().at(-1)!, 'SIGSEGV')
+  await examining
+  t.match(await decoder.examine(good), { status: 'ready' })
+})
+
+t.test('a decoder ends with the process that started it, also while it decodes', async (t) => {
+  const image = join(folder, 'slow.png')
+  writeFileSync(image, await noise(3000, 2000))
+  const script = join(folder, 'parent.mjs')
+  writeFileSync(
+    script,
+    `import { readFileSync } from 'node:fs'
+    import { createDecoder } from ${JSON.stringify(decoderUrl)}
+    import { detectSandbox } from ${JSON.stringify(levelsUrl)}
+    const decoder = createDecoder('examine', { sandbox: detectSandbox(), memory: 2 ** 30 })
+    const examine = () =>
+      decoder.run(${JSON.stringify(PNG)}, [readFileSync(${JSON.stringify(image)})], { milliseconds: 60_000 })
+    await examine()
+    process.send('ready')
+    for (;;) await examine()`,
+  )
+  const parent = fork(script, { execArgv: [] })
+  await once(parent, 'message')
+  const pids = descendants(parent.pid)
+  t.ok(pids.length > 0)
+  parent.kill('SIGKILL')
+  await once(parent, 'exit')
+  for (const end = Date.now() + 10_000; pids.some(isRunning) && Date.now() < end; ) await sleep(20)
+  t.notOk(pids.some(isRunning))
+})
+
+t.test('a signal to the whole process group does not end a decoder', async (t) => {
+  const image = join(folder, 'group.png')
+  writeFileSync(image, await noise(2000, 1500))
+  const script = join(folder, 'group.mjs')
+  writeFileSync(
+    script,
+    `import { readFileSync } from 'node:fs'
+    import { createDecoder } from ${JSON.stringify(decoderUrl)}
+    import { detectSandbox } from ${JSON.stringify(levelsUrl)}
+    process.on('SIGTERM', () => {})
+    const decoder = createDecoder('examine', { sandbox: detectSandbox(), memory: 2 ** 30 })
+    const file = readFileSync(${JSON.stringify(image)})
+    const examining = decoder.run(${JSON.stringify(PNG)}, [file], { milliseconds: 60_000 })
+    process.send('begun')
+    process.send(await examining)
+    await decoder.close()
+    process.disconnect()`,
+  )
+  const parent = fork(script, { execArgv: [], detached: true })
+  await once(parent, 'message')
+  process.kill(-parent.pid!, 'SIGTERM')
+  const [verdict] = await once(parent, 'message')
+  t.match(verdict, { status: 'ready' })
+  t.strictSame(await once(parent, 'exit'), [0, null])
+})
+
+/** The ids of all processes below a process (proc(5)). */
+function descendants(pid = process.pid): number[] {
+  const found = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)
+  return found.map(Number).flatMap((child) => [child, ...descendants(child)])
+}
+
+function isRunning(pid: number) {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
