@@ -9,7 +9,7 @@ import errors from './plugins/errors.ts'
 import failedLookups from './plugins/failed-lookups.ts'
 import headers from './plugins/headers.ts'
 import { fastifyOptions } from './plugins/http.ts'
-import imageReader from './plugins/image-reader.ts'
+import imageReader, { type ImageReaderOptions } from './plugins/image-reader.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -20,15 +20,9 @@ import admin from './routes/admin/index.ts'
 import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import uploads from './routes/uploads.ts'
-import type { ImageReader } from './services/analysis/reader.ts'
-
-/** Parts that the caller creates and closes: tests share them. */
-interface Overrides {
-  imageReader?: ImageReader
-}
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
-export function buildApp(config: Config, log: Logger, overrides: Overrides = {}) {
+export function buildApp(config: Config, log: Logger, overrides: ImageReaderOptions = {}) {
   const app = Fastify(fastifyOptions(config, log))
 
   app.register(errors)

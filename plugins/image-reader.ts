@@ -8,8 +8,13 @@ declare module 'fastify' {
   }
 }
 
+export interface ImageReaderOptions {
+  /** A reader that the caller closes. Tests share one. */
+  imageReader?: ImageReader
+}
+
 /** Reads uploads in sandboxed processes. One is started when the service listens. */
-export default fp<{ imageReader?: ImageReader | undefined }>(
+export default fp<ImageReaderOptions>(
   async (app, { imageReader }) => {
     app.decorate('imageReader', imageReader ?? createImageReader({ log: app.log }))
     app.addHook('onListen', async () => {
