@@ -7,6 +7,7 @@ import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
 import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import { seed, times } from '../helpers/tiers.ts'
+import { newFolder } from '../helpers/folder.ts'
 
 // npm run test:campaign runs many. Give the seed of a run to repeat it.
 const count = times(400, 10_000)
@@ -84,7 +85,7 @@ const ways: Record<string, Mutate> = {
   },
 }
 
-const folder = t.testdir()
+const folder = newFolder(t)
 const verdicts: Record<string, number> = {}
 const findings: string[] = []
 let longest = 0

@@ -10,6 +10,7 @@ import { readMetadata } from '../../formats/metadata.ts'
 import { openDecoder } from '../helpers/decoder.ts'
 import { makeImage } from '../helpers/images.ts'
 import * as make from '../helpers/make.ts'
+import { newFolder } from '../helpers/folder.ts'
 
 const asked: string[] = []
 const server = createServer((request, response) => {
@@ -20,7 +21,7 @@ await once(server, 'listening')
 t.teardown(() => server.close())
 const elsewhere = (name: string) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${name}`
 
-const folder = t.testdir()
+const folder = newFolder(t)
 const red = join(folder, 'red.png')
 writeFileSync(red, await make.picture(9, 9).negate().png().toBuffer())
 const decoder = openDecoder(t)

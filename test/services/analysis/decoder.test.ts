@@ -8,8 +8,9 @@ import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
 import { examine } from '../../../services/analysis/sandbox/examine.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
+import { newFolder } from '../../helpers/folder.ts'
 
-const folder = t.testdir()
+const folder = newFolder(t)
 let files = 0
 
 async function job(file: Buffer) {
