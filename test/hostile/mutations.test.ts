@@ -4,10 +4,10 @@ import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { createDecoder } from '../../services/analysis/sandbox/decoder.ts'
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
+import { newFolder } from '../helpers/folder.ts'
 import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import { seed, times } from '../helpers/tiers.ts'
-import { newFolder } from '../helpers/folder.ts'
 
 // npm run test:campaign runs many. Give the seed of a run to repeat it.
 const count = times(400, 10_000)

@@ -8,9 +8,9 @@ import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { readMetadata } from '../../formats/metadata.ts'
 import { openDecoder } from '../helpers/decoder.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import * as make from '../helpers/make.ts'
-import { newFolder } from '../helpers/folder.ts'
 
 const asked: string[] = []
 const server = createServer((request, response) => {

@@ -6,9 +6,9 @@ import { thumbHashToApproximateAspectRatio } from 'thumbhash'
 import { decode } from '../../../formats/decode/decode.ts'
 import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
 import { examine } from '../../../services/analysis/sandbox/examine.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
-import { newFolder } from '../../helpers/folder.ts'
 
 const folder = newFolder(t)
 let files = 0

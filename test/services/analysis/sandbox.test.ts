@@ -7,8 +7,8 @@ import sharp from 'sharp'
 import t from 'tap'
 import { DecoderTimeout } from '../../../services/analysis/sandbox/decoder.ts'
 import { openDecoder } from '../../helpers/decoder.ts'
-import * as make from '../../helpers/make.ts'
 import { newFolder } from '../../helpers/folder.ts'
+import * as make from '../../helpers/make.ts'
 
 const folder = newFolder(t)
 const PNG = { format: 'PNG', mediaType: 'image/png' }
