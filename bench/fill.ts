@@ -12,8 +12,10 @@ export async function fill(scope: Scope, jpegs: Buffer[]) {
   const createDatabase = await startPostgres(scope)
   const databaseUrl = await createDatabase()
   const folder = temporaryFolder(scope)
-  const { path } = await createFileStore(pathToFileURL(folder))
+  const store = await createFileStore(pathToFileURL(folder))
+  const { path } = store
   const data = await openDataStore({ databaseUrl, dataDir: folder }, { attach: false })
+  await store.writeInstallation(await data.installation.create('bench'))
   const images = jpegs.map((jpeg, n) => {
     const id = newId()
     mkdirSync(dirname(path(id)), { recursive: true })

@@ -2,6 +2,7 @@ import type { Config } from '../../config.ts'
 import type { StorageLocation, Tier } from '../storage-location.ts'
 import { createFileStore } from './file/index.ts'
 import type { ObjectStore } from './object-store.ts'
+import { createMemoryBudget, type MemoryBudget } from './s3/memory.ts'
 
 /** The object stores: a hot one for each region, and a cold one for each region that archives. */
 export interface ObjectStores {
@@ -27,10 +28,13 @@ export interface LocatedStore {
 
 /** Opens the object stores. A URL's scheme selects the adapter. */
 export async function openObjectStores({ regions }: Pick<Config, 'regions'>): Promise<ObjectStores> {
+  // One budget for all stores of the process.
+  const memory = createMemoryBudget()
   const all: LocatedStore[] = []
   for (const { name, hot, cold } of regions) {
-    all.push({ location: { region: name, tier: 'hot' }, store: await openObjectStore(hot) })
-    if (cold) all.push({ location: { region: name, tier: 'cold' }, store: await openObjectStore(cold) })
+    all.push({ location: { region: name, tier: 'hot' }, store: await openObjectStore(hot, memory) })
+    if (cold)
+      all.push({ location: { region: name, tier: 'cold' }, store: await openObjectStore(cold, memory) })
   }
   return createObjectStores(all)
 }
@@ -59,13 +63,13 @@ export function createObjectStores(all: readonly LocatedStore[]): ObjectStores {
 export const describeLocation = ({ region, tier }: StorageLocation) =>
   `${tier === 'hot' ? 'objects' : 'archived objects'}${region && ` of the region ${region}`}`
 
-async function openObjectStore(url: URL): Promise<ObjectStore> {
+async function openObjectStore(url: URL, memory: MemoryBudget): Promise<ObjectStore> {
   switch (url.protocol) {
     case 'file:':
       return createFileStore(url)
     case 's3:':
       // Loaded only if it is used: the AWS SDK needs 36 MB of memory.
-      return (await import('./s3/index.ts')).createS3Store(url)
+      return (await import('./s3/index.ts')).createS3Store(url, { memory })
     default:
       throw new Error(`There is no object store for ${url.protocol} URLs.`)
   }

@@ -12,7 +12,8 @@ export class StoreFull extends Error {
 }
 
 /**
- * Stores the bytes of images. A key has only letters and digits. An object is written once and never changed. Each call,
+ * Stores the bytes of images. A key has only letters and digits; `trash/` may precede it. An object is written once and
+ * never changed. Each call,
  * and each read of a stream that a call returned, may throw `StoreUnavailable`.
  */
 export interface ObjectStore {
@@ -43,14 +44,43 @@ export interface ObjectStore {
   delete(key: string): Promise<void>
 
   /**
-   * Lists everything in the store, in any order: complete objects, and, with keys that begin with `incoming/`, uploads
-   * that are not committed yet or that a dead process left behind.
+   * Moves an object to another key of this store. `modifiedAt` becomes the time of this call. If the process ends in
+   * between, the object exists under one of the keys or under both.
+   *
+   * @throws {ObjectNotFound}
+   */
+  rename(from: string, to: string): Promise<void>
+
+  /**
+   * Lists the store, in any order: complete objects, objects in the trash, whose keys begin with `trash/`, and unfinished
+   * uploads, of living or dead processes, whose keys begin with `incoming/`. Anything with another name is not Hasty's.
    */
   list(): AsyncIterable<StoredObject>
 
-  /** Resolves if the store can be written to. */
+  /** The id of the installation that owns the store; undefined if the store has none, because it is new. */
+  readInstallation(): Promise<string | undefined>
+
+  /** Makes the installation with this id the owner of the store, and prepares the store for objects. */
+  writeInstallation(id: string): Promise<void>
+
+  /**
+   * Resolves if the store can be used.
+   *
+   * @throws {StoreUnavailable} its message says why not
+   */
   ping(): Promise<void>
 }
+
+/** The key of an object in the trash. */
+export const trashKey = (key: string) => `${TRASH}${key}`
+export const TRASH = 'trash/'
+/** The keys of unfinished uploads begin with it. */
+export const INCOMING = 'incoming/'
+/** The name of the object that has the installation's id. It can not be the key of an image. */
+export const INSTALLATION = 'hasty-installation'
+
+/** Whether a name in the store is the key of an object, in the trash or not. */
+export const isObjectKey = (name: string) => /^(trash\/)?[A-Za-z0-9]+$/.test(name)
 
 export interface ReadOptions {
   /**
@@ -112,3 +142,15 @@ export interface HasSetup {
 }
 
 export const hasSetup = (store: ObjectStore): store is ObjectStore & HasSetup => 'setUp' in store
+
+/** A store on a server that may not implement everything. */
+export interface HasCheck {
+  /**
+   * Does with a small object what the service does with images.
+   *
+   * @throws {Error} its message says what the server does not implement or allow
+   */
+  check(): Promise<void>
+}
+
+export const hasCheck = (store: ObjectStore): store is ObjectStore & HasCheck => 'check' in store

@@ -1,20 +1,25 @@
 import { randomUUID } from 'node:crypto'
 import { closeSync, constants, open as openCallback, read as readCallback } from 'node:fs'
-import { access, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join, sep } from 'node:path'
+import { access, mkdir, open, opendir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { StoreUnavailable } from '../../unavailable.ts'
+import { isMissing, toStoreFault } from '../file-faults.ts'
 import {
   type HasPaths,
+  INCOMING,
+  INSTALLATION,
+  isObjectKey,
   ObjectNotFound,
   type ObjectStore,
   type ReadsWhole,
   type StagedObject,
   type StoredObject,
+  TRASH,
 } from '../object-store.ts'
-import { isMissing, toStoreFault } from './faults.ts'
 import { createFolders, syncFolder } from './folders.ts'
 import { createReader } from './reader.ts'
 import { createWriter } from './writer.ts'
@@ -22,7 +27,8 @@ import { createWriter } from './writer.ts'
 const openDescriptor = promisify(openCallback)
 const readDescriptor = promisify(readCallback)
 
-const INCOMING = 'incoming/'
+/** A staged file that was not written to for this time belongs to a dead process. */
+const STALE_MS = 3_600_000
 
 /** The folder of a file store. */
 interface Root {
@@ -33,7 +39,7 @@ interface Root {
 }
 
 /**
- * Objects as files in the folder of a `file:` URL, which is made if it does not exist.
+ * Objects as files in the folder of a `file:` URL.
  *
  * The object `abcd…` is the file `ab/abcd…`: with folders by the first two letters, ten million objects are about 2,600
  * files in each of 3,844 folders. With a second level, nearly every object would need a new folder, which has to be
@@ -45,7 +51,7 @@ interface Root {
 export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole> {
   const path = fileURLToPath(url)
   const root: Root = { path, incoming: join(path, INCOMING), folders: createFolders() }
-  await mkdir(root.incoming, { recursive: true, mode: 0o700 })
+  if (await readInstallation(root)) await prepare(root)
   return {
     path: (key) => pathOf(root, key),
     stage: (key, source) => stage(root, key, source),
@@ -54,13 +60,73 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
     readWhole: (key, size) => readWhole(root, key, size),
     size: async (key) => (await find(root, key, (path) => stat(path))).size,
     delete: (key) => rm(pathOf(root, key), { force: true }).catch(rethrow),
+    rename: (from, to) => moveObject(root, from, to),
     list: () => list(root),
-    ping: () => access(root.incoming, constants.W_OK).catch(rethrow),
+    readInstallation: () => readInstallation(root),
+    writeInstallation: (id) => writeInstallation(root, id).catch(rethrow),
+    ping: () => ping(root),
   }
 }
 
 const pathOf = (root: Root, key: string) =>
-  key.startsWith(INCOMING) ? join(root.path, key) : join(root.path, key.slice(0, 2), key)
+  key.startsWith(INCOMING) || key.startsWith(TRASH)
+    ? join(root.path, key)
+    : join(root.path, key.slice(0, 2), key)
+
+/**
+ * Makes the folders of a store that has an owner. Without an owner, nothing is made: the folder may be the mount point of
+ * a volume that is not mounted, and objects would fill the disk below it.
+ */
+async function prepare({ incoming }: Root) {
+  await mkdir(incoming, { recursive: true, mode: 0o700 })
+  await removeStale(incoming)
+}
+
+/** Deletes staged files of dead processes. Another process may be using the store, so only old ones are deleted. */
+async function removeStale(folder: string) {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const file = await stat(path).catch(() => undefined)
+    if (file && Date.now() - file.mtimeMs > STALE_MS) await rm(path, { force: true })
+  }
+}
+
+async function readInstallation(root: Root) {
+  try {
+    return (await readFile(join(root.path, INSTALLATION), 'utf8')).trim()
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw toStoreFault(error)
+  }
+}
+
+async function writeInstallation(root: Root, id: string) {
+  await mkdir(root.path, { recursive: true, mode: 0o700 })
+  await prepare(root)
+  const temporary = join(root.incoming, randomUUID())
+  const file = await open(temporary, 'wx', 0o600)
+  try {
+    await file.writeFile(`${id}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, join(root.path, INSTALLATION))
+  await syncFolder(root.path)
+}
+
+async function ping(root: Root) {
+  await access(join(root.path, INSTALLATION), constants.R_OK).catch((error) => {
+    throw isMissing(error)
+      ? new StoreUnavailable(
+          'object store',
+          { cause: error },
+          `has no file ${INSTALLATION} any more: its volume is probably not mounted`,
+        )
+      : toStoreFault(error)
+  })
+  await access(root.incoming, constants.W_OK).catch(rethrow)
+}
 
 const rethrow = (error: unknown): never => {
   throw toStoreFault(error)
@@ -116,6 +182,13 @@ async function renameDurably({ folders }: Root, from: string, to: string) {
   await syncFolder(folder)
 }
 
+async function moveObject(root: Root, from: string, to: string) {
+  // The time is changed first: if the process ends in between, the object is only younger.
+  const now = new Date()
+  await find(root, from, (path) => utimes(path, now, now))
+  await renameDurably(root, pathOf(root, from), pathOf(root, to)).catch(rethrow)
+}
+
 async function readWhole(root: Root, key: string, size: number) {
   const file = await find(root, key, (path) => openDescriptor(path, 'r'))
   try {
@@ -141,11 +214,18 @@ async function* list(root: Root): AsyncGenerator<StoredObject> {
   for await (const entry of await opendir(root.path, { recursive: true })) {
     if (!entry.isFile()) continue
     const path = join(entry.parentPath, entry.name)
-    const file = await stat(path).catch(() => undefined)
-    if (!file) continue // deleted since it was listed
-    const key = join(entry.parentPath, sep) === root.incoming ? INCOMING + entry.name : entry.name
-    yield { key, size: file.size, modifiedAt: file.mtime }
+    const key = keyOf(root, path)
+    const file = key && (await stat(path).catch(() => undefined))
+    if (key && file) yield { key, size: file.size, modifiedAt: file.mtime }
   }
+}
+
+/** The key of a file; undefined if it is not Hasty's. */
+function keyOf(root: Root, path: string) {
+  const name = basename(path)
+  for (const key of [name, TRASH + name, INCOMING + name])
+    if (pathOf(root, key) === path && (isObjectKey(key) || key.startsWith(INCOMING))) return key
+  return undefined
 }
 
 /** Opens the file of an object, or reads its attributes. */

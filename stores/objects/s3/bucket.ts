@@ -1,5 +1,6 @@
-import { S3Client, type StorageClass } from '@aws-sdk/client-s3'
+import { type ChecksumAlgorithm, S3Client, type StorageClass } from '@aws-sdk/client-s3'
 import { rethrowUnavailable } from './faults.ts'
+import type { MemoryBudget } from './memory.ts'
 
 /** A bucket, or a prefix in it, and a client to reach it. */
 export interface Bucket {
@@ -9,6 +10,11 @@ export interface Bucket {
   prefix: string
   /** The storage class of new objects; undefined for the bucket's default. */
   storageClass: StorageClass | undefined
+  /** The checksum that requests with a body have; undefined if the server implements none. */
+  checksum: ChecksumAlgorithm | undefined
+  timeouts: Timeouts
+  /** The memory of all uploads of the process. */
+  memory: MemoryBudget
 }
 
 /** Milliseconds. */
@@ -23,15 +29,17 @@ export interface Timeouts {
 
 const ATTEMPTS = 4
 const CONNECTIONS = 256
-const PARAMETERS = ['endpoint', 'region', 'forcePathStyle', 'storageClass']
+const PARAMETERS = ['endpoint', 'region', 'forcePathStyle', 'storageClass', 'checksums']
 
 /**
- * Reads `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…`. Each parameter is optional. The AWS
+ * Reads `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…&checksums=…`. Each parameter is optional. The AWS
  * SDK's usual chain (environment, profile, the machine's role) gives the credentials, and the region if the URL has none.
- * A request of the client throws `StoreUnavailable` if the server can't be reached, and the SDK's errors otherwise.
+ * `checksums=when-required` is for servers that do not implement the checksums that the SDK sends by default.
+ *
+ * A request of the client throws `StoreUnavailable` if the bucket can't be used, and the SDK's errors otherwise.
  */
-export async function openBucket(url: URL, timeouts: Timeouts): Promise<Bucket> {
-  const { name, prefix, endpoint, region, forcePathStyle, storageClass } = parse(url)
+export async function openBucket(url: URL, timeouts: Timeouts, memory: MemoryBudget): Promise<Bucket> {
+  const { name, prefix, endpoint, region, forcePathStyle, storageClass, checksums } = parse(url)
   const client = new S3Client({
     ...(endpoint && { endpoint }),
     ...(region && { region }),
@@ -41,6 +49,7 @@ export async function openBucket(url: URL, timeouts: Timeouts): Promise<Bucket> 
     maxAttempts: ATTEMPTS,
     // With it, each larger request would open its own connection, outside of the pool.
     expectContinueHeader: false,
+    requestChecksumCalculation: checksums ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED',
     // To check a response, the SDK pipes it through a stream that keeps the connection when the reader gives up.
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: {
@@ -63,7 +72,15 @@ export async function openBucket(url: URL, timeouts: Timeouts): Promise<Bucket> 
     { step: 'initialize', priority: 'high', name: 'storeUnavailable' },
   )
   await client.config.region() // throws if there is none: now, not at the first request
-  return { client, name, prefix, storageClass: storageClass as StorageClass | undefined }
+  return {
+    client,
+    name,
+    prefix,
+    storageClass: storageClass as StorageClass | undefined,
+    checksum: checksums ? 'CRC32' : undefined,
+    timeouts,
+    memory,
+  }
 }
 
 function parse(url: URL) {
@@ -97,6 +114,10 @@ function parse(url: URL) {
   if (!['true', 'false'].includes(forcePathStyle))
     refuse('has a forcePathStyle that is neither true nor false')
 
+  const checksums = parameter('checksums') ?? 'when-supported'
+  if (!['when-supported', 'when-required'].includes(checksums))
+    refuse('has a value of checksums that is neither when-supported nor when-required')
+
   if (/%(?![0-9a-f]{2})/i.test(url.pathname)) refuse('has a % without two hexadecimal digits')
   const prefix = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, '')
   return {
@@ -106,5 +127,6 @@ function parse(url: URL) {
     region: parameter('region'),
     forcePathStyle: forcePathStyle === 'true',
     storageClass: parameter('storageClass'),
+    checksums: checksums === 'when-supported',
   }
 }

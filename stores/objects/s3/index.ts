@@ -1,13 +1,25 @@
 import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { GetObjectCommand, HeadBucketCommand } from '@aws-sdk/client-s3'
 import type { ByteRange } from '../../../schemas/byte-range.ts'
-import type { HasSetup, ObjectStore } from '../object-store.ts'
+import {
+  type HasCheck,
+  type HasSetup,
+  INCOMING,
+  INSTALLATION,
+  ObjectNotFound,
+  type ObjectStore,
+  TRASH,
+} from '../object-store.ts'
 import { type Bucket, openBucket, type Timeouts } from './bucket.ts'
-import { rethrowNotFound } from './faults.ts'
+import { checkBucket } from './check.ts'
+import { rethrowMissingBucket, rethrowNotFound } from './faults.ts'
 import { abortStaleUploads } from './lifecycle.ts'
-import { INCOMING, listObjects, listUploads } from './listing.ts'
+import { listObjects, listUploads } from './listing.ts'
+import { createMemoryBudget, type MemoryBudget } from './memory.ts'
 import { abortMultipart } from './multipart.ts'
-import { remove, sizeOf, stage, target } from './staging.ts'
+import { rename } from './rename.ts'
+import { put, remove, sizeOf, stage, target } from './staging.ts'
 
 const TIMEOUTS: Timeouts = { connect: 5_000, idle: 20_000, request: 300_000 }
 
@@ -16,22 +28,41 @@ const TIMEOUTS: Timeouts = { connect: 5_000, idle: 20_000, request: 300_000 }
  * one as a multipart upload. So an object in the bucket is always complete.
  *
  * @param url as `openBucket` reads it
+ * @param memory the budget of all uploads of the process
  */
-export async function createS3Store(url: URL, timeouts = TIMEOUTS): Promise<ObjectStore & HasSetup> {
-  const bucket = await openBucket(url, timeouts)
+export async function createS3Store(
+  url: URL,
+  { timeouts = TIMEOUTS, memory = createMemoryBudget() }: { timeouts?: Timeouts; memory?: MemoryBudget } = {},
+): Promise<ObjectStore & HasSetup & HasCheck> {
+  const bucket = await openBucket(url, timeouts, memory)
   return {
-    stage: (key, source) => stage(bucket, key, source, timeouts.idle),
+    stage: (key, source) => stage(bucket, key, source),
     get: (key, range) => get(bucket, key, range),
     size: (key) => sizeOf(bucket, key).catch(rethrowNotFound(key)),
     delete: (key) => deleteListed(bucket, key),
+    rename: (from, to) => rename(bucket, from, to),
     async *list() {
       yield* listObjects(bucket)
       yield* listUploads(bucket)
     },
-    async ping() {
-      await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }))
+    readInstallation: () => readInstallation(bucket),
+    async writeInstallation(id) {
+      await put(bucket, INSTALLATION, id)
     },
+    async ping() {
+      await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name })).catch(rethrowMissingBucket)
+    },
+    check: () => checkBucket(bucket),
     setUp: () => abortStaleUploads(bucket),
+  }
+}
+
+async function readInstallation(bucket: Bucket) {
+  try {
+    return (await text(await get(bucket, INSTALLATION))).trim()
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return undefined
+    throw error
   }
 }
 
@@ -48,6 +79,12 @@ async function deleteListed(bucket: Bucket, key: string) {
     await remove(bucket, key)
     return
   }
-  const [, name, ...id] = key.split('/')
-  await abortMultipart(bucket.client, { ...target(bucket, name!), UploadId: id.join('/') })
+  const [name, uploadId] = splitUpload(key.slice(INCOMING.length))
+  await abortMultipart(bucket.client, { ...target(bucket, name), UploadId: uploadId })
+}
+
+/** Splits `<key>/<upload id>`. A key in the trash has a slash too, and so may an upload id. */
+function splitUpload(name: string) {
+  const slash = name.indexOf('/', name.startsWith(TRASH) ? TRASH.length : 0)
+  return [name.slice(0, slash), name.slice(slash + 1)] as const
 }

@@ -5,26 +5,20 @@ import {
   type ListPartsCommandOutput,
   paginateListObjectsV2,
 } from '@aws-sdk/client-s3'
-import type { StoredObject } from '../object-store.ts'
+import { INCOMING, isObjectKey, type StoredObject } from '../object-store.ts'
 import type { Bucket } from './bucket.ts'
 import { isNoSuchUpload } from './multipart.ts'
-
-/** What the key of an unfinished upload begins with: `incoming/<key>/<upload id>`. */
-export const INCOMING = 'incoming/'
-
-/** Other names in the bucket are not Hasty's. */
-const KEY = /^[A-Za-z0-9]+$/
 
 export async function* listObjects({ client, name, prefix }: Bucket): AsyncGenerator<StoredObject> {
   for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket: name, Prefix: prefix })) {
     for (const { Key, Size, LastModified } of Contents) {
       const key = Key!.slice(prefix.length)
-      if (KEY.test(key)) yield { key, size: Size!, modifiedAt: LastModified! }
+      if (isObjectKey(key)) yield { key, size: Size!, modifiedAt: LastModified! }
     }
   }
 }
 
-/** Multipart uploads that are neither completed nor aborted. */
+/** Multipart uploads that are neither completed nor aborted, with the keys `incoming/<key>/<upload id>`. */
 export async function* listUploads(bucket: Bucket): AsyncGenerator<StoredObject> {
   const { client, name, prefix } = bucket
   const uploads = pages<ListMultipartUploadsCommandOutput>((last) =>
@@ -40,7 +34,7 @@ export async function* listUploads(bucket: Bucket): AsyncGenerator<StoredObject>
   for await (const { Uploads = [] } of uploads) {
     for (const { Key, UploadId, Initiated } of Uploads) {
       const key = Key!.slice(prefix.length)
-      if (!KEY.test(key)) continue
+      if (!isObjectKey(key)) continue
       const size = await sizeOfUpload(bucket, { Key: Key!, UploadId: UploadId! })
       if (size !== undefined) yield { key: `${INCOMING}${key}/${UploadId}`, size, modifiedAt: Initiated! }
     }

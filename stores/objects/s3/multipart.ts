@@ -11,10 +11,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import type { Bucket } from './bucket.ts'
-import type { inParts, Part } from './parts.ts'
-
-/** How many parts are sent at the same time. An upload keeps this many parts in memory. */
-const PARTS_AT_ONCE = 3
+import { PARTS_AT_ONCE, type Part, type Parts } from './parts.ts'
 
 /** A multipart upload whose parts are all on the server. The object does not exist before `complete`. */
 export interface MultipartUpload {
@@ -33,16 +30,14 @@ export interface MultipartUpload {
  * wanted; if one part fails, it does not stop the others; and it does not wait for its abort.
  *
  * @param parts the parts of `source` after `first`
- * @param cleanUpMs how many milliseconds the abort after an error may take
  */
 export async function sendMultipart(
-  { client, name: Bucket, storageClass: StorageClass }: Bucket,
+  { client, name: Bucket, storageClass: StorageClass, checksum: ChecksumAlgorithm, timeouts }: Bucket,
   Key: string,
-  { source, first, parts }: { source: Readable; first: Part; parts: ReturnType<typeof inParts> },
-  cleanUpMs: number,
+  { source, first, parts }: { source: Readable; first: Part; parts: Parts },
 ): Promise<MultipartUpload> {
   const { UploadId } = await client.send(
-    new CreateMultipartUploadCommand({ Bucket, Key, StorageClass, ChecksumAlgorithm: 'CRC32' }),
+    new CreateMultipartUploadCommand({ Bucket, Key, StorageClass, ChecksumAlgorithm }),
   )
   const target = { Bucket, Key, UploadId }
   const sent: CompletedPart[] = []
@@ -51,7 +46,7 @@ export async function sendMultipart(
 
   async function send({ number: PartNumber, bytes: Body }: Part) {
     const { ETag, ChecksumCRC32 } = await client.send(
-      new UploadPartCommand({ ...target, PartNumber, Body, ChecksumAlgorithm: 'CRC32' }),
+      new UploadPartCommand({ ...target, PartNumber, Body, ChecksumAlgorithm }),
       { abortSignal: stop.signal },
     )
     sent[PartNumber - 1] = { PartNumber, ETag, ChecksumCRC32 }
@@ -71,7 +66,7 @@ export async function sendMultipart(
     stop.abort()
     source.destroy()
     await Promise.allSettled(senders)
-    await abort(AbortSignal.timeout(cleanUpMs)).catch(() => {}) // then the sweep does it
+    await abort(AbortSignal.timeout(timeouts.idle)).catch(() => {}) // then the sweep does it
     throw error
   }
   return {

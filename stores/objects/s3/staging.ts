@@ -3,26 +3,29 @@ import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-s
 import type { StagedObject } from '../object-store.ts'
 import type { Bucket } from './bucket.ts'
 import { toStoreFull } from './faults.ts'
+import type { UploadMemory } from './memory.ts'
 import { isNoSuchUpload, type MultipartUpload, sendMultipart } from './multipart.ts'
 import { inParts } from './parts.ts'
 
 /** Stages `source`: in memory if it fits into one part, else as a multipart upload. */
-export async function stage(
-  bucket: Bucket,
-  key: string,
-  source: Readable,
-  cleanUpMs: number,
-): Promise<StagedObject> {
+export async function stage(bucket: Bucket, key: string, source: Readable): Promise<StagedObject> {
   // When all bytes were read there is no other listener, and the source may still fail.
   source.on('error', () => {})
-  const parts = inParts(source)
+  const memory = bucket.memory.open()
+  const parts = inParts(source, memory)
   try {
     const first = (await parts.next(undefined)).value!
-    if (first.last) return stagedInMemory(bucket, key, first.bytes, cleanUpMs)
-    const upload = await sendMultipart(bucket, bucket.prefix + key, { source, first, parts }, cleanUpMs)
-    return stagedOnServer(bucket, key, upload, cleanUpMs)
+    if (first.last) {
+      await parts.return()
+      return stagedInMemory(bucket, key, first.bytes, memory)
+    }
+    const upload = await sendMultipart(bucket, bucket.prefix + key, { source, first, parts })
+    memory.close()
+    return stagedOnServer(bucket, key, upload)
   } catch (error) {
     source.destroy()
+    parts.return().catch(() => {})
+    memory.close()
     throw toStoreFull(error)
   }
 }
@@ -33,31 +36,27 @@ export async function stage(
  * The PUT has no `If-None-Match`: the key is new, and if the response to a first attempt was lost, the condition would
  * refuse the second.
  */
-function stagedInMemory(bucket: Bucket, key: string, Body: Buffer, cleanUpMs: number): StagedObject {
-  const { client, storageClass: StorageClass } = bucket
+function stagedInMemory(bucket: Bucket, key: string, Body: Buffer, memory: UploadMemory): StagedObject {
   return {
     content: Body,
     async commit() {
       try {
-        await client.send(
-          new PutObjectCommand({ ...target(bucket, key), Body, StorageClass, ChecksumAlgorithm: 'CRC32' }),
-        )
+        await put(bucket, key, Body)
       } catch (error) {
-        await cleanUp(cleanUpMs, (signal) => remove(bucket, key, signal))
+        await cleanUp(bucket, (signal) => remove(bucket, key, signal))
         throw toStoreFull(error)
+      } finally {
+        memory.close()
       }
     },
-    async discard() {},
+    async discard() {
+      memory.close()
+    },
   }
 }
 
 /** An object whose parts the server has: to commit it completes the upload, to discard it aborts the upload. */
-function stagedOnServer(
-  bucket: Bucket,
-  key: string,
-  upload: MultipartUpload,
-  cleanUpMs: number,
-): StagedObject {
+function stagedOnServer(bucket: Bucket, key: string, upload: MultipartUpload): StagedObject {
   return {
     async commit() {
       try {
@@ -65,7 +64,7 @@ function stagedOnServer(
       } catch (error) {
         // If the response to a first attempt was lost, the upload is gone and the object exists.
         if (isNoSuchUpload(error) && (await sizeOf(bucket, key).catch(() => -1)) === upload.size) return
-        await cleanUp(cleanUpMs, upload.abort, (signal) => remove(bucket, key, signal))
+        await cleanUp(bucket, upload.abort, (signal) => remove(bucket, key, signal))
         throw toStoreFull(error)
       }
     },
@@ -74,6 +73,16 @@ function stagedOnServer(
 }
 
 export const target = ({ name: Bucket, prefix }: Bucket, key: string) => ({ Bucket, Key: prefix + key })
+
+export const put = (bucket: Bucket, key: string, Body: Buffer | string) =>
+  bucket.client.send(
+    new PutObjectCommand({
+      ...target(bucket, key),
+      Body,
+      StorageClass: bucket.storageClass,
+      ChecksumAlgorithm: bucket.checksum,
+    }),
+  )
 
 export async function sizeOf(bucket: Bucket, key: string) {
   const { ContentLength } = await bucket.client.send(new HeadObjectCommand(target(bucket, key)))
@@ -84,5 +93,5 @@ export const remove = (bucket: Bucket, key: string, abortSignal?: AbortSignal) =
   bucket.client.send(new DeleteObjectCommand(target(bucket, key)), { ...(abortSignal && { abortSignal }) })
 
 /** After an error it may be unknown what the server has done. A step that takes too long is left to the sweep. */
-const cleanUp = (milliseconds: number, ...steps: ((signal: AbortSignal) => Promise<unknown>)[]) =>
-  Promise.allSettled(steps.map((step) => step(AbortSignal.timeout(milliseconds))))
+const cleanUp = ({ timeouts }: Bucket, ...steps: ((signal: AbortSignal) => Promise<unknown>)[]) =>
+  Promise.allSettled(steps.map((step) => step(AbortSignal.timeout(timeouts.idle))))

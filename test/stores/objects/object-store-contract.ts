@@ -98,6 +98,29 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     await store.delete('nothing')
   })
 
+  await t.test('an object can be moved to the trash and back', async (t) => {
+    const before = Date.now()
+    await store.rename('abcdefgh', 'trash/abcdefgh')
+    await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' })
+    t.ok(bytes.equals(await buffer(await store.get('trash/abcdefgh'))))
+    const [object, ...others] = await Array.fromAsync(store.list())
+    t.match(object, { key: 'trash/abcdefgh', size })
+    t.strictSame(others, [])
+    t.ok(object!.modifiedAt.getTime() > before - 2_000, 'its time is that of the move')
+    await store.rename('trash/abcdefgh', 'abcdefgh')
+    t.strictSame(await keys(store), ['abcdefgh'])
+    t.equal(await store.size('abcdefgh'), size)
+    await t.rejects(store.rename('nothing', 'trash/nothing'), { name: 'ObjectNotFound' })
+  })
+
+  await t.test('the id of the installation is stored, and is not an object', async (t) => {
+    await store.writeInstallation('first')
+    t.equal(await store.readInstallation(), 'first')
+    await store.writeInstallation('test')
+    t.equal(await store.readInstallation(), 'test')
+    t.strictSame(await keys(store), ['abcdefgh'])
+  })
+
   await t.test('a deleted object can not be read and is not listed', async (t) => {
     await store.delete('abcdefgh')
     await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' })

@@ -7,12 +7,12 @@ import { buffer } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { createFileStore } from '../../../stores/objects/file/index.ts'
-import { newFolder } from '../../helpers/folder.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
 t.test('file store', async (t) => {
-  const folder = newFolder(t)
+  const folder = t.testdir()
   const store = await createFileStore(pathToFileURL(folder))
+  await store.writeInstallation('test')
   await contract(t, store)
 
   await t.test('an upload that a killed process left is listed and can be deleted', async (t) => {

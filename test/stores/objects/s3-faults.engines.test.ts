@@ -35,7 +35,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
   let store = direct
   // A new one each time, because the SDK retries less and less while nothing succeeds.
   t.beforeEach(async () => {
-    store = await createS3Store(s3.url(bucket, { through: proxy.url }), QUICK)
+    store = await createS3Store(s3.url(bucket, { through: proxy.url }), { timeouts: QUICK })
   })
   const nothingLeft = async (t: Test, message: string) => {
     proxy.fail(() => undefined)
