@@ -52,7 +52,8 @@ create table if not exists images (
   -- The work queue. An image with a due_at waits for a worker; it can be leased from that time on.
   due_at timestamptz default now(),
   lease text,
-  attempts smallint not null default 0,
+  attempts smallint not null default 0, -- how many times a decoder failed on it
+  delays smallint not null default 0, -- how many times in a row it could not be tried
   failure text,
   constraint images_status check (status in ('pending', 'ready', 'corrupt', 'failed', 'rejected', 'removed')),
   constraint images_tier check (tier in ('hot', 'cold'))

@@ -14,6 +14,7 @@ export async function withContent<T>(
   work: (content: FileContent) => Promise<T>,
 ): Promise<T> {
   if (hasPaths(store)) {
+    await store.size(key) // throws an error of the store if there is no such object
     await using file = await open(store.path(key))
     return await work(await contentOf(file))
   }

@@ -1,9 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Verdict } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
-import { ObjectNotFound } from '../../stores/objects/object-store.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
-import { StoreUnavailable } from '../../stores/unavailable.ts'
 import { removeTemporaryFiles, withContent } from './content.ts'
 import { decoderLimits, timeLimitOf } from './limits.ts'
 import { createDecoder, type Decoder, DecoderTimeout, DecoderUnavailable } from './sandbox/decoder.ts'
@@ -12,8 +10,6 @@ import { detectSandbox } from './sandbox/levels.ts'
 const MAX_ATTEMPTS = 3
 /** How long a pipeline waits after a store did not answer. */
 const PAUSE_MS = 1_000
-/** How long an image waits if its object store does not answer, or a decoder cannot be started. */
-const UNAVAILABLE_PAUSE_MS = 5_000
 
 interface Log {
   info(context: object, message: string): void
@@ -31,7 +27,7 @@ interface Context {
 type Outcome =
   | { kind: 'verdict'; verdict: Verdict }
   | { kind: 'retry'; failure: string }
-  | { kind: 'unavailable'; error: Error }
+  | { kind: 'delay'; error: Error }
 
 /**
  * Creates the analysis of a worker process. It takes images from the queue, reads their metadata, and checks that they
@@ -71,7 +67,7 @@ async function runPipeline(context: Context, memory: number, signal: AbortSignal
     const outcome = await decode(context, lease, decoder)
     await settling
     settling = settle(context, lease, outcome).finally(stopExtending)
-    if (outcome.kind === 'unavailable') await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
+    if (outcome.kind === 'delay') await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
   }
   await settling
   await decoder.close()
@@ -94,24 +90,30 @@ function extendRepeatedly({ stores: { queue } }: Context, lease: Lease) {
   return () => clearInterval(extending)
 }
 
+/** A decoder has failed on the image: it crashed, or needed too much time. */
+class DecoderFailed extends Error {}
+
+/** An error of a decoder that could not be started or reached is no result on the image. */
+function asDecoderFailed(error: Error): never {
+  throw error instanceof DecoderUnavailable ? error : new DecoderFailed(error.message, { cause: error })
+}
+
 async function decode(context: Context, lease: Lease, decoder: Decoder): Promise<Outcome> {
   const { imageId, attempt, format, mediaType } = lease
-  // Each earlier lease ran out: the process that held it died.
-  if (attempt > MAX_ATTEMPTS)
-    return failed(`the worker process died in each of ${MAX_ATTEMPTS} attempts to analyse the image`)
   try {
     const store = context.stores.objects.at(lease)
     const milliseconds = timeLimitOf(format)
     const verdict = await withContent(store, imageId, (content) =>
-      decoder.run({ format, mediaType }, content, { milliseconds }),
+      decoder.run({ format, mediaType }, content, { milliseconds }).catch(asDecoderFailed),
     )
     return { kind: 'verdict', verdict: rejectUnlessAccepted(context, lease, verdict) }
   } catch (error) {
-    if (error instanceof StoreUnavailable || error instanceof DecoderUnavailable)
-      return { kind: 'unavailable', error }
-    const { message } = error as Error
-    const isFinal = error instanceof ObjectNotFound || error instanceof DecoderTimeout
-    if (!isFinal && attempt < MAX_ATTEMPTS) return { kind: 'retry', failure: message }
+    // Only a decoder's result counts as an attempt.
+    if (!(error instanceof DecoderFailed)) return { kind: 'delay', error: error as Error }
+    const { message, cause } = error
+    // A second attempt would take as long.
+    if (!(cause instanceof DecoderTimeout) && attempt < MAX_ATTEMPTS)
+      return { kind: 'retry', failure: message }
     context.log.error({ err: error, imageId }, 'an image cannot be analysed')
     return failed(message)
   }
@@ -133,9 +135,8 @@ async function settle(context: Context, lease: Lease, outcome: Outcome): Promise
   try {
     if (outcome.kind === 'verdict') return await writeVerdict(context, lease, outcome.verdict)
     if (outcome.kind === 'retry') return await queue.retry(lease, outcome.failure)
-    context.log.error({ err: outcome.error }, 'an image cannot be read now')
-    // This is no fault of the image, so the attempt does not count.
-    await queue.release(lease, UNAVAILABLE_PAUSE_MS)
+    context.log.error({ err: outcome.error, imageId: lease.imageId }, 'an image cannot be read now')
+    await queue.delay(lease, outcome.error.message)
   } catch (error) {
     context.log.error({ err: error }, 'the result of an analysis cannot be written')
   }

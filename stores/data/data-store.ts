@@ -21,6 +21,7 @@ export interface DataStore {
   lifecycle: LifecycleStore
   sweeps: SweepStore
   failedLookups: FailedLookupStore
+  installation: InstallationStore
 
   /**
    * Runs `work` while no other process of the installation runs work of the same name. Resolves with undefined if another
@@ -164,8 +165,10 @@ export interface Lease extends StorageLocation {
   pending: boolean
   format: string
   mediaType: string
-  /** How many times the image has been leased, including this time. */
+  /** The number of this attempt, from 1. Only a decoder's result counts as an attempt. */
   attempt: number
+  /** How many times in a row the image was delayed because it could not be tried. */
+  delays: number
 }
 
 /** Identifies a lease. */
@@ -211,16 +214,29 @@ export interface ImageLeaseStore {
    */
   settle(lease: LeaseKey, verdict: Verdict): Promise<boolean>
 
+  /**
+   * Queues settled images for a new analysis. They keep their status until the new verdict. Resolves with their ids.
+   * Images that wait already, or were removed, are not changed.
+   */
+  requeue(request: RequeueRequest): Promise<string[]>
+
   /** How many images wait for a worker, including the leased ones. */
   waiting(): Promise<number>
 }
 
 export interface ReleaseOptions {
   milliseconds: number
-  /** Why the analysis failed, if it was tried. */
+  /** Why the image has no verdict. */
   failure?: string
-  /** False if the analysis was not tried. Then the lease does not count as an attempt. */
-  countAttempt?: boolean
+  /** `attempt`: a decoder failed on the image. `delay`: it could not be tried. `nothing`: it was given back at once. */
+  counts: 'attempt' | 'delay' | 'nothing'
+}
+
+/** Which images are queued again: those with these ids, or the oldest `limit` ones with this status. */
+export interface RequeueRequest {
+  ids?: string[] | undefined
+  status?: ImageStatus | undefined
+  limit: number
 }
 
 // Uploads
@@ -305,6 +321,9 @@ export type LiveImage = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier
 /** A removed image. Its object may be in any store of the region. */
 export type Removed = Pick<ImageRow, 'id' | 'region'>
 
+/** An image that is made from an object. */
+export type AdoptedImage = LiveImage & Pick<ImageRow, 'format' | 'mediaType'>
+
 /** Up to `limit` rows whose state has not changed for `milliseconds`, the oldest first. */
 export interface OldRows {
   milliseconds: number
@@ -362,6 +381,15 @@ export interface LifecycleStore {
   /** Ends those leases, so that a late verdict is ignored. Resolves with their number. */
   endDeadLeases(request: { milliseconds: number }): Promise<number>
 
+  /** Whether there are images in this store that are not removed. */
+  hasImages(location: StorageLocation): Promise<boolean>
+
+  /**
+   * Adds an image for an object that has none. It is pending and due now. False if there is an image with this id,
+   * removed or not, or a shared one with this hash in the region.
+   */
+  adopt(image: AdoptedImage): Promise<boolean>
+
   /** Up to `limit` days before today, in UTC, whose counts have several shards or are zero. */
   daysToFold(limit: number): Promise<string[]>
 
@@ -377,6 +405,17 @@ export interface SweepStore {
 
   /** The last sweep, and how many milliseconds ago it ended. Undefined if there was none. */
   last(): Promise<{ finishedAt: Date; age: number; summary: SweepSummary } | undefined>
+}
+
+// Installation
+
+/** The id that the database and its object stores share. It prevents that a database is used with foreign objects. */
+export interface InstallationStore {
+  /** Undefined if the database has none, because it is new. */
+  read(): Promise<string | undefined>
+
+  /** Gives the database this id if it has none. Resolves with the id that it has now. */
+  create(id: string): Promise<string>
 }
 
 // Failed look-ups

@@ -1,6 +1,6 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import type { StorageLocation } from '../storage-location.ts'
-import type { ImageLeaseStore, Lease, LeaseKey, Verdict } from './data-store.ts'
+import type { ImageLeaseStore, Lease, LeaseKey, RequeueRequest, Verdict } from './data-store.ts'
 import { type CountedImage, keysOfAnalysed, moveCounts, subtractCounts } from './image-counts.ts'
 import { toMetadataRow } from './metadata-columns.ts'
 import type { Database } from './sql.ts'
@@ -18,20 +18,20 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
           for update skip locked
         )
         update images set
-          lease = ${token}, attempts = attempts + 1,
+          lease = ${token},
           due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
         from due where images.id = due.id
-        returning images.id, status, region, tier, format, media_type, attempts`
+        returning images.id, status, region, tier, format, media_type, attempts, delays`
       return rows.map((row) => toLease(row, token))
     }),
 
     leaseOne: once(async ({ imageId, token, milliseconds }) => {
       const [row] = await sql<LeasedRow[]>`
         update images set
-          lease = ${token}, attempts = attempts + 1,
+          lease = ${token},
           due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
         where id = ${imageId} and due_at <= now()
-        returning id, status, region, tier, format, media_type, attempts`
+        returning id, status, region, tier, format, media_type, attempts, delays`
       return row && toLease(row, token)
     }),
 
@@ -58,13 +58,17 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
     }),
 
     // The token is cleared, so that a second run changes nothing.
-    release: repeatable(async ({ imageId, token }, { milliseconds, failure, countAttempt = true }) => {
+    release: repeatable(async ({ imageId, token }, { milliseconds, failure, counts }) => {
       await sql`
         update images set
           lease = null, due_at = now() + ${milliseconds}::float8 * interval '1 millisecond',
-          attempts = attempts - ${countAttempt ? 0 : 1}, failure = ${failure ?? null}
+          attempts = least(attempts + ${counts === 'attempt' ? 1 : 0}, 32767),
+          delays = case when ${counts === 'attempt'} then 0 else least(delays + ${counts === 'delay' ? 1 : 0}, 32767) end,
+          failure = ${failure ?? null}
         where id = ${imageId} and lease = ${token}`
     }),
+
+    requeue: repeatable(({ ids, status, limit }) => requeue(sql, { ids, status, limit })),
 
     // The token is cleared, so that a second run changes nothing.
     settle: repeatable((lease, verdict) => settle(sql, lease, verdict)),
@@ -95,12 +99,28 @@ function settle(sql: Database, { imageId, token }: LeaseKey, verdict: Verdict): 
         removed_at = ${verdict.status === 'rejected' ? sql`now()` : null}
       where id = ${imageId}
       returning id, format, camera_model, size`
-    const from = before.status === 'pending' ? [] : keysOfAnalysed(before)
+    // Pending and corrupt images are not counted by format and camera.
+    const from = ['pending', 'corrupt'].includes(before.status) ? [] : keysOfAnalysed(before)
     const to = verdict.status === 'corrupt' ? [] : keysOfAnalysed(after!)
     if (verdict.status === 'rejected') await subtractCounts(sql, before, from)
     else await moveCounts(sql, before, { from, to })
     return true
   })
+}
+
+/** Only settled images that are not removed: a pending image waits already. */
+async function requeue(sql: Database, { ids, status, limit }: RequeueRequest) {
+  const rows = await sql<{ id: string }[]>`
+    with chosen as materialized (
+      select id from images
+      where removed_at is null and due_at is null and status in ('ready', 'failed', 'corrupt')
+        ${ids ? sql`and id = any(${ids})` : sql``} ${status ? sql`and status = ${status}` : sql``}
+      order by received_at limit ${limit}
+      for update skip locked
+    )
+    update images set due_at = now(), attempts = 0, delays = 0
+    from chosen where images.id = chosen.id returning images.id`
+  return rows.map(({ id }) => id)
 }
 
 interface LeasedRow extends StorageLocation {
@@ -109,6 +129,7 @@ interface LeasedRow extends StorageLocation {
   format: string
   mediaType: string
   attempts: number
+  delays: number
 }
 
 const toLease = (row: LeasedRow, token: string): Lease => ({
@@ -119,5 +140,6 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
   tier: row.tier,
   format: row.format,
   mediaType: row.mediaType,
-  attempt: row.attempts,
+  attempt: row.attempts + 1,
+  delays: row.delays,
 })

@@ -4,6 +4,7 @@ import type { DataStore } from './data-store.ts'
 import { createFailedLookups } from './failed-lookups.ts'
 import { createImageLeases } from './image-leases.ts'
 import { createImages } from './images.ts'
+import { createInstallation } from './installation.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
@@ -34,6 +35,7 @@ export async function openDataStore(
       lifecycle: createLifecycle(sql),
       sweeps: createSweeps(sql),
       failedLookups: createFailedLookups(sql),
+      installation: createInstallation(sql),
       withLease: (name, work) => withLease(sql, name, work),
       async ping() {
         await sql`select 1`

@@ -85,6 +85,20 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
       return rows.length
     }),
 
+    hasImages: repeatable(async ({ region, tier }) => {
+      const rows = await sql`
+        select 1 from images where region = ${region} and tier = ${tier} and removed_at is null limit 1`
+      return rows.length > 0
+    }),
+
+    adopt: once(async ({ id, hash, size, region, tier, format, mediaType }) => {
+      const rows = await sql`
+        insert into images (id, hash, size, status, region, tier, format, media_type)
+        values (${id}, ${hash}, ${size}, 'pending', ${region}, ${tier}, ${format}, ${mediaType})
+        on conflict do nothing returning id`
+      return rows.length > 0
+    }),
+
     daysToFold: repeatable((limit) => daysToFold(sql, limit)),
 
     foldDay: once((day) => foldDay(sql, day)),

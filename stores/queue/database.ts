@@ -27,11 +27,20 @@ export function createDatabaseQueue(
     done() {},
 
     async retry(lease, failure) {
-      await imageLeases.release(lease, { milliseconds: pauseAfter(lease.attempt), failure })
+      await imageLeases.release(lease, {
+        milliseconds: pauseAfter(lease.attempt),
+        failure,
+        counts: 'attempt',
+      })
     },
 
-    async release(lease, milliseconds = 0) {
-      await imageLeases.release(lease, { milliseconds, countAttempt: false })
+    async delay(lease, reason) {
+      const milliseconds = pauseAfter(lease.delays + 1)
+      await imageLeases.release(lease, { milliseconds, failure: reason, counts: 'delay' })
+    },
+
+    async release(lease) {
+      await imageLeases.release(lease, { milliseconds: 0, counts: 'nothing' })
     },
 
     waiting: () => imageLeases.waiting(),

@@ -88,13 +88,19 @@ export async function openJetStreamQueue(
 
     async retry(lease, failure) {
       const milliseconds = pauseAfter(lease.attempt)
-      await imageLeases.release(lease, { milliseconds, failure })
+      await imageLeases.release(lease, { milliseconds, failure, counts: 'attempt' })
       notifyAgain(lease, milliseconds)
     },
 
-    async release(lease, milliseconds = 0) {
-      await imageLeases.release(lease, { milliseconds, countAttempt: false })
+    async delay(lease, reason) {
+      const milliseconds = pauseAfter(lease.delays + 1)
+      await imageLeases.release(lease, { milliseconds, failure: reason, counts: 'delay' })
       notifyAgain(lease, milliseconds)
+    },
+
+    async release(lease) {
+      await imageLeases.release(lease, { milliseconds: 0, counts: 'nothing' })
+      notifyAgain(lease, 0)
     },
 
     waiting: () => imageLeases.waiting(),

@@ -6,9 +6,11 @@ export type { Lease }
  * Brings waiting images to the workers. The database is the authoritative queue: it knows which images wait and which
  * worker has leased them. A broker only notifies. If it loses a message, the work is delayed, never lost.
  *
- * A worker ends each lease with exactly one call of `done`, `retry` or `release`. If it ends none, because it died, the
- * image can be leased again when the lease has expired. There is no limit on that here: the worker that gets an image
- * settles it as failed if it was leased too many times (`Lease.attempt`).
+ * A worker ends each lease with exactly one call of `done`, `retry`, `delay` or `release`. If it ends none, because it
+ * died, the image can be leased again when the lease has expired.
+ *
+ * Only `retry` counts as an attempt: a decoder has failed on the image. Everything else that goes wrong is no fault of the
+ * image. It delays the image, for ever if necessary, and never makes it fail.
  */
 export interface Queue {
   /** Notifies the workers that an image waits. Call it after the transaction. It never throws and never waits. */
@@ -27,11 +29,20 @@ export interface Queue {
   /** Ends the lease of an image that was settled. Never throws. */
   done(lease: Lease): void
 
-  /** Ends the lease of an image whose analysis failed. The image waits for a pause that grows with its attempts. */
+  /**
+   * Ends the lease of an image that a decoder failed on: it crashed, or needed too much time or memory. The image waits
+   * for a pause that grows with its attempts (`pauseAfter`). The worker that gets it decides how many attempts it has.
+   */
   retry(lease: Lease, failure: string): Promise<void>
 
-  /** Ends the lease of an image that was not analysed. It waits for `milliseconds`; the attempt does not count. */
-  release(lease: Lease, milliseconds?: number): Promise<void>
+  /**
+   * Ends the lease of an image that could not be tried: its object could not be read, the temporary folder is full, a
+   * decoder could not be started. The image waits for a pause that grows with its delays (`pauseAfter`).
+   */
+  delay(lease: Lease, reason: string): Promise<void>
+
+  /** Ends the lease of an image at once, because the worker stops. */
+  release(lease: Lease): Promise<void>
 
   /** How many images wait for a worker. */
   waiting(): Promise<number>
@@ -46,5 +57,5 @@ export const LEASE_MS = 60_000
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 60_000
 
-/** How many milliseconds an image waits after its attempt number `attempt` failed. */
-export const pauseAfter = (attempt: number) => Math.min(FIRST_PAUSE_MS * 4 ** (attempt - 1), LONGEST_PAUSE_MS)
+/** How many milliseconds an image waits after `times` failed attempts or delays. */
+export const pauseAfter = (times: number) => Math.min(FIRST_PAUSE_MS * 4 ** (times - 1), LONGEST_PAUSE_MS)

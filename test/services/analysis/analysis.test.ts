@@ -1,4 +1,4 @@
-import { unlinkSync } from 'node:fs'
+import { renameSync } from 'node:fs'
 import { createLog } from '../../../process/log.ts'
 import type { Image } from '../../../schemas/images.ts'
 import { createAnalysis } from '../../../services/analysis/index.ts'
@@ -34,13 +34,17 @@ async function upload(app: App, ...bodies: Buffer[]) {
   return answer.json().processed as (Image & { metadata: Image })[]
 }
 
-/** Runs a worker's analysis until nothing waits. */
-async function analyse(app: App, accept?: Set<string>) {
+/** Runs a worker's analysis until nothing waits, or until `finished`. */
+async function analyse(
+  app: App,
+  accept?: Set<string>,
+  finished = async () => (await app.stores.queue.waiting()) === 0,
+) {
   const stop = new AbortController()
   const log = createLog({ ...app.config, logLevel: 'silent' }, 'test')
   const running = createAnalysis({ stores: app.stores, accept, log, concurrency: 2 }).run(stop.signal)
   try {
-    await until(async () => (await app.stores.queue.waiting()) === 0, 60_000)
+    await until(finished, 60_000)
   } finally {
     stop.abort()
     await running
@@ -110,14 +114,25 @@ eachDatabase(async (t, env) => {
     t.strictSame(await counted(app, ''), before)
   })
 
-  await t.test('an image that cannot be analysed becomes failed, and the others are analysed', async (t) => {
+  await t.test('an image whose object cannot be read waits, and the others are analysed', async (t) => {
     const [lost, good] = await upload(app, await makeImage('png', large), await makeImage('png', large))
     const objects = objectsOf(app)
     if (!hasPaths(objects)) throw new Error('objects are files here')
-    unlinkSync(objects.path(lost!.id))
-    await analyse(app)
+    renameSync(objects.path(lost!.id), `${objects.path(lost!.id)}-elsewhere`)
+    const { sql } = app.stores.data
+    const delayed = async (times: number) => {
+      const [row] = await sql`select 1 from images where id = ${lost!.id} and delays >= ${times}`
+      if (!row) await sql`update images set due_at = now() where id = ${lost!.id} and lease is null`
+      return row !== undefined
+    }
+    await analyse(app, undefined, () => delayed(5))
     t.match(await show(app, good!.id), { status: 'ready' })
-    t.match(await show(app, lost!.id), { status: 'failed', failure: /ENOENT/ }, 'after three attempts')
+    t.match(await show(app, lost!.id), { status: 'pending', failure: /There is no object/ })
+
+    renameSync(`${objects.path(lost!.id)}-elsewhere`, objects.path(lost!.id))
+    await sql`update images set due_at = now() where id = ${lost!.id}`
+    await analyse(app)
+    t.match(await show(app, lost!.id), { status: 'ready' }, 'when the object is back')
   })
 })
 

@@ -6,11 +6,10 @@ import { thumbHashToApproximateAspectRatio } from 'thumbhash'
 import { decode } from '../../../formats/decode/decode.ts'
 import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
 import { examine } from '../../../services/analysis/sandbox/examine.ts'
-import { newFolder } from '../../helpers/folder.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
 
-const folder = newFolder(t)
+const folder = t.testdir()
 let files = 0
 
 async function job(file: Buffer) {

@@ -464,10 +464,10 @@ eachDatabase(
           t.equal(await leaseOne(), undefined, 'not before it has run out')
           await sql`update images set due_at = due_at - interval '1 minute'`
           const second = await leaseOne()
-          t.match(second, { imageId: id, attempt: 2 })
+          t.match(second, { imageId: id, attempt: 1 }, 'a lease that expired is no attempt')
 
           t.equal(await imageLeases.settle(first, { status: 'rejected', failure: 'too late' }), false)
-          await imageLeases.release(first, { milliseconds: 0 })
+          await imageLeases.release(first, { milliseconds: 0, counts: 'attempt' })
           t.equal(await leaseOne(), undefined, 'it is not for the first to give back')
           const metadata = { format: 'APNG', mediaType: 'image/apng', width: 3, height: 2 }
           t.equal(await imageLeases.settle(second, { status: 'ready', metadata }), true)
@@ -482,15 +482,35 @@ eachDatabase(
         const id = await record(await insertLink(), 'a', newImage('pending'))
         const lease = await leaseOne()
         const start = Date.now()
-        await imageLeases.release(lease, { milliseconds: 200, failure: 'try again' })
+        await imageLeases.release(lease, { milliseconds: 200, failure: 'try again', counts: 'attempt' })
         t.match(await images.find(id), { status: 'pending', failure: 'try again' })
         let again = await leaseOne()
         while (!again) again = await leaseOne()
         t.ok(Date.now() - start >= 199, 'not before its time')
         t.match(again, { imageId: id, attempt: 2 })
 
-        await imageLeases.release(again, { milliseconds: 0, countAttempt: false })
-        t.equal((await leaseOne()).attempt, 2, 'it was not begun, so it does not count')
+        await imageLeases.release(again, { milliseconds: 0, counts: 'nothing' })
+        const third = await leaseOne()
+        t.match(third, { attempt: 2, delays: 0 }, 'it was not tried, so it does not count')
+        await imageLeases.release(third, { milliseconds: 0, failure: 'no disk space', counts: 'delay' })
+        t.match(await leaseOne(), { attempt: 2, delays: 1 }, 'a delay is not an attempt')
+      })
+
+      t.test('settled images are queued for a new analysis by id or by status', async (t) => {
+        const link = await insertLink()
+        const [failed, ready, waiting] = await Promise.all(
+          ['failed', 'ready', 'waiting'].map((hash) => record(link, hash, newImage('pending'))),
+        )
+        await sql`update images set status = 'failed', due_at = null, attempts = 3 where id = ${failed!}`
+        await sql`update images set status = 'ready', due_at = null where id = ${ready!}`
+        t.strictSame(await imageLeases.requeue({ status: 'failed', limit: 10 }), [failed])
+        t.strictSame(await imageLeases.requeue({ status: 'failed', limit: 10 }), [], 'once')
+        t.strictSame(await imageLeases.requeue({ ids: [ready!, waiting!], limit: 10 }), [ready])
+        t.equal(await imageLeases.waiting(), 3)
+        t.match(await imageLeases.leaseOne({ imageId: failed!, token: 'x', milliseconds: 60_000 }), {
+          attempt: 1,
+          pending: false,
+        })
       })
 
       t.test('what was removed while it was leased stays removed', async (t) => {
@@ -499,7 +519,7 @@ eachDatabase(
         t.equal(await images.remove(id), true)
         const metadata = { format: 'PNG', mediaType: 'image/png' }
         t.equal(await imageLeases.settle(lease, { status: 'ready', metadata }), false)
-        await imageLeases.release(lease, { milliseconds: 0 })
+        await imageLeases.release(lease, { milliseconds: 0, counts: 'attempt' })
         t.equal((await images.find(id))!.status, 'removed')
         t.equal(await leaseOne(), undefined)
       })

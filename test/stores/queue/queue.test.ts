@@ -92,6 +92,25 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.equal(await queue.take(AbortSignal.timeout(500)), undefined, 'and not before')
   })
 
+  await t.test(
+    'an image that can not be tried is delayed for a growing pause, and no attempt counts',
+    async (t) => {
+      const queue = await open(t)
+      const id = await upload()
+      queue.announce(id)
+      const first = await queue.take(soon())
+      await queue.delay(first!, 'the temporary folder is full')
+      t.match(await images.find(id), { status: 'pending', failure: 'the temporary folder is full' })
+      await data.sql`update images set due_at = now(), delays = 100 where id = ${id}`
+      const later = await queue.take(AbortSignal.timeout(8_000))
+      t.match(later, { imageId: id, attempt: 1, delays: 100 })
+      await queue.delay(later!, 'the temporary folder is full')
+      const dueIn = await data.imageLeases.dueIn(id)
+      t.ok(dueIn! > 59_000 && dueIn! <= 60_000, 'at most a minute')
+      t.match(await images.find(id), { status: 'pending' }, 'however often')
+    },
+  )
+
   await t.test('a released image is taken again at once, and the attempt does not count', async (t) => {
     const [leaving, staying] = [await open(t), await open(t)]
     const id = await upload()
@@ -116,7 +135,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     const taken = Date.now()
     t.equal(lost?.imageId, id)
     const lease = await living.take(AbortSignal.timeout(8_000))
-    t.match(lease, { imageId: id, attempt: 2 })
+    t.match(lease, { imageId: id, attempt: 1 }, 'the death of a worker is no attempt')
     t.ok(Date.now() - taken > 900)
     t.notOk(await imageLeases.settle(lost!, ready), 'a verdict that comes too late does not count')
     t.notOk(await dying.extend(lost!))
@@ -175,7 +194,7 @@ inTier.default('the authoritative queue in the database', async (t) => {
     t.match(await imageLeases.leaseOne({ imageId: other, token, milliseconds: 0 }), { imageId: other })
     t.match(
       await imageLeases.leaseOne({ imageId: other, token, milliseconds: 0 }),
-      { attempt: 2 },
+      { attempt: 1 },
       'when it has run out',
     )
   })
