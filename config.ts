@@ -42,6 +42,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     /** Milliseconds. */
     sweepGrace: milliseconds('SWEEP_GRACE', env.SWEEP_GRACE, { min: 1_000 }),
     /** Milliseconds. */
+    trashFor: milliseconds('TRASH_FOR', env.TRASH_FOR, { min: 0 }),
+    /** Milliseconds. */
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
     /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
@@ -186,6 +188,7 @@ type DurationName =
   | 'ARCHIVE_AFTER'
   | 'DELETE_AFTER'
   | 'SWEEP_GRACE'
+  | 'TRASH_FOR'
   | 'CORRUPT_GRACE'
   | 'CLIENT_TIMEOUT'
   | 'CACHE_MAX_AGE'

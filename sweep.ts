@@ -5,12 +5,13 @@ import { openStores } from './stores/index.ts'
 
 await run('sweep', async (config, log) => {
   const { values } = parseArgs({
-    options: { 'dry-run': { type: 'boolean' }, force: { type: 'boolean' } },
+    options: { 'dry-run': { type: 'boolean' }, force: { type: 'boolean' }, adopt: { type: 'boolean' } },
   })
+  const { 'dry-run': dryRun = false, force = false, adopt = false } = values
   const stores = await openStores(config, { attach: true })
   const stop = new AbortController()
   const sweeping = createLifecycle({ stores, log, config })
-    .sweep({ dryRun: values['dry-run'] ?? false, force: values.force ?? false, signal: stop.signal })
+    .sweep({ dryRun, force, adopt, signal: stop.signal })
     .then((summary) => {
       if (summary && summary.failedSteps > 0) process.exitCode = 1
     })

@@ -97,7 +97,7 @@ function toClientProblem({ code }: ConnectionError): Problem {
 function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
   if (error instanceof Problem) return error
   if (error instanceof StoreUnavailable) {
-    return new errors.Unavailable({ detail: `There is ${error.message}. Try again in a few seconds.` })
+    return new errors.Unavailable({ detail: `${error.message} Try again in a few seconds.` })
   }
   const { code, statusCode = 500, validation, validationContext, message } = error as FastifyError
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })

@@ -140,6 +140,13 @@ export const Environment = Type.Object({
       'kept for this long',
     examples: ['PT1H'],
   }),
+  TRASH_FOR: Type.String({
+    default: 'P7D',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration: the sweep keeps objects without a database row in the trash for this long',
+    examples: ['P7D'],
+  }),
   CORRUPT_GRACE: Type.String({
     default: 'P7D',
     pattern: duration,

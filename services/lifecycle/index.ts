@@ -65,10 +65,10 @@ async function sweepPeriodically(parts: Parts, signal: AbortSignal, every: numbe
 
 async function sweep(
   parts: Parts,
-  { signal, dryRun = false, force = false }: Partial<SweepOptions> & { signal: AbortSignal },
+  { signal, dryRun = false, force = false, adopt = false }: Partial<SweepOptions> & { signal: AbortSignal },
 ) {
   const { stores, log } = parts
-  const context = { ...parts, dryRun, force, signal, summary: emptySummary() }
+  const context = { ...parts, dryRun, force, adopt, signal, summary: emptySummary() }
   // A dry run changes nothing and needs no lease.
   if (dryRun) return takeSteps({ ...context, check: () => signal.throwIfAborted() })
   const done = await stores.data.withLease('sweep', async (held) => {
@@ -112,6 +112,9 @@ async function takeSteps(context: SweepContext) {
 const emptySummary = (): SweepSummary => ({
   objects: 0,
   orphans: 0,
+  trashDeleted: 0,
+  trashRestored: 0,
+  adopted: 0,
   leftovers: 0,
   copies: 0,
   missing: 0,

@@ -1,9 +1,17 @@
 import type { Config } from '../../config.ts'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
+import type { LiveImage } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
+import { ObjectNotFound } from '../../stores/objects/object-store.ts'
 
 /** How many things of a kind one sweep changes at most. The next sweep continues. */
 export const LIMIT = 10_000
+
+/** How many keys one query to the database has. */
+export const BATCH = 1_000
+
+/** How many requests to the object stores are made at the same time. */
+export const PARALLEL = 16
 
 export interface Log {
   info(context: object, message: string): void
@@ -11,14 +19,19 @@ export interface Log {
   error(context: object, message: string): void
 }
 
-export type LifecycleConfig = Pick<Config, 'archiveAfter' | 'deleteAfter' | 'sweepGrace' | 'corruptGrace'>
+export type LifecycleConfig = Pick<
+  Config,
+  'archiveAfter' | 'deleteAfter' | 'sweepGrace' | 'trashFor' | 'corruptGrace'
+>
 
 /** What a caller of a sweep may choose. */
 export interface SweepOptions {
   /** Change nothing. The summary counts what would be changed, as far as one step does not depend on another. */
   dryRun: boolean
-  /** Delete objects without an image even if they are the majority. */
+  /** Move objects without an image to the trash even if they are the majority. */
   force: boolean
+  /** Make images of objects without an image, in the trash too, instead of deleting them. */
+  adopt: boolean
 }
 
 /** What the steps of one sweep share. */
@@ -43,4 +56,18 @@ export async function* inBatches<T>(items: AsyncIterable<T> | Iterable<T>, size:
     batch = []
   }
   if (batch.length > 0) yield batch
+}
+
+/** The images with these ids that are not removed, by id. */
+export const rowsOf = async ({ data }: Stores, ids: string[]) =>
+  new Map((await data.lifecycle.find(ids)).map((row) => [row.id, row]))
+
+/** Whether the object is complete in the store that the row names. */
+export async function hasObject({ stores }: SweepContext, row: LiveImage) {
+  try {
+    return (await stores.objects.find(row)?.size(row.id)) === row.size
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return false
+    throw error
+  }
 }

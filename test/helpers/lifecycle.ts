@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Test } from 'tap'
@@ -7,10 +7,10 @@ import type { Config } from '../../config.ts'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
 import { newId } from '../../services/ids.ts'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
+import type { SweepOptions } from '../../services/lifecycle/sweep-context.ts'
 import type { Stores } from '../../stores/index.ts'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { type App, build, makeLink } from './app.ts'
-import { newFolder } from './folder.ts'
 import { multipart } from './multipart.ts'
 
 export const HOUR = 3_600_000
@@ -20,14 +20,15 @@ export const GRACE = 1_000
 
 /** The service with a cold store, and a way to sweep it; `fresh` empties all of it for the next test. */
 export async function buildWithSweep(t: Test, env: Record<string, string>) {
-  const folder = newFolder(t)
+  const folder = t.testdir()
   const places = { OBJECT_STORE_URL: `file://${folder}/objects`, COLD_STORE_URL: `file://${folder}/cold` }
   const app = await build(t, { DATA_DIR: `${folder}/data`, ...places, ...env })
   return {
     async fresh() {
       await app.stores.data.sql`truncate images, uploads, upload_counts, links, sweeps, leases`
       for (const url of Object.values(places)) {
-        await rm(new URL(url), { recursive: true })
+        for (const name of await readdir(new URL(url)))
+          if (name !== 'hasty-installation') await rm(new URL(`${url}/${name}`), { recursive: true })
         await mkdir(new URL(`${url}/incoming`), { recursive: true })
       }
       return withSweep(app)
@@ -49,7 +50,7 @@ async function withSweep(app: App) {
 
     sweep: (
       config: Partial<Config> = {},
-      options: { dryRun?: boolean; force?: boolean; stores?: Stores; signal?: AbortSignal } = {},
+      options: Partial<SweepOptions> & { stores?: Stores; signal?: AbortSignal } = {},
     ): Promise<SweepSummary | undefined> =>
       createLifecycle({
         stores: options.stores ?? stores,

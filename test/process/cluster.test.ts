@@ -5,7 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { admin } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
-import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { type Server, startServer, until } from '../helpers/server.ts'
@@ -45,7 +44,7 @@ const areGone = (pids: number[]) =>
 
 eachDatabase(async (t, env) => {
   t.test('several API processes are one service', async (t) => {
-    const server = await startCluster(t, { DATA_DIR: newFolder(t), ...env })
+    const server = await startCluster(t, { DATA_DIR: t.testdir(), ...env })
     const link = await server.makeLink()
     await until(async () => (apiPids(server).length === PROCESSES ? true : undefined))
     const uploads = 6
@@ -85,7 +84,7 @@ eachDatabase(async (t, env) => {
 })
 
 inTier.default('an API process that is killed is started again, and the others go on', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t) })
+  const server = await startCluster(t, { DATA_DIR: t.testdir() })
   const link = await server.makeLink()
   const [killed] = await until(async () => {
     const pids = apiPids(server)
@@ -103,7 +102,7 @@ inTier.default('an API process that is killed is started again, and the others g
 })
 
 inTier.default('at SIGTERM each finishes what it has in hand, and all end', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
+  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const link = await server.makeLink()
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const { headers, payload } = multipart([{ body: await makeImage('png') }])
@@ -128,7 +127,7 @@ inTier.default('at SIGTERM each finishes what it has in hand, and all end', asyn
 })
 
 inTier.default('none outlives the process that started them', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
+  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const pids = apiPids(server)
   t.equal(pids.length, PROCESSES)
@@ -137,7 +136,7 @@ inTier.default('none outlives the process that started them', async (t) => {
 })
 
 inTier.default('where they can not start, the service ends', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = t.testdir()
   const { url } = await startCluster(t, { DATA_DIR })
   const PORT = new URL(url).port
   await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })

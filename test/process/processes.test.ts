@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { admin } from '../helpers/app.ts'
-import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
@@ -21,7 +20,7 @@ const readImage = async ({ url }: Server, id: string) => {
 t.test(
   'after kill -9 of the whole group in the middle of uploads, every answered image is there',
   async (t) => {
-    const DATA_DIR = newFolder(t)
+    const DATA_DIR = t.testdir()
     const answered = new Map<string, Buffer>()
     for (let round = 0; round < 3; round++) {
       const server = await startServer(t, { DATA_DIR })
@@ -64,7 +63,7 @@ t.test(
 t.test(
   'at SIGTERM an upload in hand is finished and answered, also where the signal comes twice',
   async (t) => {
-    const server = await startServer(t, { DATA_DIR: newFolder(t) })
+    const server = await startServer(t, { DATA_DIR: t.testdir() })
     const link = await server.makeLink()
     const image = await makeImage('png')
     const upload = request(link, {
@@ -88,7 +87,7 @@ t.test(
 )
 
 t.test('a worker that is killed is started again, and empties the queue', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), INLINE_LIMIT: '0' })
+  const server = await startServer(t, { DATA_DIR: t.testdir(), INLINE_LIMIT: '0' })
   const link = await server.makeLink()
   const workerPid = () =>
     until(async () =>
@@ -132,11 +131,7 @@ t.test('a server starts without a cache for compiled code, and a start that fail
 
 const LARGE_MIB = times(256, 1024)
 t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {
-  const server = await startServer(t, {
-    DATA_DIR: newFolder(t),
-    MAX_FILE_SIZE: '2GiB',
-    WORKER_PROCESSES: '0',
-  })
+  const server = await startServer(t, { DATA_DIR: t.testdir(), MAX_FILE_SIZE: '2GiB', WORKER_PROCESSES: '0' })
   const link = await server.makeLink()
   await post(link, await makeImage('png'))
   const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
@@ -148,7 +143,7 @@ t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its id
 
 const MANY = times(500, 1500)
 t.test('what uploads held is let go at once, not when their connection ends', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '0' })
+  const server = await startServer(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '0' })
   const link = await server.makeLink()
   const image = await makePadded(200_000)
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })

@@ -5,7 +5,6 @@ import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { openStores } from '../../stores/index.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
-import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { DAY, keysOf, put, putOld } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -31,7 +30,7 @@ const sweep = (app: App) =>
   })
 
 eachDatabase(async (t, env) => {
-  const folder = newFolder(t)
+  const folder = t.testdir()
   const place = (name: string) => `file://${folder}/${name}`
   const app = await build(t, {
     DATA_DIR: join(folder, 'data'),
@@ -140,7 +139,7 @@ eachDatabase(async (t, env) => {
 })
 
 inTier.default('a service that had no regions gets some, and keeps what it has', async (t) => {
-  const folder = newFolder(t)
+  const folder = t.testdir()
   const env = { DATA_DIR: join(folder, 'data'), OBJECT_STORE_URL: `file://${folder}/first` }
   const before = await build(t, env)
   const body = await makeImage()

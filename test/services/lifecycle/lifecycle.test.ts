@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAnalysis } from '../../../services/analysis/index.ts'
@@ -40,33 +40,40 @@ async function makeCorrupt({ stores: { data } }: App, imageId: string) {
 eachDatabase(async (t, env) => {
   const { fresh } = await buildWithSweep(t, env)
 
-  await t.test('objects without an image are deleted, and nothing else is', async (t) => {
-    const { app, sweep, upload, objects, cold } = await fresh()
-    const kept = await upload(await makeImage())
-    const removed = await upload(await makeImage())
-    await backdate(objects, kept.id, HOUR)
-    // The kill came between the row and the object.
-    await app.stores.data.images.remove(removed.id)
-    await backdate(objects, removed.id, HOUR)
-    await putOld(objects)
-    await putOld(cold)
-    await putOld(objects, `incoming/${newId()}`)
-    const foreign = join(dirname(dirname(pathOf(objects, 'incoming/x'))), 'notes.txt')
-    await writeFile(foreign, 'not of Hasty')
-    const shortName = await putOld(objects, 'abcdef')
-    const young = newId()
-    await put(objects, young, Buffer.from('in flight'))
-    const youngLeftover = 'incoming/young'
-    await writeFile(pathOf(objects, youngLeftover), '')
+  await t.test(
+    'objects without an image go to the trash, objects of removed images and unfinished uploads are deleted',
+    async (t) => {
+      const { app, sweep, upload, objects, cold } = await fresh()
+      const kept = await upload(await makeImage())
+      const removed = await upload(await makeImage())
+      await backdate(objects, kept.id, HOUR)
+      // The kill came between the row and the object.
+      await app.stores.data.images.remove(removed.id)
+      await backdate(objects, removed.id, HOUR)
+      const orphan = await putOld(objects)
+      const coldOrphan = await putOld(cold)
+      await putOld(objects, `incoming/${newId()}`)
+      const foreign = join(dirname(dirname(pathOf(objects, 'incoming/x'))), 'notes.txt')
+      await writeFile(foreign, 'not of Hasty')
+      const shortName = await putOld(objects, 'abcdef')
+      const young = newId()
+      await put(objects, young, Buffer.from('in flight'))
+      const youngLeftover = 'incoming/young'
+      await writeFile(pathOf(objects, youngLeftover), '')
 
-    const summary = await sweep({ sweepGrace: 5_000 })
-    t.match(summary, { objects: 9, orphans: 3, leftovers: 1, copies: 0, missing: 0, failedSteps: 0 })
-    t.strictSame(await keysOf(objects), [kept.id, shortName, 'notes.txt', young, youngLeftover].sort())
-    t.strictSame(await keysOf(cold), [])
-    t.equal((await get(app, kept.id)).statusCode, 200)
+      const summary = await sweep({ sweepGrace: 5_000 })
+      t.match(summary, { objects: 8, orphans: 2, leftovers: 2, copies: 0, missing: 0, failedSteps: 0 })
+      t.strictSame(
+        await keysOf(objects),
+        [kept.id, shortName, `trash/${orphan}`, young, youngLeftover].sort(),
+      )
+      t.equal(await readFile(foreign, 'utf8'), 'not of Hasty')
+      t.strictSame(await keysOf(cold), [`trash/${coldOrphan}`])
+      t.equal((await get(app, kept.id)).statusCode, 200)
 
-    t.match(await sweep({ sweepGrace: HOUR }), { objects: 5, orphans: 0, leftovers: 0 })
-  })
+      t.match(await sweep({ sweepGrace: HOUR }), { objects: 6, orphans: 0, leftovers: 0, trashDeleted: 0 })
+    },
+  )
 
   await t.test('an object that gets its row between the two looks is not deleted', async (t) => {
     const { app, sweep, upload, objects } = await fresh()
@@ -135,7 +142,7 @@ eachDatabase(async (t, env) => {
       corrupt: 1,
       foldedDays: 1,
     })
-    t.strictSame(await keysOf(objects), [])
+    t.match(await keysOf(objects), [/^trash\//])
     t.strictSame(await keysOf(cold), [notAccessed!.id])
   })
 
@@ -150,15 +157,76 @@ eachDatabase(async (t, env) => {
   })
 
   await t.test('nothing is deleted if the database has rows for only a few of the objects', async (t) => {
-    const { sweep, objects, log } = await fresh()
-    for (let n = 0; n < 1_001; n++) await putOld(objects)
+    const { sweep, upload, objects, stores, log } = await fresh()
+    const images = []
+    for (let n = 0; n < 23; n++) images.push(await upload(await makeImage()))
+    for (const { id } of images) await backdate(objects, id, HOUR)
+    // As with the wrong database, or a very old backup.
+    await stores.data.sql`delete from images where id <> all(${images.slice(0, 11).map(({ id }) => id)})`
     t.match(await sweep(), { orphans: 0, failedSteps: 1 })
-    t.match(log.lines.error, [
-      { step: 'reconcile', err: /1001 objects .* have no image, and only 0 have one/ },
-    ])
-    t.equal((await keysOf(objects)).length, 1_001)
-    t.match(await sweep({}, { force: true }), { orphans: 1_001, failedSteps: 0 })
-    t.strictSame(await keysOf(objects), [])
+    t.match(log.lines.error, [{ step: 'reconcile', err: /12 objects have no image, and only 11 have one/ }])
+    t.strictSame(await keysOf(objects), images.map(({ id }) => id).sort())
+    t.match(await sweep({}, { force: true }), { orphans: 12, failedSteps: 0 })
+    t.equal((await keysOf(objects)).filter((key) => key.startsWith('trash/')).length, 12)
+  })
+
+  await t.test('after a restore of an older database, --adopt returns all newer images', async (t) => {
+    const { app, sweep, upload, objects, stores, log } = await fresh()
+    const bodies = []
+    for (let n = 0; n < 30; n++) bodies.push(await makeImage())
+    const images: { id: string; hash: string }[] = []
+    for (const body of bodies) images.push(await upload(body))
+    for (const { id } of images) await backdate(objects, id, HOUR)
+    const newer = images.slice(20)
+    const noImage = await putOld(objects)
+    const ids = newer.map(({ id }) => id)
+    await stores.data.sql`delete from uploads where image_id = any(${ids})`
+    await stores.data.sql`delete from images where id = any(${ids})`
+    // One was uploaded again after the restore: its content has an image.
+    const again = await upload(bodies[29]!)
+
+    t.match(await sweep(), { orphans: 11, failedSteps: 0 }, 'a sweep moves them to the trash')
+    t.match(await sweep({}, { adopt: true, dryRun: true }), { adopted: 10 })
+    t.match(await sweep({}, { adopt: true }), { adopted: 9, failedSteps: 0 })
+    for (const { id, hash } of newer.slice(0, -1)) {
+      t.match(await stores.data.images.find(id), { hash, status: 'pending' })
+      t.equal(sha256((await get(app, id)).rawPayload), hash)
+    }
+    t.strictSame(
+      (await keysOf(objects)).filter((key) => key.startsWith('trash/')),
+      [`trash/${noImage}`, `trash/${images[29]!.id}`].sort(),
+      'an object that is not an image, or a copy of an image, stays in the trash',
+    )
+    const stop = new AbortController()
+    const running = createAnalysis({ stores, accept: undefined, log, concurrency: 1 }).run(stop.signal)
+    await until(async () => (await stores.queue.waiting()) === 0 || undefined, 60_000)
+    stop.abort()
+    await running
+    for (const { id, hash } of [...images.slice(0, 29), again]) {
+      t.match(await stores.data.images.find(id), { status: 'ready', hash })
+      t.equal(sha256((await get(app, id)).rawPayload), hash)
+    }
+    t.match(await sweep(), { orphans: 0, missing: 0, failedSteps: 0 })
+  })
+
+  await t.test('an object is deleted from the trash after TRASH_FOR, unless its image is back', async (t) => {
+    const { app, sweep, upload, objects, stores } = await fresh()
+    const kept = await upload(await makeImage())
+    const back = await upload(await makeImage())
+    for (const { id } of [kept, back]) await backdate(objects, id, HOUR)
+    const [orphan, later] = [await putOld(objects), await putOld(objects)]
+    const { sql } = stores.data
+    const [row] = await sql<{ hash: string; size: number }[]>`
+      delete from images where id = ${back.id} returning hash, size`
+    t.match(await sweep({ trashFor: 7 * DAY }), { orphans: 3, trashDeleted: 0 })
+    await backdate(objects, `trash/${orphan}`, 8 * DAY)
+    await backdate(objects, `trash/${back.id}`, 8 * DAY)
+    await sql`
+      insert into images (id, hash, size, status, format, media_type)
+      values (${back.id}, ${row!.hash}, ${row!.size}, 'ready', 'PNG', 'image/png')`
+    t.match(await sweep({ trashFor: 7 * DAY }), { trashDeleted: 1, trashRestored: 1, missing: 0 })
+    t.strictSame(await keysOf(objects), [kept.id, back.id, `trash/${later}`].sort())
+    t.equal((await get(app, back.id)).statusCode, 200)
   })
 
   await t.test(
@@ -475,7 +543,7 @@ eachDatabase(async (t, env) => {
     for (const { id, hash } of answered) if (sha256((await get(app, id)).rawPayload) !== hash) wrong++
     t.equal(answered.length, 500)
     t.equal(wrong, 0)
-    t.equal((await keysOf(objects)).length, 501)
+    t.equal((await keysOf(objects)).filter((key) => !key.startsWith('trash/')).length, 501)
     t.strictSame(log.lines.error, [])
   })
 })
