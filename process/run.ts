@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
 import { type Config, ConfigError, readConfig } from '../config.ts'
+import { protectDataDir } from './data-dir.ts'
 import { createLog } from './log.ts'
 import { openTerminalLog } from './terminal.ts'
 
@@ -26,7 +27,7 @@ export async function run(
   // A process that has not started yet has no work to finish.
   let stopOnce: () => void = () => process.exit()
   process.once('disconnect', () => stopOnce())
-  const config = readConfigOrExit()
+  const config = await prepareOrExit()
   const log = createLog(config, name, await openTerminalLog())
   const stop = await start(config, log).catch((err) => {
     log.fatal({ err }, 'start failed')
@@ -51,9 +52,11 @@ export async function run(
   for (const signal of signals) process.on(signal, stopOnce)
 }
 
-function readConfigOrExit() {
+async function prepareOrExit() {
   try {
-    return readConfig()
+    const config = readConfig()
+    await protectDataDir(config.dataDir)
+    return config
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     process.stderr.write(`${error.message}\n`)

@@ -19,7 +19,7 @@ const startCluster = (t: Test, env: { DATA_DIR: string; [name: string]: string }
     ...env,
   })
 
-/** Asks over a connection of its own: each goes to the next process. */
+/** Sends a request on a new connection. Connections go to the processes in turn. */
 async function ask(url: string, { method = 'GET', headers = {}, body = '' as string | Buffer } = {}) {
   const asking = request(url, { method, headers, agent: false }).end(body)
   const [answer] = await once(asking, 'response')
@@ -55,13 +55,13 @@ eachDatabase(async (t, env) => {
       t.equal(answer.status, 200)
       ids.push(JSON.parse(answer.body).processed[0].id)
     }
-    t.equal(pidsOf(server, /"route":"\/uploads\/:id"/).length, PROCESSES, 'each took some in')
+    t.equal(pidsOf(server, /"route":"\/uploads\/:id"/).length, PROCESSES, 'each process received uploads')
 
     for (let n = 0; n < PROCESSES; n++) {
       for (const id of ids) t.equal((await ask(`${server.url}/images/${id}`)).status, 200)
       const metrics = (await ask(`${server.url}/metrics`)).body
-      t.match(metrics, new RegExp(`^hasty_uploads_total ${uploads}$`, 'm'), 'whichever is asked tells of all')
-      t.match(metrics, new RegExp(`^hasty_waiting_images ${uploads}$`, 'm'), 'what all see counts once')
+      t.match(metrics, new RegExp(`^hasty_uploads_total ${uploads}$`, 'm'), 'each process reports the sum')
+      t.match(metrics, new RegExp(`^hasty_waiting_images ${uploads}$`, 'm'), 'a shared value is not added up')
     }
 
     await ask(new URL(link).pathname.replace('/uploads/', `${server.url}/admin/ephemeral-links/`), {
@@ -79,11 +79,11 @@ eachDatabase(async (t, env) => {
 
     const pids = apiPids(server)
     t.equal(await server.end('SIGTERM'), 0)
-    t.ok(await areGone(pids), 'none is left')
+    t.ok(await areGone(pids), 'no process is left')
   })
 })
 
-inTier.default('an API process that is killed is started again, and the others go on', async (t) => {
+inTier.default('restarts a killed API process while the others continue', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir() })
   const link = await server.makeLink()
   const [killed] = await until(async () => {
@@ -101,7 +101,7 @@ inTier.default('an API process that is killed is started again, and the others g
   t.equal(await server.end('SIGTERM'), 0)
 })
 
-inTier.default('at SIGTERM each finishes what it has in hand, and all end', async (t) => {
+inTier.default('each process finishes its current upload on SIGTERM, and all end', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const link = await server.makeLink()
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
@@ -123,10 +123,10 @@ inTier.default('at SIGTERM each finishes what it has in hand, and all end', asyn
     answer.resume()
   }
   t.equal(await ended, 0)
-  t.ok(await areGone([...pids, worker]), 'none is left')
+  t.ok(await areGone([...pids, worker]), 'no process is left')
 })
 
-inTier.default('none outlives the process that started them', async (t) => {
+inTier.default('all processes end with the primary process', async (t) => {
   const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const pids = apiPids(server)
@@ -135,7 +135,7 @@ inTier.default('none outlives the process that started them', async (t) => {
   t.ok(await areGone([...pids, worker]))
 })
 
-inTier.default('where they can not start, the service ends', async (t) => {
+inTier.default('ends if the API processes can not start', async (t) => {
   const DATA_DIR = t.testdir()
   const { url } = await startCluster(t, { DATA_DIR })
   const PORT = new URL(url).port

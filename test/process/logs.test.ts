@@ -3,12 +3,12 @@ import { admin, TOKEN } from '../helpers/app.ts'
 import { makeImage } from '../helpers/images.ts'
 import { startServer, until } from '../helpers/server.ts'
 
-t.test('neither token nor id nor file name is in the log, at any level', async (t) => {
+t.test('the log contains no token, id or file name at any level', async (t) => {
   const server = await startServer(t, { DATA_DIR: t.testdir(), LOG_LEVEL: 'trace', INLINE_LIMIT: '0' })
   const link = await server.makeLink()
   const form = new FormData()
   form.append('image', new Blob([(await makeImage()) as Uint8Array<ArrayBuffer>]), 'a-telling-name.png')
-  // Nobody asks for a token here; who sends it all the same must not find it in the log either.
+  // This call needs no token. If a client sends one, the log must not contain it either.
   const headers = { ...admin, authorization: 'Bearer another-secret', cookie: 'a-cookie=of-somebody' }
   const answer = await fetch(link, { method: 'POST', body: form, headers })
   const { processed } = (await answer.json()) as { processed: { id: string }[] }

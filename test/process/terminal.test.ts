@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
@@ -63,6 +63,10 @@ t.test(
 
     await fetch(`${server.url}/admin/stats`, { headers: { 'x-access-token': token } })
     await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
+    const open = globSync('*', { cwd: DATA_DIR }).filter(
+      (path) => statSync(join(DATA_DIR, path)).mode & 0o077,
+    )
+    t.strictSame(open, [], 'other users can read nothing that was created')
     t.equal(await server.pressCtrlC(), 0)
   },
 )
