@@ -18,7 +18,7 @@ create index if not exists links_page on links (created_at desc, id desc);
 -- One row for each distinct content. The object store keeps the content under the image's id.
 create table if not exists images (
   id text primary key,
-  hash text not null, -- SHA-256 in hex
+  hash text not null, -- SHA-256 in hex; empty once the image is removed
   size bigint not null, -- bytes
   status text not null,
   -- Where the object is: the region, and the object store (hot) or the archive (cold).
@@ -48,7 +48,8 @@ create table if not exists images (
   received_at timestamptz(3) not null default now(),
   last_accessed_at timestamptz not null default now(), -- written at most once a day
   settled_at timestamptz, -- when a worker recorded its verdict
-  removed_at timestamptz, -- the object is deleted or about to be deleted: status removed or rejected
+  -- Status removed or rejected: the object is deleted or about to be deleted, and what describes a person is erased.
+  removed_at timestamptz,
   -- The work queue. An image with a due_at waits for a worker; it can be leased from that time on.
   due_at timestamptz default now(),
   lease text,

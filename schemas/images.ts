@@ -90,7 +90,12 @@ export const Image = Type.Object(
   {
     id: Id,
     status: ImageStatus,
-    hash: Type.String({ description: 'SHA-256 of the bytes, in hex', pattern: '^[0-9a-f]{64}$' }),
+    hash: Type.Optional(
+      Type.String({
+        description: 'SHA-256 of the bytes, in hex; absent if the image is removed',
+        pattern: '^[0-9a-f]{64}$',
+      }),
+    ),
     size: Type.Integer({ minimum: 1, description: 'bytes' }),
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),

@@ -14,7 +14,9 @@ export const rejectionReasons = {
     'the headers of the part are not those of multipart/form-data (RFC 7578 §4.2), or its digest can not be read',
   incomplete: 'the request ended in the middle of the part',
   insufficient_storage: 'there is no room left to store the part',
-  link_used_up: 'the link has taken in as many images or bytes as it may',
+  link_used_up: 'the link has reached its limit of images or bytes',
+  link_expired: 'the link expired before the part began',
+  link_revoked: 'the link was revoked before the part was complete',
 } as const
 
 export const RejectionReason = Type.Enum(Object.keys(rejectionReasons) as (keyof typeof rejectionReasons)[], {

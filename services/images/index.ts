@@ -124,7 +124,7 @@ const showImage = ({
   ...metadata
 }: ImageRow): Image => ({
   id,
-  hash,
+  ...(hash && { hash }),
   size,
   status,
   ...(region && { region }),

@@ -1,6 +1,6 @@
 import { finished, type Readable, type Writable } from 'node:stream'
 import type { Processed, Rejected, RejectionReason, UploadAnswer } from '../../schemas/uploads.ts'
-import type { LinkRow, Received, Recorded } from '../../stores/data/data-store.ts'
+import { isRefusal, type LinkRow, type Received, type Recorded } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { StoreFull } from '../../stores/objects/object-store.ts'
 import type { ImageReader } from '../analysis/reader.ts'
@@ -108,6 +108,7 @@ export function createUploads({
    */
   async function receivePart(link: LinkRow, name: string, { file, digests }: FilePart) {
     const id = newId()
+    const startedAt = new Date()
     const sniffer = createSniffer(inlineLimit, imageReader)
     const hashing = createHashing(new Set(['sha256', ...digests.keys()]), sniffer.take)
     passOn(file, hashing.stream)
@@ -127,7 +128,7 @@ export function createUploads({
     try {
       if (file.truncated) throw new Rejection('too_large')
       if (hashing.size === 0) throw new Rejection('empty')
-      const received = { link, name, hash: verifiedHash(hashing, digests), size: hashing.size }
+      const received = { link, startedAt, name, hash: verifiedHash(hashing, digests), size: hashing.size }
 
       // What is known needs no object. With the hint, one query tells before anything is flushed or sent to a bucket.
       if (!hideDuplicates && knownHashes.get(knownKey(received))) {
@@ -145,7 +146,7 @@ export function createUploads({
       await commit()
       const recorded = await data.uploads.record(received, image)
       // Where that fails the object has no row, and is the sweep's; the upload is recorded all the same.
-      if (recorded === 'link_used_up' || recorded.duplicate) await store.delete(id).catch(() => {})
+      if (isRefusal(recorded) || recorded.duplicate) await store.delete(id).catch(() => {})
       else queue.announce(id)
       return finish(received, recorded)
     } catch (error) {
@@ -156,7 +157,7 @@ export function createUploads({
   }
 
   function finish(received: Received, recorded: Recorded) {
-    if (recorded === 'link_used_up') throw new Rejection('link_used_up')
+    if (isRefusal(recorded)) throw new Rejection(recorded)
     const { hash, size } = received
     knownHashes.set(knownKey(received), recorded.id)
     counts.received++
@@ -219,6 +220,8 @@ const problems: Record<RejectionReason, new (options: { rejected: Rejected[]; de
     incomplete: errors.MalformedMultipart,
     insufficient_storage: errors.InsufficientStorage,
     link_used_up: errors.LinkUsedUp,
+    link_expired: errors.LinkExpired,
+    link_revoked: errors.LinkRevoked,
   }
 
 /** The answer where no part was taken in: that of the one reason, or that there was no image among them. */

@@ -102,7 +102,7 @@ export type MetadataRow = {
 /** A row of `images`, without the columns that only the work queue needs. */
 export interface ImageRow extends MetadataRow, StorageLocation {
   id: string
-  /** SHA-256 in hex. */
+  /** SHA-256 in hex; empty once the image is removed. */
   hash: string
   size: number
   status: ImageStatus
@@ -150,7 +150,10 @@ export interface ImageStore {
   /** Images that match a search, newest first. */
   page(request: PageRequest & { search?: ImageSearch }): Promise<PageOf<ImageRow>>
 
-  /** Marks an image as removed. False if there is none, or it is removed already. The caller deletes its object. */
+  /**
+   * Marks an image as removed and erases its location, camera, times, placeholder, hash and file names. Its id and its
+   * counts stay. False if there is none, or it is removed already. The caller deletes its object.
+   */
   remove(id: string): Promise<boolean>
 }
 
@@ -161,7 +164,7 @@ export interface Lease extends StorageLocation {
   imageId: string
   /** Identifies this lease. A verdict with the token of an expired lease is ignored. */
   token: string
-  /** True if the metadata is not complete; false if the image is ready and only waits to be verified. */
+  /** True if the image was never analysed; false if it only waits to be verified, or to be analysed again. */
   pending: boolean
   format: string
   mediaType: string
@@ -244,6 +247,8 @@ export interface RequeueRequest {
 /** A file that was received completely. */
 export interface Received {
   link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'>
+  /** When its first byte arrived. A link that expires later accepts it. */
+  startedAt: Date
   name: string
   /** SHA-256 in hex. */
   hash: string
@@ -260,8 +265,13 @@ export interface NewImage {
   shared?: boolean
 }
 
-/** The image that a file is an upload of, or why it was not recorded. */
-export type Recorded = RecordedUpload | 'link_used_up'
+/** The image that a file is an upload of, or why nothing was recorded. */
+export type Recorded = RecordedUpload | Refusal
+
+/** Why a link does not accept a file. A link accepts nothing after it is revoked. */
+export type Refusal = 'link_used_up' | 'link_expired' | 'link_revoked'
+
+export const isRefusal = (recorded: unknown): recorded is Refusal => typeof recorded === 'string'
 
 export interface RecordedUpload {
   id: string
@@ -366,13 +376,13 @@ export interface LifecycleStore {
   /** Images that nobody has accessed or uploaded in that time. */
   notAccessed(request: OldRows): Promise<Removed[]>
 
-  /** Marks images as removed that nobody has accessed or uploaded in that time. The caller deletes their objects. */
+  /** Removes images, as `images.remove` does, that nobody has accessed or uploaded in that time. */
   removeNotAccessed(request: OldRows): Promise<Removed[]>
 
   /** Images that were found corrupt that long ago. */
   corrupt(request: OldRows): Promise<Removed[]>
 
-  /** Marks images as removed that were found corrupt that long ago. The caller deletes their objects. */
+  /** Removes images, as `images.remove` does, that were found corrupt that long ago. */
   removeCorrupt(request: OldRows): Promise<Removed[]>
 
   /** How many leases of images expired that long ago: their workers have died. */

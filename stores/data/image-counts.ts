@@ -1,3 +1,4 @@
+import type { ImageStatus } from '../../schemas/images.ts'
 import { type CountKey, count } from './counts.ts'
 import type { ImageRow } from './data-store.ts'
 import type { Sql } from './sql.ts'
@@ -8,6 +9,9 @@ import type { Sql } from './sql.ts'
 
 /** The columns of an image that its uploads are counted by. */
 export type CountedImage = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'size'>
+
+/** Whether the uploads of an image count towards its format and camera model. */
+export const isCounted = (status: ImageStatus) => status !== 'pending' && status !== 'corrupt'
 
 /** What an upload of an analysed image counts towards. */
 export const keysOfAnalysed = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [

@@ -1,8 +1,9 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import type { StorageLocation } from '../storage-location.ts'
 import type { ImageLeaseStore, Lease, LeaseKey, RequeueRequest, Verdict } from './data-store.ts'
-import { type CountedImage, keysOfAnalysed, moveCounts, subtractCounts } from './image-counts.ts'
+import { type CountedImage, isCounted, keysOfAnalysed, moveCounts, subtractCounts } from './image-counts.ts'
 import { toMetadataRow } from './metadata-columns.ts'
+import { markRemoved } from './removal.ts'
 import type { Database } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
@@ -87,23 +88,24 @@ function settle(sql: Database, { imageId, token }: LeaseKey, verdict: Verdict): 
       select id, status, format, camera_model, size from images
       where id = ${imageId} and lease = ${token} for update`
     if (!before) return false
+    const from = isCounted(before.status) ? keysOfAnalysed(before) : []
+    if (verdict.status === 'rejected') {
+      await sql`update images set settled_at = now(), failure = ${verdict.failure} where id = ${imageId}`
+      await markRemoved(sql, [imageId], 'rejected')
+      await subtractCounts(sql, before, from)
+      return true
+    }
     const settled = {
       status: verdict.status,
       failure: verdict.status === 'ready' ? null : verdict.failure,
       dueAt: null,
       lease: null,
-      ...('metadata' in verdict && verdict.metadata && toMetadataRow(verdict.metadata)),
+      ...(verdict.metadata && toMetadataRow(verdict.metadata)),
     }
     const [after] = await sql<CountedImage[]>`
-      update images set ${sql(settled)}, settled_at = now(),
-        removed_at = ${verdict.status === 'rejected' ? sql`now()` : null}
-      where id = ${imageId}
+      update images set ${sql(settled)}, settled_at = now() where id = ${imageId}
       returning id, format, camera_model, size`
-    // Pending and corrupt images are not counted by format and camera.
-    const from = ['pending', 'corrupt'].includes(before.status) ? [] : keysOfAnalysed(before)
-    const to = verdict.status === 'corrupt' ? [] : keysOfAnalysed(after!)
-    if (verdict.status === 'rejected') await subtractCounts(sql, before, from)
-    else await moveCounts(sql, before, { from, to })
+    await moveCounts(sql, before, { from, to: isCounted(verdict.status) ? keysOfAnalysed(after!) : [] })
     return true
   })
 }

@@ -3,6 +3,7 @@ import { batchLookups } from './batch-lookups.ts'
 import type { Box, ImageRow, ImageSearch, ImageStore, ServedRow } from './data-store.ts'
 import { type CountedImage, keysOfAnalysed, moveCounts } from './image-counts.ts'
 import { afterKeyset, toPage } from './keyset.ts'
+import { markRemoved } from './removal.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
@@ -35,27 +36,29 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
     page: repeatable(async (request) => {
       const rows = await sql<ImageRow[]>`
         select ${sql.unsafe(columns)} from images
-        where ${afterKeyset(sql, 'received_at', request)} ${conditions(sql, request.search ?? {})}
+        where ${afterKeyset(sql, 'received_at', request)} ${searchConditions(sql, request.search ?? {})}
         order by received_at desc, id desc limit ${request.limit + 1}`
       return toPage(rows, request, (row) => row.receivedAt)
     }),
 
-    remove: once(async (id) =>
-      sql.begin(async (sql) => {
-        const [image] = await sql<(CountedImage & { before: ImageStatus })[]>`
-          update images set status = 'removed', removed_at = now(), lease = null, due_at = null
-          from (select id, status from images where id = ${id} for update) as previous
-          where images.id = previous.id and removed_at is null
-          returning previous.status as before, images.id, format, camera_model, size`
-        if (image?.before === 'pending') await moveCounts(sql, image, { from: [], to: keysOfAnalysed(image) })
-        return image !== undefined
-      }),
-    ),
+    remove: once((id) => remove(sql, id)),
   }
 }
 
+async function remove(sql: Database, id: string): Promise<boolean> {
+  return sql.begin(async (sql) => {
+    const [image] = await sql<(CountedImage & { status: ImageStatus })[]>`
+      select id, status, format, camera_model, size from images
+      where id = ${id} and removed_at is null for update`
+    if (!image) return false
+    await markRemoved(sql, [id])
+    if (image.status === 'pending') await moveCounts(sql, image, { from: [], to: keysOfAnalysed(image) })
+    return true
+  })
+}
+
 /** The conditions of a search, each after an `and`. */
-function conditions(sql: Sql, search: ImageSearch) {
+export function searchConditions(sql: Sql, search: ImageSearch) {
   const { status, format, cameraModel, receivedFrom, receivedTo, takenFrom, takenTo, link, box } = search
   const all = [
     status && sql`and status = ${status}`,

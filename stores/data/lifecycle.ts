@@ -1,5 +1,6 @@
 import { daysToFold, foldDay } from './counts.ts'
 import type { LifecycleStore, LiveImage, OldRows, Removed } from './data-store.ts'
+import { markRemoved } from './removal.ts'
 import type { Database, Sql } from './sql.ts'
 import { callsWithin, type StoreCalls } from './store-call.ts'
 
@@ -68,7 +69,7 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
 
     corrupt: repeatable((old) => corrupt(sql, old)),
 
-    removeCorrupt: once((old) => sql.begin(async (sql) => markRemoved(sql, await corrupt(sql, old)))),
+    removeCorrupt: once((old) => sql.begin(async (sql) => removeAll(sql, await corrupt(sql, old)))),
 
     deadLeases: repeatable(async ({ milliseconds }) => {
       const [row] = await sql<{ leases: number }[]>`
@@ -122,7 +123,7 @@ function removeNotAccessed(sql: Database, old: OldRows): Promise<Removed[]> {
       old,
       locked.map(({ id }) => id),
     )
-    return markRemoved(sql, due)
+    return removeAll(sql, due)
   })
 }
 
@@ -140,13 +141,12 @@ async function notAccessed(sql: Sql, { milliseconds, limit }: OldRows, among?: s
 
 async function corrupt(sql: Sql, { milliseconds, limit }: OldRows) {
   return await sql<Removed[]>`
-    select id, region from images where status = 'corrupt' and settled_at < ${ago(sql, milliseconds)}
+    select id, region from images where status = 'corrupt' and due_at is null and settled_at < ${ago(sql, milliseconds)}
     order by settled_at limit ${limit}`
 }
 
-async function markRemoved(sql: Sql, images: Removed[]) {
-  const ids = images.map(({ id }) => id)
-  return await sql<Removed[]>`
-    update images set status = 'removed', removed_at = now(), lease = null, due_at = null
-    where id = any(${ids}) and removed_at is null returning id, region`
-}
+const removeAll = (sql: Sql, images: Removed[]) =>
+  markRemoved(
+    sql,
+    images.map(({ id }) => id),
+  )

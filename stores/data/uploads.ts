@@ -6,7 +6,7 @@ import {
   type PresentStatus,
   type Received,
   type Recorded,
-  type RecordedUpload,
+  type Refusal,
   type UploadRow,
   type UploadStore,
 } from './data-store.ts'
@@ -57,8 +57,11 @@ interface KnownImage extends MetadataRow {
 /**
  * Records uploads of new images in one statement, so that the process waits for one response. Nothing is recorded, and the
  * result is undefined, for a file whose content is known, or for which an equal file in the same statement came first.
+ *
+ * The link's row is read and not locked: PostgreSQL keeps a list of all lockers of a row, which costs more than the
+ * insert. So a statement that began before a revoke may end a moment after it.
  */
-async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(RecordedUpload | undefined)[]> {
+async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | undefined)[]> {
   const given = files.map(({ received, image: { id, status, metadata, shared = true } }) => ({
     ...givenFile(received),
     ...metadataByColumn(metadata),
@@ -66,9 +69,17 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(RecordedUplo
     status,
     shared,
   }))
-  const rows = await sql<{ id: string }[]>`
+  const rows = await sql<{ id: string; refusal: Refusal | null }[]>`
     with given as (
-      select file from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file)
+      select
+        file,
+        case
+          when link.revoked_at is not null then 'link_revoked'
+          when link.expires_at <= (file ->> 'started_at')::timestamptz then 'link_expired'
+        end as refusal
+      from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file), lateral (
+        select revoked_at, expires_at from links where id = given.file ->> 'link_id' limit 1
+      ) as link
     ), image as (
       insert into images (
         id, status, region, hash, size, shared,
@@ -80,6 +91,7 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(RecordedUplo
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
         latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
       from given, jsonb_populate_record(null::images, given.file)
+      where given.refusal is null
       on conflict (region, hash) where removed_at is null and shared do nothing
       returning id, size, status, format, camera_model
     ), recorded as (
@@ -104,23 +116,34 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(RecordedUplo
         uploads = upload_counts.uploads + excluded.uploads,
         bytes = upload_counts.bytes + excluded.bytes
     )
-    select id from recorded`
-  const recorded = new Set(rows.map(({ id }) => id))
-  return files.map(({ image: { id, status, metadata } }) =>
-    recorded.has(id) ? { id, status, duplicate: false, metadata: toMetadataRow(metadata) } : undefined,
-  )
+    select given.file ->> 'id' as id, given.refusal
+    from given left join recorded on recorded.id = given.file ->> 'id'
+    where recorded.id is not null or given.refusal is not null`
+  const outcomes = new Map(rows.map(({ id, refusal }) => [id, refusal]))
+  return files.map(({ image: { id, status, metadata } }) => {
+    if (!outcomes.has(id)) return undefined
+    return outcomes.get(id) ?? { id, status, duplicate: false, metadata: toMetadataRow(metadata) }
+  })
 }
 
 /**
  * Records uploads of known images in one statement. Nothing is recorded, and the result is undefined, for a file whose
  * content is not known. The images are locked, so that none is settled or removed before its upload is counted.
  */
-async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(RecordedUpload | undefined)[]> {
+async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded | undefined)[]> {
   const given = files.map((received, index) => ({ ...givenFile(received), index }))
   // Joined laterally, so that each hash is one index look-up: the planner may scan the table instead.
-  const rows = await sql<(KnownImage & { index: number })[]>`
+  const rows = await sql<(KnownImage & { index: number; refusal: Refusal | null })[]>`
     with given as (
-      select file from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file)
+      select
+        file,
+        case
+          when link.revoked_at is not null then 'link_revoked'
+          when link.expires_at <= (file ->> 'started_at')::timestamptz then 'link_expired'
+        end as refusal
+      from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file), lateral (
+        select revoked_at, expires_at from links where id = given.file ->> 'link_id' limit 1
+      ) as link
     ), recorded as (
       select image.*, (file ->> 'index')::integer as index, file ->> 'link_id' as link_id, file ->> 'name' as name
       from given, lateral (
@@ -132,6 +155,7 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(RecordedU
         where region = given.file ->> 'region' and hash = given.file ->> 'hash' and removed_at is null and shared
         limit 1 for share
       ) as image
+      where given.refusal is null
     ), upload as (
       insert into uploads (link_id, image_id, name, duplicate)
       select link_id, id, name, true from recorded
@@ -152,22 +176,24 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(RecordedU
         bytes = upload_counts.bytes + excluded.bytes
     )
     select
-      index, id, status,
+      (given.file ->> 'index')::integer as index, given.refusal, id, status,
       format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
       latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
-    from recorded`
-  const recorded = new Map(rows.map(({ index, ...image }) => [index, image]))
+    from given left join recorded on recorded.index = (given.file ->> 'index')::integer
+    where recorded.index is not null or given.refusal is not null`
+  const outcomes = new Map(rows.map(({ index, ...row }) => [index, row]))
   return files.map((_, index) => {
-    const image = recorded.get(index)
-    if (!image) return undefined
-    const { id, status, ...metadata } = image
-    return { id, status, duplicate: true, metadata }
+    const outcome = outcomes.get(index)
+    if (!outcome) return undefined
+    const { refusal, id, status, ...metadata } = outcome
+    return refusal ?? { id, status, duplicate: true, metadata }
   })
 }
 
 /** The values of a file that both statements need, by the names of their columns. */
-const givenFile = ({ link, name, hash, size }: Received) => ({
+const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
   link_id: link.id,
+  started_at: startedAt.toISOString(),
   region: link.region,
   name,
   hash,
@@ -181,7 +207,8 @@ const sortedByHash = <Given extends { hash: string }>(given: Given[]) =>
 /** Records a file by a link with a limit, in a transaction that first takes room from the link. */
 function recordLimited(sql: Database, received: Received, image: NewImage): Promise<Recorded> {
   return sql.begin(async (sql) => {
-    if (!(await takeRoom(sql, received))) return 'link_used_up'
+    const refusal = await takeRoom(sql, received)
+    if (refusal) return refusal
     const [recorded] = await recordNewFiles(sql, [{ received, image }])
     return recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
   })
@@ -191,29 +218,37 @@ function recordLimited(sql: Database, received: Received, image: NewImage): Prom
 function recordKnownLimited(sql: Database, received: Received): Promise<Recorded | undefined> {
   return sql.begin(async (sql) => {
     const { hash, link } = received
-    // The same lock as in recordKnownFiles, taken before the link's: recordLimited takes them in the other order, and the
-    // database ends such a deadlock with an error that is retried.
+    // This takes the image's lock before the link's, and recordLimited the other way round. The database ends such a
+    // deadlock with an error that is retried.
     const [image] = await sql`
       select id from images
       where region = ${link.region} and hash = ${hash} and removed_at is null and shared limit 1 for share`
     if (!image) return undefined
-    return (await takeRoom(sql, received)) ? (await recordKnownFiles(sql, [received]))[0] : 'link_used_up'
+    return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
   })
 }
 
-/** Takes room for a file from its link, which has a limit. False if not enough is left. */
-async function takeRoom(sql: Sql, { link, size }: Received) {
-  const rows = await sql`
+/** Takes room for a file from its link, which has a limit. Resolves with the reason if the link does not accept it. */
+async function takeRoom(sql: Sql, { link, startedAt, size }: Received): Promise<Refusal | undefined> {
+  const taken = await sql`
     update links set used_images = used_images + 1, used_bytes = used_bytes + ${size}
-    where id = ${link.id}
+    where id = ${link.id} and revoked_at is null and expires_at > ${startedAt}
       and (max_images is null or used_images < max_images)
       and (max_bytes is null or used_bytes + ${size} <= max_bytes)
     returning id`
-  return rows.length > 0
+  if (taken.length > 0) return undefined
+  const [row] = await sql<{ refusal: Refusal }[]>`
+    select case
+      when revoked_at is not null then 'link_revoked'
+      when expires_at <= ${startedAt} then 'link_expired'
+      else 'link_used_up'
+    end as refusal
+    from links where id = ${link.id}`
+  return row?.refusal ?? 'link_revoked'
 }
 
 /** The known image may be removed between two statements. Then the call is retried, and inserts the image. */
-function requireKnown(recorded: RecordedUpload | undefined) {
+function requireKnown(recorded: Recorded | undefined) {
   if (!recorded) throw Object.assign(new Error('the known image was removed'), { code: '40001' })
   return recorded
 }

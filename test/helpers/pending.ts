@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { newId } from '../../services/ids.ts'
+import { isRefusal } from '../../stores/data/data-store.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import type { Lease, Queue } from '../../stores/queue/queue.ts'
 import { dataDirWithDatabase } from './embedded.ts'
@@ -32,10 +33,10 @@ export async function pendingImages(t: Test) {
   async function upload() {
     const hash = createHash('sha256').update(randomUUID()).digest('hex')
     const recorded = await uploads.record(
-      { link, name: '', hash, size: 4_000_000 },
+      { link, startedAt: new Date(), name: '', hash, size: 4_000_000 },
       { id: newId(), status: 'pending', metadata: { format: 'PNG', mediaType: 'image/png' } },
     )
-    if (recorded === 'link_used_up') throw new Error('the link has no limit')
+    if (isRefusal(recorded)) throw new Error(recorded)
     return recorded.id
   }
 

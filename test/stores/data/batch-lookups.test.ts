@@ -91,7 +91,13 @@ eachDatabase(
     t.notMatch(lookup, /Seq Scan on images/)
 
     const link = { id: newId(), region: '', maxImages: null, maxBytes: null }
-    await createUploads(recording).recordKnown({ link, name: '', hash: 'unknown', size: 1 })
+    await createUploads(recording).recordKnown({
+      link,
+      startedAt: new Date(),
+      name: '',
+      hash: 'unknown',
+      size: 1,
+    })
     const known = await explain('jsonb, smallint', `'[]', 0`)
     t.match(known, /Index Scan using images_shared_hash/)
     t.notMatch(known, /Seq Scan on images/)

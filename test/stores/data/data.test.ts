@@ -4,14 +4,15 @@ import postgres from 'postgres'
 import { readConfig } from '../../../config.ts'
 import { newId } from '../../../services/ids.ts'
 import { createStats } from '../../../services/stats.ts'
-import type {
-  DataStore,
-  ImageSearch,
-  LinkRow,
-  NewImage,
-  Received,
-  RecordedUpload,
-  Verdict,
+import {
+  type DataStore,
+  type ImageSearch,
+  isRefusal,
+  type LinkRow,
+  type NewImage,
+  type Received,
+  type RecordedUpload,
+  type Verdict,
 } from '../../../stores/data/data-store.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import type { PageOf, PageRequest } from '../../../stores/data/keyset.ts'
@@ -33,9 +34,10 @@ eachDatabase(
     })
     const { sql, links, uploads, images, imageLeases, stats } = store
     t.teardown(() => store.close())
-    t.beforeEach(() => sql`truncate links, images, uploads, upload_counts`)
+    await rememberCameras(store)
+    t.beforeEach(() => sql`truncate links, images, uploads, upload_counts, removed_cameras`)
 
-    const insertLink = (limits: Partial<Pick<LinkRow, 'maxImages' | 'maxBytes'>> = {}) =>
+    const insertLink = (limits: Partial<Pick<LinkRow, 'maxImages' | 'maxBytes' | 'expiresAt'>> = {}) =>
       links.insert({
         id: newId(),
         label: null,
@@ -51,6 +53,7 @@ eachDatabase(
       { name = '', size = content.startsWith('new') ? 10 * content.length : 10 } = {},
     ): Received => ({
       link,
+      startedAt: new Date(),
       name,
       hash: hashOf(content),
       size,
@@ -66,7 +69,7 @@ eachDatabase(
     /** Records a part and returns the id of its image. */
     async function record(link: LinkRow, content: string, image = newImage()) {
       const recorded = await uploads.record(part(link, content), image)
-      if (recorded === 'link_used_up') throw new Error(recorded)
+      if (isRefusal(recorded)) throw new Error(recorded)
       return recorded.id
     }
     const leaseOne = async (milliseconds = 60_000) => {
@@ -74,6 +77,15 @@ eachDatabase(
       await retry(() => sql`update images set due_at = null where status = 'ready'`)
       return (await imageLeases.lease({ token: newId(), limit: 1, milliseconds }))[0]!
     }
+
+    t.test('an installation has one id, whichever process creates it', async (t) => {
+      const { installation } = store
+      t.equal(await installation.read(), undefined)
+      const created = await atOnce(8, (n) => installation.create(`id ${n}`))
+      t.equal(new Set(created).size, 1)
+      t.equal(await installation.read(), created[0])
+      t.equal(await installation.create('another'), created[0])
+    })
 
     t.test('links', async (t) => {
       t.test('what is inserted is found', async (t) => {
@@ -222,7 +234,7 @@ eachDatabase(
           20,
         )
         t.equal(
-          countOf(recorded, (one) => one !== 'link_used_up' && !one.duplicate),
+          countOf(recorded, (one) => !isRefusal(one) && !one.duplicate),
           4,
         )
         t.equal((await images.page({ limit: 10 })).items.length, 4)
@@ -234,9 +246,9 @@ eachDatabase(
       t.test('a hundred equal parts at once are one image', async (t) => {
         const link = await insertLink()
         const recorded = await atOnce(100, () => uploads.record(part(link, 'same'), newImage('pending')))
-        t.equal(new Set(recorded.map((one) => one !== 'link_used_up' && one.id)).size, 1)
+        t.equal(new Set(recorded.map((one) => !isRefusal(one) && one.id)).size, 1)
         t.equal(
-          countOf(recorded, (one) => one !== 'link_used_up' && !one.duplicate),
+          countOf(recorded, (one) => !isRefusal(one) && !one.duplicate),
           1,
         )
         t.equal((await images.page({ limit: 10 })).items.length, 1)
@@ -284,8 +296,70 @@ eachDatabase(
         const link = await insertLink({ maxImages: 1000 })
         const recording = atOnce(30, (n) => uploads.record(part(link, `${n}`), newImage()))
         t.strictSame(await atOnce(5, () => links.revoke(link.id)), Array(5).fill(true))
-        await recording
-        t.equal((await links.find(link.id))!.usedImages, 30)
+        const recorded = countOf(await recording, (one) => !isRefusal(one))
+        t.equal((await links.find(link.id))!.usedImages, recorded)
+        t.match(await links.findWithCounts(link.id), { uploads: recorded })
+      })
+
+      t.test('a link accepts nothing after it is revoked, with and without limits', async (t) => {
+        await record(await insertLink(), 'known')
+        for (const link of [await insertLink(), await insertLink({ maxImages: 10 })]) {
+          t.not(isRefusal(await uploads.record(part(link, newId()), newImage())), true)
+          await links.revoke(link.id)
+          const outcomes = await Promise.all([
+            uploads.record(part(link, newId()), newImage()),
+            uploads.record(part(link, 'known'), newImage()),
+            uploads.recordKnown(part(link, 'known')),
+          ])
+          t.strictSame(outcomes, Array(3).fill('link_revoked'))
+          t.match(await links.findWithCounts(link.id), { uploads: 1 })
+        }
+        t.strictSame(await countDrift(store), [])
+      })
+
+      t.test('a link accepts a file that began before it expired, and none that began later', async (t) => {
+        await record(await insertLink(), 'known')
+        const expiresAt = new Date(Date.now() - 60_000)
+        const inTime = new Date(expiresAt.getTime() - 1)
+        for (const link of [
+          await insertLink({ expiresAt }),
+          await insertLink({ expiresAt, maxImages: 10 }),
+        ]) {
+          const late = (content: string) => ({ ...part(link, content), startedAt: expiresAt })
+          const outcomes = await Promise.all([
+            uploads.record(late(newId()), newImage()),
+            uploads.record(late('known'), newImage()),
+            uploads.recordKnown(late('known')),
+          ])
+          t.strictSame(outcomes, Array(3).fill('link_expired'))
+          t.match(await uploads.record({ ...part(link, newId()), startedAt: inTime }, newImage()), {
+            duplicate: false,
+          })
+          t.match(await uploads.recordKnown({ ...part(link, 'known'), startedAt: inTime }), {
+            duplicate: true,
+          })
+          t.match(await links.findWithCounts(link.id), { uploads: 2 })
+        }
+        t.strictSame(await countDrift(store), [])
+      })
+
+      t.test('files by open and by closed links that arrive at once have each its own outcome', async (t) => {
+        const [open, revoked] = [await insertLink(), await insertLink()]
+        await links.revoke(revoked.id)
+        const outcomes = await atOnce(40, (n) =>
+          uploads.record(part(n % 2 ? open : revoked, `${n >> 2}`), newImage()),
+        )
+        t.equal(
+          countOf(outcomes, (one) => one === 'link_revoked'),
+          20,
+        )
+        t.equal(
+          countOf(outcomes, (one) => !isRefusal(one) && !one.duplicate),
+          10,
+        )
+        t.match(await links.findWithCounts(open.id), { uploads: 20 })
+        t.match(await links.findWithCounts(revoked.id), { uploads: 0 })
+        t.strictSame(await countDrift(store), [])
       })
 
       t.test('what fails takes no room from the link', async (t) => {
@@ -396,8 +470,72 @@ eachDatabase(
         t.equal(countOf(removed, Boolean), 1)
         t.match(await images.find(id), { status: 'removed', removedAt: Date })
         t.equal(await images.remove('nothing'), false)
-        t.equal(await images.find('nothing'), undefined)
       })
+
+      t.test(
+        'removal erases location, camera, times, placeholder, hash and file names; counts stay',
+        async (t) => {
+          const link = await insertLink()
+          const personal = {
+            cameraMake: 'Acme',
+            cameraModel: 'Box 1',
+            lens: '50 mm',
+            takenAt: '2026-11-01T12:00:00',
+            takenOffset: '+02:00',
+            latitude: 52.5,
+            longitude: 13.4,
+            altitude: 34,
+            placeholder: 'AAAA',
+          }
+          const described = (format = 'JPEG') => ({
+            id: newId(),
+            status: 'ready' as const,
+            metadata: { format, mediaType: 'image/jpeg', width: 3, height: 2, ...personal },
+          })
+          const upload = async (content: string, image: NewImage = described()) => {
+            await uploads.record(part(link, content, { name: 'Ada at home.jpg' }), image)
+            return image.id
+          }
+          const old = { milliseconds: 60_000, limit: 10 }
+          const removals: Record<string, (id: string) => Promise<unknown>> = {
+            'by the admin': (id) => images.remove(id),
+            'because nobody accessed it': async (id) => {
+              await sql`update images set last_accessed_at = now() - interval '1 hour' where id = ${id}`
+              await sql`update uploads set received_at = now() - interval '1 hour' where image_id = ${id}`
+              return store.lifecycle.removeNotAccessed(old)
+            },
+            'because it is corrupt': async (id) => {
+              await sql`
+              update images set status = 'corrupt', due_at = null, settled_at = now() - interval '1 hour'
+              where id = ${id}`
+              return store.lifecycle.removeCorrupt(old)
+            },
+            'because it is not an image': async (id) => {
+              const lease = await imageLeases.leaseOne({ imageId: id, token: newId(), milliseconds: 60_000 })
+              return imageLeases.settle(lease!, { status: 'rejected', failure: 'no image' })
+            },
+          }
+          for (const [how, remove] of Object.entries(removals)) {
+            const id = await upload(how)
+            t.match(await images.find(id), personal, how)
+            await remove(id)
+            const removed = (await images.find(id))!
+            t.match(removed, { id, size: 10, format: 'JPEG', width: 3, removedAt: Date }, how)
+            const erased = Object.fromEntries(Object.keys(personal).map((field) => [field, null]))
+            t.match(removed, { ...erased, hash: '' }, how)
+          }
+          const { items } = await uploads.pageOfLink(link.id, { limit: 10 })
+          t.strictSame(
+            items.map(({ name }) => name),
+            Array(4).fill(''),
+          )
+          t.match(await links.findWithCounts(link.id), { uploads: 4 })
+          const text =
+            JSON.stringify(await sql`select * from images`) + JSON.stringify(await sql`select * from uploads`)
+          t.notMatch(text, /Acme|Box 1|Ada|50 mm|AAAA|2026-11-01T12/, 'nothing of it is left in any column')
+          t.equal(await images.find('nothing'), undefined)
+        },
+      )
     })
 
     t.test('the queue of record', async (t) => {
@@ -511,6 +649,59 @@ eachDatabase(
           attempt: 1,
           pending: false,
         })
+      })
+
+      t.test('an image that failed or is corrupt can be analysed again, and its counts follow', async (t) => {
+        const link = await insertLink()
+        const settleNext = async (verdict: Verdict) => imageLeases.settle((await leaseOne())!, verdict)
+        const failure = 'it crashes'
+        const failed = await record(link, 'failed', newImage('pending', { cameraModel: 'Box 1' }))
+        await settleNext({ status: 'failed', failure })
+        const corrupt = await record(link, 'corrupt', newImage('pending', { cameraModel: 'Box 1' }))
+        await settleNext({ status: 'corrupt', failure })
+        t.equal(await leaseOne(), undefined)
+
+        t.strictSame(await imageLeases.requeue({ ids: [failed], limit: 1 }), [failed])
+        t.match(await images.find(failed), { status: 'failed' }, 'the status stays until there is a verdict')
+        t.match(await leaseOne(), { imageId: failed, pending: false, attempt: 1 })
+        t.strictSame(await imageLeases.requeue({ ids: [failed], limit: 1 }), [], 'it waits already')
+        await sql`update images set due_at = now() where due_at is not null`
+        await settleNext({ status: 'ready', metadata: { format: 'PNG', mediaType: 'image/png' } })
+        t.match(await images.find(failed), { status: 'ready', failure: null, format: 'PNG' })
+        t.strictSame(await countDrift(store), [])
+
+        await sql`update images set settled_at = now() - interval '8 days' where id = ${corrupt}`
+        t.strictSame(await imageLeases.requeue({ ids: [corrupt], limit: 1 }), [corrupt])
+        t.strictSame([...(await store.lifecycle.corrupt({ milliseconds: 60_000, limit: 1 }))], [])
+        await settleNext({ status: 'ready', metadata: { format: 'GIF', mediaType: 'image/gif' } })
+        t.match(await images.find(corrupt), { status: 'ready', format: 'GIF' })
+        t.strictSame(await countDrift(store), [])
+
+        await images.remove(corrupt)
+        t.strictSame(
+          await imageLeases.requeue({ ids: [corrupt, 'nothing'], limit: 2 }),
+          [],
+          'a removed image is not analysed',
+        )
+      })
+
+      t.test('all images with a status can be analysed again, in batches', async (t) => {
+        const link = await insertLink()
+        const all = await atOnce(7, (n) => record(link, `${n}`, newImage('pending')))
+        for (const _ of all)
+          await imageLeases.settle((await leaseOne())!, { status: 'failed', failure: 'it crashes' })
+        await record(link, 'ready')
+        await sql`update images set due_at = null`
+        const request = { status: 'failed' as const, limit: 3 }
+        const batches = []
+        for (let batch = ['']; batch.length > 0; batches.push(batch))
+          batch = await imageLeases.requeue(request)
+        t.strictSame(
+          batches.map(({ length }) => length),
+          [3, 3, 1, 0],
+        )
+        t.strictSame(batches.flat().sort(), all.sort())
+        t.equal(await imageLeases.waiting(), 7)
       })
 
       t.test('what was removed while it was leased stays removed', async (t) => {
@@ -688,8 +879,10 @@ eachDatabase(
         if (dice < 0.4) return uploads.record(part(link, known), newImage(random.pick(['ready', 'pending'])))
         if (dice < 0.55) return uploads.recordKnown(part(link, known))
         if (dice < 0.7) return settleWith({ status: 'ready', metadata: metadata() })()
-        if (dice < 0.8) return settleWith({ status: random.pick(['rejected', 'failed']), failure: 'why' })()
+        if (dice < 0.8)
+          return settleWith({ status: random.pick(['rejected', 'failed', 'corrupt']), failure: 'why' })()
         if (dice < 0.85) return leaseOne(1)
+        if (dice < 0.9) return imageOf(known).then((found) => imageLeases.requeue({ ids: found, limit: 20 }))
         return imageOf(known).then((found) => Promise.all(found.map(images.remove)))
       }
     }
@@ -714,6 +907,19 @@ async function allPages<Row>(read: (request: PageRequest) => Promise<PageOf<Row>
   return pages
 }
 
+/** Keeps the camera models of removed images for `countDrift`: removal erases them from `images`. */
+async function rememberCameras({ sql }: DataStore) {
+  await sql`create table removed_cameras (image_id text primary key, camera_model text, status text)`
+  await sql.unsafe(`
+    create function remember_camera() returns trigger language plpgsql as $$ begin
+      insert into removed_cameras values (old.id, old.camera_model, old.status) on conflict do nothing;
+      return new;
+    end $$`)
+  await sql.unsafe(`
+    create trigger remember_camera before update on images for each row
+    when (old.removed_at is null and new.removed_at is not null) execute function remember_camera()`)
+}
+
 /** Where the roll-ups are not what a recount of the uploads gives. */
 async function countDrift({ sql }: DataStore) {
   const uploads = await sql<
@@ -721,13 +927,17 @@ async function countDrift({ sql }: DataStore) {
       linkId: string
       receivedAt: Date
       status: string
+      formerStatus: string | null
       format: string
       cameraModel: string | null
       size: number
     }[]
   >`
-    select link_id, uploads.received_at, status, format, camera_model, size
-    from uploads join images on images.id = image_id`
+    select link_id, uploads.received_at, images.status, format, size,
+      coalesce(removed_cameras.camera_model, images.camera_model) as camera_model,
+      removed_cameras.status as former_status
+    from uploads join images on images.id = image_id
+      left join removed_cameras on removed_cameras.image_id = images.id`
   const counts = await sql<{ name: string; uploads: number; bytes: number }[]>`
     select kind || ' ' || key as name, sum(uploads)::bigint as uploads, sum(bytes)::bigint as bytes
     from upload_counts group by kind, key having sum(uploads) <> 0 or sum(bytes) <> 0`
@@ -737,11 +947,11 @@ async function countDrift({ sql }: DataStore) {
     const { uploads, bytes } = expected.get(name) ?? { uploads: 0, bytes: 0 }
     expected.set(name, { uploads: uploads + 1, bytes: bytes + size })
   }
-  for (const { linkId, receivedAt, status, format, cameraModel, size } of uploads) {
+  for (const { linkId, receivedAt, status, formerStatus, format, cameraModel, size } of uploads) {
     add(`link ${linkId}`, size)
     if (status === 'rejected') continue
     add(`day ${dayOf(receivedAt)}`, size)
-    if (status === 'pending') continue
+    if (status === 'pending' || status === 'corrupt' || formerStatus === 'corrupt') continue
     add(`format ${format}`, size)
     add(`model ${cameraModel ?? ''}`, size)
   }

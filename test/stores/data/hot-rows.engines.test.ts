@@ -32,7 +32,7 @@ for (const isolation of ['read committed', 'serializable'] as const) {
       expiresAt: new Date(Date.now() + 3_600_000),
     })
     const newHash = () => randomBytes(32).toString('hex')
-    const received = (hash = newHash()) => ({ link, name: '', hash, size: 200_000 })
+    const received = (hash = newHash()) => ({ link, name: '', startedAt: new Date(), hash, size: 200_000 })
     const newImage = () => ({
       id: newId(),
       status: 'ready' as const,
