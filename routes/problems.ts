@@ -1,6 +1,8 @@
 import { Type } from 'typebox'
+import { retryAfterField } from '../schemas/header-fields.ts'
 import { problemDetails } from '../schemas/problem.ts'
 import {
+  HeadersTooLarge,
   InternalError,
   InvalidRequest,
   type Problem,
@@ -12,13 +14,6 @@ import {
   UnsupportedMediaType,
 } from '../services/errors.ts'
 
-const retryAfter = {
-  'Retry-After': Type.Integer({
-    minimum: 0,
-    description: 'The number of seconds to wait before the next request.',
-  }),
-}
-
 type Kind = new () => Problem
 
 /** The problems of a request body, also of one that is sent but not expected. */
@@ -29,12 +24,12 @@ export const adminProblems = (...kinds: Kind[]) =>
   problems(...kinds, TooManyFailedLookups, TooManyTokens, Unauthorized)
 
 /**
- * The part of a response schema that lists the errors of an operation, each with an example. Internal errors and an
- * unavailable store are added to every operation.
+ * The part of a response schema that lists the errors of an operation, each with an example. Header fields that are too
+ * large, internal errors and an unavailable store are added to every operation.
  */
 export function problems(...kinds: Kind[]): Record<never, never> {
   const byStatus = Map.groupBy(
-    [...new Set([...kinds, InternalError, Unavailable])].map((Kind) => new Kind()),
+    [...new Set([...kinds, HeadersTooLarge, InternalError, Unavailable])].map((Kind) => new Kind()),
     ({ status }) => status,
   )
   return Object.fromEntries(
@@ -42,9 +37,7 @@ export function problems(...kinds: Kind[]): Record<never, never> {
       status,
       {
         description: all.map(({ title }) => title).join('; '),
-        ...((status === 503 || status === 429) && {
-          headers: retryAfter,
-        }),
+        ...((status === 503 || status === 429) && { headers: retryAfterField }),
         content: {
           'application/problem+json': {
             schema: Type.Ref('Problem'),

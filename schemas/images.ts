@@ -172,5 +172,7 @@ export const ImageVariant = Type.Object(
 )
 export type ImageVariant = Static<typeof ImageVariant>
 
-/** The content of a response that is an image, for a response schema. */
-export const ImageBytes = { 'image/*': { schema: Type.Unsafe({ type: 'string', format: 'binary' }) } }
+const bytes = { schema: Type.Unsafe({ type: 'string', format: 'binary' }) }
+
+/** The content of a response that is an image. Some generators do not know `image/*`. */
+export const ImageBytes = { 'application/octet-stream': bytes, 'image/*': bytes }

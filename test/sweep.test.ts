@@ -7,6 +7,7 @@ import t from 'tap'
 import { newId } from '../services/ids.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { admin } from './helpers/app.ts'
+import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 import { sha256 } from './helpers/lifecycle.ts'
 import { startPostgres } from './helpers/postgres.ts'
@@ -25,7 +26,7 @@ function putOld(folder: string, key = newId()) {
 }
 
 inTier.default('a sweep beside a server: dry run, real run, during another sweep, and stopped', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const kept = await post(await server.makeLink(), await makeImage())
@@ -63,7 +64,7 @@ inTier.default('a sweep beside a server: dry run, real run, during another sweep
 })
 
 inTier.default('an access just before the end of a process is stored', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   const { id } = await post(await server.makeLink(), await makeImage())
   const where = { dataDir: DATA_DIR, databaseUrl: undefined }
@@ -79,7 +80,7 @@ inTier.default('an access just before the end of a process is stored', async (t)
 })
 
 inTier.default('a sweep over 20,000 images needs little more memory than one over none', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const objects = join(DATA_DIR, 'objects')
   const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   // Without room to put off the collecting of garbage.
@@ -116,7 +117,7 @@ inTier.default('a sweep over 20,000 images needs little more memory than one ove
 })
 
 inTier.default('sweeps that are killed at any moment lose no image and leave one copy of each', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const COLD_STORE_URL = pathToFileURL(join(DATA_DIR, 'cold')).href
   const env = { DATA_DIR, COLD_STORE_URL }
   const server = await startServer(t, { ...env, WORKER_PROCESSES: '0' })
@@ -170,7 +171,7 @@ inTier.engines(
   'an image that the admin removes is gone in other processes within 5 s, archived or not',
   { skip: postgres.missing },
   async (t) => {
-    const folder = t.testdir()
+    const folder = newFolder(t)
     const env = {
       DATABASE_URL: await postgres.createDatabase(),
       OBJECT_STORE_URL: pathToFileURL(join(folder, 'objects')).href,

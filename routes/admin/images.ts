@@ -21,6 +21,7 @@ export default (async (app) => {
       schema: {
         operationId: 'listImages',
         summary: 'List the images, newest first',
+        description: 'An image is listed if it matches all filters that are given.',
         querystring: ImageQuery,
         response: {
           200: ImagePage,
@@ -37,6 +38,7 @@ export default (async (app) => {
       schema: {
         operationId: 'readImage',
         summary: 'Read what is known of an image',
+        description: 'Also an image that is corrupt, rejected or removed.',
         params: IdParams,
         response: {
           200: Type.Ref('Image'),
@@ -52,8 +54,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'getImageContent',
-        summary:
-          'Get the bytes of an image as they came, also of one that is damaged and served to nobody else',
+        summary: 'Get the original bytes of an image',
+        description: 'Also of a corrupt image, which is served to nobody else.',
         params: IdParams,
         response: {
           200: { description: 'the image, byte by byte as it came', content: ImageBytes },
@@ -72,7 +74,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'removeImage',
-        summary: 'Remove an image for good',
+        summary: 'Remove an image permanently',
+        description: 'Its bytes are deleted. If the same bytes are uploaded again, they become a new image.',
         params: IdParams,
         response: {
           204: Type.Null({ description: 'removed' }),

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { locationField } from '../../schemas/header-fields.ts'
 import { IdParams } from '../../schemas/ids.ts'
 import { CreatedLink, LinkPage, LinkWithUploads, NewLink } from '../../schemas/links.ts'
 import { PageQuery } from '../../schemas/pages.ts'
@@ -20,10 +21,13 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'createLink',
-        summary: 'Make an ephemeral link',
+        summary: 'Create an ephemeral link',
+        description:
+          'The link expires after the duration `sinceNow`, or at the instant `timeExact`. Give one of the two. Send ' +
+          '`relativePath` of the response to the people who are to upload images.',
         body: NewLink,
         response: {
-          201: CreatedLink,
+          201: { ...CreatedLink, headers: locationField },
           ...adminProblems(InvalidExpiry, ...ofBody, UnknownRegion),
         },
       },
@@ -41,6 +45,7 @@ export default (async (app) => {
       schema: {
         operationId: 'listLinks',
         summary: 'List the links, newest first',
+        description: 'Links that have expired, were revoked or are used up are listed too.',
         querystring: PageQuery,
         response: {
           200: LinkPage,
@@ -56,7 +61,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'readLink',
-        summary: 'Read a link and what came in by it, newest first',
+        summary: 'Read a link and its uploads, newest first',
+        description: '`limit` and `cursor` are for its uploads.',
         params: IdParams,
         querystring: PageQuery,
         response: {
@@ -73,7 +79,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'revokeLink',
-        summary: 'Revoke a link: nothing more comes in by it; what came in stays',
+        summary: 'Revoke a link',
+        description: 'The link accepts no more images. The images that were uploaded by it are kept.',
         params: IdParams,
         response: {
           204: Type.Null({ description: 'revoked' }),

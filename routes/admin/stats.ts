@@ -8,7 +8,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'readStats',
-        summary: 'Read what came in: formats, cameras, days',
+        summary: 'Read the statistics of formats, cameras and days',
+        description: 'Each accepted upload counts, also a duplicate.',
         response: { 200: Stats, ...adminProblems() },
       },
     },

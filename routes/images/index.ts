@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import { imageFields, notModifiedFields, rangeFields } from '../../schemas/header-fields.ts'
 import { IdParams } from '../../schemas/ids.ts'
 import { ImageBytes, ImageVariant } from '../../schemas/images.ts'
 import {
@@ -20,8 +21,8 @@ import { isFresh, rangeOf } from './conditional.ts'
 import { createImageFields, type ImageFields } from './fields.ts'
 
 const responses = {
-  200: { description: 'the image', content: ImageBytes },
-  304: Type.Null({ description: 'the client already has this image' }),
+  200: { description: 'the image', headers: imageFields, content: ImageBytes },
+  304: { ...Type.Null({ description: 'the client already has this image' }), headers: notModifiedFields },
   ...problems(
     InvalidRequest,
     ImageNotFound,
@@ -57,7 +58,11 @@ export default (async (app) => {
         querystring: ImageVariant,
         response: {
           ...responses,
-          206: { description: 'a range of the image (RFC 9110 §14)', content: ImageBytes },
+          206: {
+            description: 'a range of the image (RFC 9110 §14)',
+            headers: rangeFields,
+            content: ImageBytes,
+          },
           ...problems(RangeNotSatisfiable),
         },
       },
@@ -85,6 +90,7 @@ export default (async (app) => {
         tags: ['images'],
         operationId: 'getImage', // @fastify/swagger adds -head
         summary: 'Get the header fields of an image',
+        description: 'The header fields are those of a GET. The response has no content.',
         params: IdParams,
         querystring: ImageVariant,
         response: responses,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { closed, openConnection } from '../helpers/connection.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -10,7 +11,7 @@ import { listImages, post, startServer, until } from '../helpers/server.ts'
 import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 t.test('a client that cuts the connection at every tenth byte leaves nothing', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0' }
   const server = await startServer(t, env)
   const { port } = new URL(server.url)
@@ -51,7 +52,7 @@ t.test('a client that cuts the connection at every tenth byte leaves nothing', a
 })
 
 t.test('a process that has run out of file descriptors goes on when there are some again', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0' }
   const server = await startServer(t, env, { descriptors: 300 })
   const { port } = new URL(server.url)

@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { admin } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { post, startServer, until } from '../helpers/server.ts'
 import { type Answered, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 eachDatabase(async (t, database) => {
   await t.test('a clock that jumps does no harm', async (t) => {
-    const folder = t.testdir()
+    const folder = newFolder(t)
     const CLOCK_FILE = join(folder, 'clock')
     const env: Record<string, string> = {
       DATA_DIR: join(folder, 'data'),

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { connect } from '../../stores/data/connect.ts'
 import { admin } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { send, startServer, until } from '../helpers/server.ts'
@@ -59,7 +60,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     const disk = makeDisk(t, '24m')
     const objects = join(disk.folder, 'objects')
     const env = {
-      DATA_DIR: t.testdir(),
+      DATA_DIR: newFolder(t),
       OBJECT_STORE_URL: `file://${objects}`,
       WORKER_PROCESSES: '0',
     }
@@ -114,7 +115,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
       const disk = makeDisk(t, '64m')
       const objects = join(disk.folder, 'objects')
       const env = {
-        DATA_DIR: t.testdir(),
+        DATA_DIR: newFolder(t),
         OBJECT_STORE_URL: `file://${objects}`,
         WORKER_PROCESSES: '0',
       }

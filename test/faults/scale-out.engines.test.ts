@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import connect from 'postgres'
 import t from 'tap'
 import { admin } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { startNats, withoutNats } from '../helpers/nats.ts'
@@ -46,7 +47,7 @@ t.test(
       DATABASE_URL: await postgres.createDatabase(),
       QUEUE_URL: nats.url.href,
       OBJECT_STORE_URL: s3.url(bucket).href,
-      DATA_DIR: t.testdir(),
+      DATA_DIR: newFolder(t),
       WORKER_PROCESSES: '0',
       INLINE_LIMIT: '10KiB', // so that each is analysed by a worker
     }

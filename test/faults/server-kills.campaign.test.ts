@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { startPostgres } from '../helpers/postgres.ts'
@@ -20,7 +21,7 @@ for (const [name, missing, kills] of [
     `on ${name}, a server is killed ${kills} times under ${CLIENTS} clients`,
     { skip: missing, timeout: 30 * MIN },
     async (t) => {
-      const DATA_DIR = t.testdir()
+      const DATA_DIR = newFolder(t)
       const env: Record<string, string> = { DATA_DIR, WORKER_PROCESSES: '0' }
       if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
       const answered: Answered = new Map()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { listImages, post, startServer, startWorker, until } from '../helpers/server.ts'
@@ -13,7 +14,7 @@ const KILLS = times(2, 50)
 const MIN = 60_000
 
 t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
   const server = await startServer(t, env)
   const link = await server.makeLink()
@@ -50,7 +51,7 @@ t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, a
 })
 
 t.test('an image whose workers die is analysed by the next one', { timeout: MIN }, async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
   const server = await startServer(t, env)
   const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })

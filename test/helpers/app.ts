@@ -5,6 +5,7 @@ import { createLog } from '../../process/log.ts'
 import { createImageReader } from '../../services/analysis/reader.ts'
 import { watchContract } from './contract.ts'
 import { copyDatabase } from './embedded.ts'
+import { newFolder } from './folder.ts'
 
 export const TOKEN = 'the-token-of-the-tests'
 /** What an admin's request has. */
@@ -24,8 +25,7 @@ export type App = Awaited<ReturnType<typeof build>>
  * answer is not as the contract says.
  */
 export async function build(t: Test, env: Record<string, string> = {}) {
-  // A second call of testdir would empty the folder of the first.
-  const DATA_DIR = env.DATA_DIR ?? t.testdir()
+  const DATA_DIR = env.DATA_DIR ?? newFolder(t)
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
   if (!config.databaseUrl) await copyDatabase(config.dataDir)
   const app = buildApp(config, createLog(config, 'test'), { imageReader })

@@ -14,13 +14,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
+import { newFolder } from './folder.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const TEMPLATES = join(ROOT, 'node_modules/.cache/test-databases')
 
 /** A folder for `DATA_DIR` that has an empty database with the current schema. It goes with the test. */
 export async function dataDirWithDatabase(t: Test) {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   await copyDatabase(dataDir)
   return dataDir
 }

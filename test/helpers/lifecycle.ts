@@ -11,6 +11,7 @@ import type { SweepOptions } from '../../services/lifecycle/sweep-context.ts'
 import type { Stores } from '../../stores/index.ts'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { type App, build, makeLink } from './app.ts'
+import { newFolder } from './folder.ts'
 import { multipart } from './multipart.ts'
 
 export const HOUR = 3_600_000
@@ -20,7 +21,7 @@ export const GRACE = 1_000
 
 /** The service with a cold store, and a way to sweep it; `fresh` empties all of it for the next test. */
 export async function buildWithSweep(t: Test, env: Record<string, string>) {
-  const folder = t.testdir()
+  const folder = newFolder(t)
   const places = { OBJECT_STORE_URL: `file://${folder}/objects`, COLD_STORE_URL: `file://${folder}/cold` }
   const app = await build(t, { DATA_DIR: `${folder}/data`, ...places, ...env })
   return {

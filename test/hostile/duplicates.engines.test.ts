@@ -1,6 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { startPostgres } from '../helpers/postgres.ts'
@@ -16,7 +17,7 @@ async function upload(app: App, ...bodies: Buffer[]) {
 t.test('with HIDE_DUPLICATES no sender learns what was known', { skip: postgres.missing }, async (t) => {
   const env = {
     DATABASE_URL: await postgres.createDatabase('serializable'),
-    OBJECT_STORE_URL: pathToFileURL(t.testdir()).href,
+    OBJECT_STORE_URL: pathToFileURL(newFolder(t)).href,
   }
   const open = await build(t, env)
   const app = await build(t, { ...env, HIDE_DUPLICATES: 'true' })

@@ -7,6 +7,7 @@ import { createLog } from '../../process/log.ts'
 import { TOKEN } from '../helpers/app.ts'
 import { type Schema, valid, wild } from '../helpers/arbitraries.ts'
 import { watchContract } from '../helpers/contract.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { seed, times } from '../helpers/tiers.ts'
@@ -32,7 +33,7 @@ interface Contract {
 
 const config = readConfig({
   ACCESS_TOKEN: TOKEN,
-  DATA_DIR: t.testdir(),
+  DATA_DIR: newFolder(t),
   LOG_LEVEL: 'silent',
   GUESS_LIMIT: '0',
   MAX_FILE_SIZE: '20000B',

@@ -4,6 +4,7 @@ import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { createDecoder } from '../../services/analysis/sandbox/decoder.ts'
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
+import { newFolder } from '../helpers/folder.ts'
 import * as make from '../helpers/make.ts'
 import { type Random, seeded } from '../helpers/random.ts'
 import { seed, times } from '../helpers/tiers.ts'
@@ -84,7 +85,7 @@ const ways: Record<string, Mutate> = {
   },
 }
 
-const folder = t.testdir()
+const folder = newFolder(t)
 const verdicts: Record<string, number> = {}
 const findings: string[] = []
 let longest = 0

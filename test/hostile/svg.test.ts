@@ -8,6 +8,7 @@ import t from 'tap'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { readMetadata } from '../../formats/metadata.ts'
 import { openDecoder } from '../helpers/decoder.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import * as make from '../helpers/make.ts'
 
@@ -20,7 +21,7 @@ await once(server, 'listening')
 t.teardown(() => server.close())
 const elsewhere = (name: string) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${name}`
 
-const folder = t.testdir()
+const folder = newFolder(t)
 const red = join(folder, 'red.png')
 writeFileSync(red, await make.picture(9, 9).negate().png().toBuffer())
 const decoder = openDecoder(t)

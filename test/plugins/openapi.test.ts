@@ -17,6 +17,7 @@ interface Schema {
 interface Operation {
   operationId?: string
   summary?: string
+  description?: string
   tags?: string[]
   security?: object[]
   requestBody?: { content: Record<string, Content> }
@@ -53,8 +54,18 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
     'revokeLink',
     'upload',
   ])
-  for (const { path, operationId, summary, tags, security, requestBody, responses } of operations) {
+  for (const {
+    path,
+    operationId,
+    summary,
+    description,
+    tags,
+    security,
+    requestBody,
+    responses,
+  } of operations) {
     t.ok(summary, `${operationId}: summary`)
+    t.ok(description, `${operationId}: description`)
     t.equal(tags?.length, 1, `${operationId}: tag`)
     t.equal(security?.length, path.startsWith('/admin') ? 2 : 0, `${operationId}: security`)
     for (const [type, { schema }] of Object.entries(requestBody?.content ?? {}))

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { admin } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { type Server, startServer, until } from '../helpers/server.ts'
@@ -44,7 +45,7 @@ const areGone = (pids: number[]) =>
 
 eachDatabase(async (t, env) => {
   t.test('several API processes are one service', async (t) => {
-    const server = await startCluster(t, { DATA_DIR: t.testdir(), ...env })
+    const server = await startCluster(t, { DATA_DIR: newFolder(t), ...env })
     const link = await server.makeLink()
     await until(async () => (apiPids(server).length === PROCESSES ? true : undefined))
     const uploads = 6
@@ -84,7 +85,7 @@ eachDatabase(async (t, env) => {
 })
 
 inTier.default('restarts a killed API process while the others continue', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: t.testdir() })
+  const server = await startCluster(t, { DATA_DIR: newFolder(t) })
   const link = await server.makeLink()
   const [killed] = await until(async () => {
     const pids = apiPids(server)
@@ -102,7 +103,7 @@ inTier.default('restarts a killed API process while the others continue', async 
 })
 
 inTier.default('each process finishes its current upload on SIGTERM, and all end', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
+  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
   const link = await server.makeLink()
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const { headers, payload } = multipart([{ body: await makeImage('png') }])
@@ -127,7 +128,7 @@ inTier.default('each process finishes its current upload on SIGTERM, and all end
 })
 
 inTier.default('all processes end with the primary process', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '1' })
+  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const pids = apiPids(server)
   t.equal(pids.length, PROCESSES)
@@ -136,7 +137,7 @@ inTier.default('all processes end with the primary process', async (t) => {
 })
 
 inTier.default('ends if the API processes can not start', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const { url } = await startCluster(t, { DATA_DIR })
   const PORT = new URL(url).port
   await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })

@@ -3,13 +3,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { ConfigError } from '../../config.ts'
 import { protectDataDir } from '../../process/data-dir.ts'
+import { newFolder } from '../helpers/folder.ts'
 
 const umask = process.umask()
 t.teardown(() => process.umask(umask))
 const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8)
 
 t.test('new files and folders are accessible to their owner only', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   await protectDataDir(dataDir)
   mkdirSync(join(dataDir, 'folder'))
   writeFileSync(join(dataDir, 'file'), '')
@@ -34,7 +35,7 @@ t.test('corrects the modes of an existing token, database and object folder', as
 })
 
 t.test('refuses a DATA_DIR that every user can write to', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   chmodSync(dataDir, 0o777)
   await t.rejects(protectDataDir(dataDir), { constructor: ConfigError, message: `Run: chmod o-w ${dataDir}` })
   chmodSync(dataDir, 0o1777)
@@ -42,5 +43,5 @@ t.test('refuses a DATA_DIR that every user can write to', async (t) => {
 })
 
 t.test('accepts a DATA_DIR that does not exist yet', async (t) => {
-  await t.resolves(protectDataDir(join(t.testdir(), 'none')))
+  await t.resolves(protectDataDir(join(newFolder(t), 'none')))
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { admin } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
@@ -18,7 +19,7 @@ const readImage = async ({ url }: Server, id: string) => {
 }
 
 t.test('every acknowledged image is served after SIGKILL of the process group during uploads', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const answered = new Map<string, Buffer>()
   for (let round = 0; round < 3; round++) {
     const server = await startServer(t, { DATA_DIR })
@@ -58,7 +59,7 @@ t.test('every acknowledged image is served after SIGKILL of the process group du
 })
 
 t.test('finishes and answers a current upload on SIGTERM, also if the signal arrives twice', async (t) => {
-  const server = await startServer(t, { DATA_DIR: t.testdir() })
+  const server = await startServer(t, { DATA_DIR: newFolder(t) })
   const link = await server.makeLink()
   const image = await makeImage('png')
   const upload = request(link, {
@@ -81,7 +82,7 @@ t.test('finishes and answers a current upload on SIGTERM, also if the signal arr
 })
 
 t.test('restarts a killed worker, which analyses the waiting images', async (t) => {
-  const server = await startServer(t, { DATA_DIR: t.testdir(), INLINE_LIMIT: '0' })
+  const server = await startServer(t, { DATA_DIR: newFolder(t), INLINE_LIMIT: '0' })
   const link = await server.makeLink()
   const workerPid = () =>
     until(async () =>
@@ -125,7 +126,11 @@ t.test('a server starts without a cache for compiled code, and a start that fail
 
 const LARGE_MIB = times(256, 1024)
 t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {
-  const server = await startServer(t, { DATA_DIR: t.testdir(), MAX_FILE_SIZE: '2GiB', WORKER_PROCESSES: '0' })
+  const server = await startServer(t, {
+    DATA_DIR: newFolder(t),
+    MAX_FILE_SIZE: '2GiB',
+    WORKER_PROCESSES: '0',
+  })
   const link = await server.makeLink()
   await post(link, await makeImage('png'))
   const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
@@ -137,7 +142,7 @@ t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its id
 
 const MANY = times(500, 1500)
 t.test('releases the memory of an upload at its end, and not when its connection ends', async (t) => {
-  const server = await startServer(t, { DATA_DIR: t.testdir(), WORKER_PROCESSES: '0' })
+  const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '0' })
   const link = await server.makeLink()
   const image = await makePadded(200_000)
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })

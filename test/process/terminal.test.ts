@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
 import { admin, TOKEN } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { startServer, until } from '../helpers/server.ts'
 
 const missing = spawnSync('script', ['--version']).error ? 'script (util-linux) is not installed' : false
@@ -47,7 +48,7 @@ t.test(
   'in a terminal, a start shows the URL, a first command, the token, the data and how to stop',
   { skip: missing },
   async (t) => {
-    const DATA_DIR = t.testdir()
+    const DATA_DIR = newFolder(t)
     const server = await startInTerminal(t, { DATA_DIR })
     const token = readFileSync(join(DATA_DIR, 'access-token'), 'utf8').trim()
     t.match(server.read(), '\x1b[', 'it uses colours')
@@ -72,7 +73,7 @@ t.test(
 )
 
 t.test('NO_COLOR is respected', { skip: missing }, async (t) => {
-  const server = await startInTerminal(t, { DATA_DIR: t.testdir(), NO_COLOR: '1', ACCESS_TOKEN: TOKEN })
+  const server = await startInTerminal(t, { DATA_DIR: newFolder(t), NO_COLOR: '1', ACCESS_TOKEN: TOKEN })
   await fetch(`${server.url}/admin/stats`, { headers: admin })
   await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
   t.notMatch(server.read(), '\x1b[')
@@ -80,7 +81,7 @@ t.test('NO_COLOR is respected', { skip: missing }, async (t) => {
 })
 
 t.test('without a terminal, every line is JSON and no line has the token', async (t) => {
-  const DATA_DIR = t.testdir()
+  const DATA_DIR = newFolder(t)
   const server = await startServer(t, { DATA_DIR, ACCESS_TOKEN: '', WORKER_PROCESSES: '0' })
   const token = readFileSync(join(DATA_DIR, 'access-token'), 'utf8').trim()
   for (const line of server.lines) t.equal(typeof JSON.parse(line).msg, 'string')

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
@@ -213,7 +214,7 @@ eachDatabase(async (t, env) => {
 
   if (!env.DATABASE_URL) return
   await t.test('what one process ends is over there at once, and within 5 s in another one', async (t) => {
-    const shared = { ...env, OBJECT_STORE_URL: `file://${t.testdir()}/objects` }
+    const shared = { ...env, OBJECT_STORE_URL: `file://${newFolder(t)}/objects` }
     const one = await build(t, shared)
     const other = await build(t, shared)
     const link = await makeLink(one)

@@ -5,6 +5,7 @@ import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { openStores } from '../../stores/index.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { DAY, keysOf, put, putOld } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -30,7 +31,7 @@ const sweep = (app: App) =>
   })
 
 eachDatabase(async (t, env) => {
-  const folder = t.testdir()
+  const folder = newFolder(t)
   const place = (name: string) => `file://${folder}/${name}`
   const app = await build(t, {
     DATA_DIR: join(folder, 'data'),
@@ -139,7 +140,7 @@ eachDatabase(async (t, env) => {
 })
 
 inTier.default('a service that had no regions gets some, and keeps what it has', async (t) => {
-  const folder = t.testdir()
+  const folder = newFolder(t)
   const env = { DATA_DIR: join(folder, 'data'), OBJECT_STORE_URL: `file://${folder}/first` }
   const before = await build(t, env)
   const body = await makeImage()

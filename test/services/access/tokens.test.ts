@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import t from 'tap'
 import { createTokenCheck, openAccessTokens } from '../../../services/access/tokens.ts'
+import { newFolder } from '../../helpers/folder.ts'
 
 const module_ = new URL('../../../services/access/tokens.ts', import.meta.url)
 const modeOf = (path: string) => statSync(path).mode & 0o777
@@ -11,7 +12,7 @@ const modeOf = (path: string) => statSync(path).mode & 0o777
 t.test('a token is made once, and kept for its owner alone', async (t) => {
   const umask = process.umask(0)
   t.teardown(() => process.umask(umask))
-  const dataDir = join(t.testdir(), 'new', 'data')
+  const dataDir = join(newFolder(t), 'new', 'data')
   const first = await openAccessTokens({ accessTokens: [], dataDir })
   t.match(first.made, /^[0-9A-Za-z]{48}$/)
   t.strictSame(first.tokens, [first.made])
@@ -25,7 +26,7 @@ t.test('a token is made once, and kept for its owner alone', async (t) => {
 })
 
 t.test('tokens of the configuration are used as they are, and none is made', async (t) => {
-  const dataDir = join(t.testdir(), 'data')
+  const dataDir = join(newFolder(t), 'data')
   t.strictSame(await openAccessTokens({ accessTokens: ['one', 'two'], dataDir }), { tokens: ['one', 'two'] })
   t.throws(() => statSync(dataDir), { code: 'ENOENT' })
 })
@@ -55,7 +56,7 @@ t.test('a folder that can not be used is an error', async (t) => {
 })
 
 t.test('what a killed start has left is no hindrance', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   for (const name of [`access-token.${process.pid}`, 'access-token.1']) {
     writeFileSync(join(dataDir, name), 'half a tok')
     chmodSync(join(dataDir, name), 0o644)
@@ -66,7 +67,7 @@ t.test('what a killed start has left is no hindrance', async (t) => {
 })
 
 t.test('starts at the same moment agree on one token', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   const starts = await Promise.all(
     Array.from({ length: 50 }, () => openAccessTokens({ accessTokens: [], dataDir })),
   )
@@ -77,7 +78,7 @@ t.test('starts at the same moment agree on one token', async (t) => {
 })
 
 t.test('processes that start at the same moment agree on one token', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   const script = `
     import { openAccessTokens } from '${module_}'
     const opened = await openAccessTokens({ accessTokens: [], dataDir: ${JSON.stringify(dataDir)} })

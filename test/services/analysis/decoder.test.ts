@@ -6,10 +6,11 @@ import { thumbHashToApproximateAspectRatio } from 'thumbhash'
 import { decode } from '../../../formats/decode/decode.ts'
 import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
 import { examine } from '../../../services/analysis/sandbox/examine.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
 
-const folder = t.testdir()
+const folder = newFolder(t)
 let files = 0
 
 async function job(file: Buffer) {

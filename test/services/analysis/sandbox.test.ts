@@ -7,9 +7,10 @@ import sharp from 'sharp'
 import t from 'tap'
 import { DecoderTimeout } from '../../../services/analysis/sandbox/decoder.ts'
 import { openDecoder } from '../../helpers/decoder.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import * as make from '../../helpers/make.ts'
 
-const folder = t.testdir()
+const folder = newFolder(t)
 const PNG = { format: 'PNG', mediaType: 'image/png' }
 const decoderUrl = new URL('../../../services/analysis/sandbox/decoder.ts', import.meta.url).href
 const levelsUrl = new URL('../../../services/analysis/sandbox/levels.ts', import.meta.url).href

@@ -21,11 +21,12 @@ import t, { type Test } from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
 import { openEmbedded } from '../../../stores/data/embedded/index.ts'
 import { migrate } from '../../../stores/data/migrate.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { migrations } from '../../helpers/migrations.ts'
 import { until } from '../../helpers/server.ts'
 
 const root = new URL('../../../', import.meta.url)
-const template = t.testdir()
+const template = newFolder(t)
 
 const open = (dataDir: string, { attach = false } = {}) =>
   connect({ dataDir, databaseUrl: undefined }, { attach })
@@ -37,7 +38,7 @@ const linksOf = async ({ sql }: Awaited<ReturnType<typeof open>>) => {
 
 /** A folder with an embedded database: a copy, because to make one takes seconds. */
 function folder(t: Test, name = 'data') {
-  const dataDir = join(t.testdir(), name)
+  const dataDir = join(newFolder(t), name)
   cpSync(template, dataDir, { recursive: true })
   t.teardown(() => {
     // Those of killed processes.
@@ -48,7 +49,7 @@ function folder(t: Test, name = 'data') {
 
 /** Runs code in a process of its own that has the database open as `sql`; resolves when it has come to the code's end. */
 async function startProcess(t: Test, dataDir: string, { attach }: { attach: boolean }, code: string) {
-  const script = join(t.testdirName, `${randomUUID()}.mjs`)
+  const script = join(newFolder(t), `${randomUUID()}.mjs`)
   writeFileSync(
     script,
     `import { connect } from '${new URL('stores/data/connect.ts', root)}'
@@ -101,7 +102,7 @@ t.test('a folder is open once, and its rows are there when it is opened again', 
 })
 
 t.test('connections that speak at once get each its own answers', async (t) => {
-  const config = { dataDir: t.testdir(), databaseUrl: undefined }
+  const config = { dataDir: newFolder(t), databaseUrl: undefined }
   const first = await connect(config, { attach: false })
   t.teardown(() => first.close())
   const second = await connect(config, { attach: true })
@@ -122,7 +123,7 @@ t.test('connections that speak at once get each its own answers', async (t) => {
 })
 
 t.test('a connection that is cut in the middle of a statement holds nobody up', async (t) => {
-  const config = { dataDir: t.testdir(), databaseUrl: undefined }
+  const config = { dataDir: newFolder(t), databaseUrl: undefined }
   const { sql, close } = await connect(config, { attach: false })
   t.teardown(close)
   const attached = await openEmbedded(config.dataDir, { attach: true })
@@ -197,7 +198,7 @@ t.test('the folder of a killed process is taken over, with all that it has commi
 })
 
 t.test('a process that is killed while it creates the database leaves nothing in the way', async (t) => {
-  const dataDir = t.testdir()
+  const dataDir = newFolder(t)
   const drafts = () => readdirSync(dataDir).filter((name) => name.startsWith('db.new'))
   const killed = startProcess(t, dataDir, { attach: false }, '')
   killed.catch(() => {})

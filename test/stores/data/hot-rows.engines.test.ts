@@ -5,6 +5,7 @@ import type { Recorded } from '../../../stores/data/data-store.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import type { Database, Sql } from '../../../stores/data/sql.ts'
 import { createUploads } from '../../../stores/data/uploads.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
 // Sixteen uploads at most go together and add to one of 32 shards by chance, so of 33 such groups some meet the one that is
@@ -21,7 +22,7 @@ const postgres = startPostgres(t)
 for (const isolation of ['read committed', 'serializable'] as const) {
   t.test(`uploads hold no hot row, ${isolation}`, { skip: postgres.missing }, async (t) => {
     const databaseUrl = await postgres.createDatabase(isolation)
-    const data = await openDataStore({ databaseUrl, dataDir: t.testdir() }, { attach: false })
+    const data = await openDataStore({ databaseUrl, dataDir: newFolder(t) }, { attach: false })
     t.teardown(() => data.close())
     const link = await data.links.insert({
       id: newId(),

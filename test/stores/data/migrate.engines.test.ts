@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
 import { migrate } from '../../../stores/data/migrate.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { migrations } from '../../helpers/migrations.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
@@ -28,7 +29,7 @@ async function runMigrate(env: Record<string, string>) {
 for (const isolation of ['read committed', 'serializable'] as const) {
   t.test(`processes that start at once, ${isolation}`, { skip: server.missing }, async (t) => {
     const databaseUrl = await server.createDatabase(isolation)
-    const env = { DATABASE_URL: databaseUrl, DATA_DIR: t.testdir() }
+    const env = { DATABASE_URL: databaseUrl, DATA_DIR: newFolder(t) }
     const runs = await Promise.all(Array.from({ length: 4 }, () => runMigrate(env)))
     for (const { code, output } of runs) t.equal(code, 0, output)
     t.strictSame(

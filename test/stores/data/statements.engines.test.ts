@@ -1,5 +1,6 @@
 import t from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
 // What else patches/postgres+3.4.9.patch puts right in the driver: see docs/dependencies.md.
@@ -8,7 +9,7 @@ const database = startPostgres(t)
 
 t.test('statements on the connections of a pool', { skip: database.missing }, async (t) => {
   const databaseUrl = await database.createDatabase()
-  const { sql, close } = await connect({ databaseUrl, dataDir: t.testdir() }, { attach: false })
+  const { sql, close } = await connect({ databaseUrl, dataDir: newFolder(t) }, { attach: false })
   t.teardown(close)
   await sql`create table lines (line text)`
   // Several times as many as the pool has connections.

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { newFolder } from '../../helpers/folder.ts'
 import { makeImage } from '../../helpers/images.ts'
 import { memoryDuring, uploadZeros } from '../../helpers/large-upload.ts'
 import { startS3, withoutS3 } from '../../helpers/s3.ts'
@@ -10,7 +11,7 @@ t.test(
   async (t) => {
     const s3 = await startS3(t)
     const server = await startServer(t, {
-      DATA_DIR: t.testdir(),
+      DATA_DIR: newFolder(t),
       OBJECT_STORE_URL: s3.url(await s3.createBucket('large')).href,
       MAX_FILE_SIZE: '6GiB',
       WORKER_PROCESSES: '0',

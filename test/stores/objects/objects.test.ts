@@ -7,10 +7,11 @@ import { buffer } from 'node:stream/consumers'
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { createFileStore } from '../../../stores/objects/file/index.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
 t.test('file store', async (t) => {
-  const folder = t.testdir()
+  const folder = newFolder(t)
   const store = await createFileStore(pathToFileURL(folder))
   await store.writeInstallation('test')
   await contract(t, store)

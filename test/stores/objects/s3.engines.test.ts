@@ -15,6 +15,7 @@ import t, { type Test } from 'tap'
 import { createS3Store } from '../../../stores/objects/s3/index.ts'
 import { PART_BYTES } from '../../../stores/objects/s3/parts.ts'
 import { startFaultyProxy } from '../../helpers/faulty-proxy.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { type S3, startS3, withoutS3 } from '../../helpers/s3.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
@@ -266,7 +267,7 @@ async function lifecycle(t: Test, s3: S3) {
   await t.test('is added by npm run migrate', async (t) => {
     const bucket = await s3.createBucket('migrated')
     const { stdout } = await promisify(execFile)(process.execPath, [MIGRATE], {
-      env: { ...process.env, DATA_DIR: t.testdir(), OBJECT_STORE_URL: s3.url(bucket).href },
+      env: { ...process.env, DATA_DIR: newFolder(t), OBJECT_STORE_URL: s3.url(bucket).href },
     })
     t.match(stdout, /A lifecycle rule was added: abort multipart uploads under ."." in bucket migrated/)
     t.equal((await rules(bucket)).length, 1)

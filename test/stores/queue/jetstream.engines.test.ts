@@ -11,6 +11,7 @@ import t, { type Test } from 'tap'
 import { newId } from '../../../services/ids.ts'
 import { openJetStreamQueue } from '../../../stores/queue/jetstream.ts'
 import { CONSUMER, openNotifier, STREAM, SUBJECT } from '../../../stores/queue/notifier.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { createNats, type Nats, startNats, withoutNats } from '../../helpers/nats.ts'
 import { pendingImages, ready, until } from '../../helpers/pending.ts'
 
@@ -362,7 +363,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
   })
 
   await t.test('tls: requires a server with a trusted certificate', async (t) => {
-    const folder = t.testdir()
+    const folder = newFolder(t)
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     execFileSync(
       'openssl',
