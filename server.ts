@@ -4,11 +4,12 @@ import { buildApp } from './app.ts'
 import worker from './plugins/worker.ts'
 import { startCluster } from './process/cluster.ts'
 import { run } from './process/run.ts'
-import { isTerminal, printStart } from './process/terminal.ts'
+import { isTerminal, printStart, printStarting } from './process/terminal.ts'
 
 const IDLE_CHECK_MS = 250
 
 await run('server', async (config, log) => {
+  if (isTerminal() && !cluster.isWorker) printStarting()
   if (config.apiProcesses > 1 && cluster.isPrimary) {
     const { port, stop } = await startCluster(config, log)
     if (isTerminal()) printStart(config, port)

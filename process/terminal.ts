@@ -31,6 +31,11 @@ function formatMessage(line: Record<string, unknown>, messageKey: string): strin
   return statusCode === undefined ? String(line[messageKey]) : `${method} ${route} ${statusCode} ${ms} ms`
 }
 
+/** Prints that the start has begun: the first one takes some seconds, because it creates the database. */
+export function printStarting(): void {
+  process.stdout.write(`\n  Hasty ${pkg.version} is starting …\n`)
+}
+
 /** Prints what a person needs to know after a start: the URL, a first command, the token, the data, how to stop. */
 export function printStart(config: Config, port: number): void {
   process.stdout.write(describeStart(config, port))
