@@ -5,6 +5,7 @@ import auth from './plugins/auth.ts'
 import cache from './plugins/cache.ts'
 import configuration from './plugins/config.ts'
 import cors from './plugins/cors.ts'
+import delivery from './plugins/delivery.ts'
 import errors from './plugins/errors.ts'
 import failedLookups from './plugins/failed-lookups.ts'
 import headers from './plugins/headers.ts'
@@ -13,6 +14,7 @@ import imageReader, { type ImageReaderOptions } from './plugins/image-reader.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
+import protocol from './plugins/protocol.ts'
 import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stores from './plugins/stores.ts'
@@ -27,6 +29,8 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
 
   app.register(errors)
   app.register(configuration, { config })
+  app.register(delivery)
+  app.register(protocol)
   app.register(slowClients)
   app.register(cors)
   app.register(stores)

@@ -1,10 +1,12 @@
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { ConnectionError, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { problemDetails } from '../schemas/problem.ts'
 import * as errors from '../services/errors.ts'
 import { Problem } from '../services/errors.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
+import { endGently, receiveBody } from './delivery.ts'
 import { STATUS_CODES } from './node-http.ts'
 
 /** For `Retry-After` (RFC 9110 §10.2.3). */
@@ -14,12 +16,36 @@ const RETRY_AFTER_S = 5
 export default fp(
   async (app) => {
     app.setErrorHandler(sendProblem)
-    app.setNotFoundHandler(() => {
-      throw new errors.NotFound()
+    const allowedMethods = collectMethods(app)
+    app.setNotFoundHandler((request, reply) => {
+      const allowed = allowedMethods(request.url)
+      if (allowed.length === 0) throw new errors.NotFound()
+      reply.header('Allow', allowed.join(', ')) // RFC 9110 §15.5.6
+      throw new errors.MethodNotAllowed({ detail: `Use ${allowed.join(' or ')} for this path.` })
     })
   },
   { name: 'errors' },
 )
+
+/** Collects the methods of all routes. Returns a function that finds those of the routes that match a URL. */
+function collectMethods(app: FastifyInstance) {
+  const methods = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    if (url === '*') return // the preflights of @fastify/cors
+    const known = methods.get(url) ?? new Set()
+    methods.set(url, known)
+    for (const each of [method].flat()) known.add(each)
+  })
+  return (url: string) => {
+    const [path = ''] = url.split('?', 1)
+    const matching = [...methods].filter(([pattern]) => matches(pattern.split('/'), path.split('/')))
+    return [...new Set(matching.flatMap(([, each]) => [...each]))].sort()
+  }
+}
+
+const matches = (pattern: string[], path: string[]) =>
+  (pattern.at(-1) === '*' ? pattern.length <= path.length : pattern.length === path.length) &&
+  pattern.every((part, n) => part === '*' || part === path[n] || (part.startsWith(':') && path[n] !== ''))
 
 /** Sends the problem details of an error. An error that is not a `Problem` becomes a general one without internals. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
@@ -64,21 +90,43 @@ function removeContentFields(reply: FastifyReply, status: number) {
   if (status !== 416) reply.removeHeader('content-range')
 }
 
+/** Sends the problem of a request that has no route, because its URL cannot be decoded. No hook runs for it. */
+export async function sendRoutingProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  await receiveBody(request.raw)
+  sendProblem(error, request, reply)
+}
+
+/** Sends a problem for a request that Fastify does not handle, and closes the connection. */
+export function sendRawProblem(problem: Problem, response: ServerResponse) {
+  const body = JSON.stringify(problemDetails(problem))
+  response.writeHead(problem.status, { Connection: 'close', ...rawFields(body) }).end(body)
+}
+
+const rawFields = (body: string) => ({
+  'Content-Type': 'application/problem+json',
+  'Content-Length': Buffer.byteLength(body),
+  'Cache-Control': 'no-store',
+  'X-Content-Type-Options': 'nosniff',
+})
+
+const ended = new WeakSet<Socket>()
+
 /**
  * Responds to a connection whose bytes are not an HTTP request (https://nodejs.org/api/http.html#event-clienterror).
- * There is no reply object for it.
+ * Node reports each further chunk of bytes as an error too.
  */
 export function sendClientProblem(error: ConnectionError, socket: Socket) {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return
-  if (socket.writable) {
-    const problem = problemDetails(toClientProblem(error))
-    const body = JSON.stringify(problem)
-    socket.write(
-      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\nConnection: close\r\n` +
-        `Content-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    )
-  }
-  socket.destroy(error)
+  if (error.code === 'ECONNRESET' || socket.destroyed || ended.has(socket)) return
+  ended.add(socket)
+  if (!socket.writable) return socket.destroy(error)
+  const problem = toClientProblem(error)
+  const body = JSON.stringify(problemDetails(problem))
+  const fields = Object.entries({ Connection: 'close', ...rawFields(body) })
+  socket.write(
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n` +
+      `${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+  )
+  endGently(socket)
 }
 
 function toClientProblem({ code }: ConnectionError): Problem {

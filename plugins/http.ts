@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { type FastifyHttpOptions, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
-import { sendClientProblem, sendProblem } from './errors.ts'
+import { sendClientProblem, sendRoutingProblem } from './errors.ts'
 import { maxHeaderSize } from './node-http.ts'
 import { headerTimeouts } from './slow-clients.ts'
 
@@ -19,9 +19,12 @@ export const fastifyOptions = (
   // plugins/observability.ts logs one line for each request, without the secrets that a URL contains.
   logController: new LogController({ disableRequestLogging: true }),
   trustProxy,
-  http: headerTimeouts(clientTimeout),
+  // plugins/protocol.ts refuses a request without Host, with problem details.
+  http: { ...headerTimeouts(clientTimeout), requireHostHeader: false },
+  // While the process stops, it still serves each request that arrives.
+  return503OnClosing: false,
   bodyLimit: BODY_LIMIT, // of JSON; MAX_FILE_SIZE limits parts
-  frameworkErrors: sendProblem,
+  frameworkErrors: sendRoutingProblem,
   clientErrorHandler: sendClientProblem,
   // As long as Node lets a URL be. So an id that is too long is an unknown id to the route, and not another error.
   routerOptions: { maxParamLength: maxHeaderSize },

@@ -58,6 +58,24 @@ export const NotFound = problem(
   'Not found',
   'This path does not exist. /docs lists all calls.',
 )
+export const MethodNotAllowed = problem(
+  'MethodNotAllowed',
+  405,
+  'Method not allowed',
+  'Use one of the methods in Allow.',
+)
+export const ExpectationFailed = problem(
+  'ExpectationFailed',
+  417,
+  'Unknown expectation',
+  'Send "Expect: 100-continue" or no Expect header field.',
+)
+export const UnsupportedContentEncoding = problem(
+  'UnsupportedContentEncoding',
+  415,
+  'Unsupported content encoding',
+  'Send the body without compression, and without Content-Encoding.',
+)
 export const InvalidRequest = problem(
   'InvalidRequest',
   400,

@@ -95,7 +95,7 @@ t.test('after an error of any kind the same connection serves the next request',
   connection.socket.destroy()
 })
 
-t.test('who still sends 20 MB gets the answer, and goes on', { timeout: 30_000 }, async (t) => {
+t.test('a client that sends 20 MB reads the response, and the connection serves the next request', { timeout: 30_000 }, async (t) => {
   const body = multipart([{ body: Buffer.alloc(20_000_000, 'x') }]).payload
   for (const [url, type, status, fields] of [
     [UNKNOWN, MULTIPART, 404],
@@ -114,13 +114,12 @@ t.test('who still sends 20 MB gets the answer, and goes on', { timeout: 30_000 }
     t.equal((await answering).statusCode, status, about)
     await servesOn(t, connection, about)
 
-    // Before the body: the answer does not wait for it, but for those that need it read.
+    // The response comes after the body, also if the refusal is known before.
     await connection.send(
       head('POST', url, { 'Content-Type': type, 'Content-Length': body.length, ...fields }),
     )
     await connection.send(body.subarray(0, 10_000))
     const early = connection.answer()
-    if (url !== link || type !== MULTIPART) t.equal((await early).statusCode, status, `${about}: early`)
     await connection.send(body.subarray(10_000))
     t.equal((await early).statusCode, status, about)
     await servesOn(t, connection, `${about}: early`)
