@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 
 declare module 'http' {
   interface Server {
-    /** Node has this property, and no documentation and no type for it. */
+    /** Node has this property without documentation or type (`lib/_http_server.js`). */
     httpAllowHalfOpen: boolean
   }
 }
@@ -30,6 +30,8 @@ const AFTER_EXPECTATION: DropLimits = { bytes: MiB, total: 5_000, idle: 1_000 }
 
 /** Clients that wait for 100 (Continue) before they send the body. */
 const waiting = new WeakSet<IncomingMessage>()
+/** Requests whose rest was read, or will be read after the response. An error in a hook makes another response. */
+const settled = new WeakSet<IncomingMessage>()
 
 /**
  * Delivers each response, also one that is ready before the request was received. Many clients and proxies read the
@@ -51,7 +53,8 @@ export default fp(
       app.server.emit('request', request, response)
     })
     app.addHook('onSend', (request, reply, payload, done) => {
-      if (!isReceiving(request.raw)) return done(null, payload)
+      if (!isReceiving(request.raw) || settled.has(request.raw)) return done(null, payload)
+      settled.add(request.raw)
       receiveFirst(request, reply, payload).then((result) => done(null, result), done)
     })
   },

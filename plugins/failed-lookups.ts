@@ -40,7 +40,6 @@ export default fp(
       this.setErrorHandler((error, request, reply) => {
         const wait = error instanceof failures[kind] ? count(kind, request) : 0
         sendProblem(wait > 0 ? tooMany(wait, reply) : error, request, reply)
-        return reply
       })
     })
   },

@@ -216,8 +216,13 @@ function describePart(fields: PartFields): Described {
   const digests = parseDigests([fields['content-digest'] ?? [], fields['repr-digest'] ?? []].flat())
   const described = { name: fileName || name || '', digests: digests ?? new Map() }
   if (type !== 'form-data' || name === undefined || !digests) return { ...described, fault: 'malformed' }
+  if (isEncoded(fields['content-transfer-encoding']?.[0]))
+    return { ...described, fault: 'unsupported_encoding' }
   return described
 }
+
+// RFC 2045 §6.2: with these the bytes are sent as they are.
+const isEncoded = (encoding = 'binary') => !/^\s*(7bit|8bit|binary)?\s*$/i.test(encoding)
 
 /** The bytes of a part, up to a limit. */
 class PartFile extends Transform {

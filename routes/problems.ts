@@ -11,13 +11,19 @@ import {
   TooManyTokens,
   Unauthorized,
   Unavailable,
+  UnsupportedContentEncoding,
   UnsupportedMediaType,
 } from '../services/errors.ts'
 
 type Kind = new () => Problem
 
 /** The problems of a request body, also of one that is sent but not expected. */
-export const ofBody: readonly Kind[] = [InvalidRequest, TooLarge, UnsupportedMediaType]
+export const ofBody: readonly Kind[] = [
+  InvalidRequest,
+  TooLarge,
+  UnsupportedContentEncoding,
+  UnsupportedMediaType,
+]
 
 /** Like `problems`, for the admin's operations: it adds the problems of the access token. */
 export const adminProblems = (...kinds: Kind[]) =>

@@ -14,6 +14,8 @@ import {
   NotMultipart,
   TooLarge,
   TooManyFailedLookups,
+  UnsupportedContentEncoding,
+  UnsupportedTransferEncoding,
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
@@ -52,6 +54,8 @@ export default (async (app) => {
             NotAccepted,
             InsufficientStorage,
             TooManyFailedLookups,
+            UnsupportedContentEncoding,
+            UnsupportedTransferEncoding,
           ),
         },
       },

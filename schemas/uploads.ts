@@ -12,6 +12,8 @@ export const rejectionReasons = {
   digest_mismatch: 'the bytes are not those of the Content-Digest or Repr-Digest of the part',
   malformed:
     'the headers of the part are not those of multipart/form-data (RFC 7578 §4.2), or its digest can not be read',
+  unsupported_encoding:
+    'the part has a Content-Transfer-Encoding such as base64; the bytes must be sent as they are (RFC 7578 §4.7)',
   incomplete: 'the request ended in the middle of the part',
   insufficient_storage: 'there is no room left to store the part',
   link_used_up: 'the link has reached its limit of images or bytes',

@@ -162,6 +162,12 @@ export const MalformedMultipart = problem(
   'Malformed multipart/form-data',
   'Content-Type must name the boundary. The boundary must be before each part and after the last part. Each part needs a name in its Content-Disposition (RFC 7578). A digest is optional, but must be valid (RFC 9530).',
 )
+export const UnsupportedTransferEncoding = problem(
+  'UnsupportedTransferEncoding',
+  415,
+  'Unsupported encoding of a part',
+  'Send the bytes of the images as they are, without a Content-Transfer-Encoding such as base64.',
+)
 export const NoImage = problem(
   'NoImage',
   415,

@@ -217,6 +217,7 @@ const problems: Record<RejectionReason, new (options: { rejected: Rejected[]; de
     too_many_files: errors.TooLarge,
     digest_mismatch: errors.DigestMismatch,
     malformed: errors.MalformedMultipart,
+    unsupported_encoding: errors.UnsupportedTransferEncoding,
     incomplete: errors.MalformedMultipart,
     insufficient_storage: errors.InsufficientStorage,
     link_used_up: errors.LinkUsedUp,

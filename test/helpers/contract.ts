@@ -25,7 +25,8 @@ export function watchContract(app: ReturnType<typeof buildApp>): string[] {
 
     if (statusCode >= 400) {
       if (!type.startsWith('application/problem+json')) fault(`an error of type ${type}`)
-      else if (!isProblem(String(payload), statusCode)) fault(`no problem details: ${payload}`)
+      else if (typeof payload === 'string' && !isProblem(payload, statusCode))
+        fault(`no problem details: ${payload}`)
     }
     const hidden = !url || (schema as { hide?: boolean } | undefined)?.hide
     const { paths } = app.swagger() as unknown as { paths: Contract }

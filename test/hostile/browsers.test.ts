@@ -69,7 +69,7 @@ t.test("the admin's calls are for no page", async (t) => {
     t.equal(answer.statusCode, 200, url)
     t.notOk(answer.headers[allowed], url)
     const asked = await preflight(url, ALLOWED, 'GET')
-    t.equal(asked.statusCode, 404, url)
+    t.equal(asked.statusCode, 405, url)
     t.notOk(asked.headers[allowed], url)
   }
 })
@@ -100,7 +100,7 @@ t.test('every answer keeps a browser from running it', async (t) => {
 t.test('unless CORS_ORIGIN is set, no page of another origin reads anything', async (t) => {
   const closed = await build(t)
   const headers = { origin: ALLOWED, 'access-control-request-method': 'POST' }
-  t.equal((await closed.inject({ method: 'OPTIONS', url: '/uploads/x', headers })).statusCode, 404)
+  t.equal((await closed.inject({ method: 'OPTIONS', url: '/uploads/x', headers })).statusCode, 405)
   t.notOk((await closed.inject({ url: '/images/x', headers })).headers[allowed])
   const open = await build(t, { CORS_ORIGIN: '*' })
   t.equal((await open.inject({ url: '/images/x', headers })).headers[allowed], '*')

@@ -1,9 +1,10 @@
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { build, makeLink } from '../helpers/app.ts'
-import { closed, openConnection } from '../helpers/connection.ts'
+import { openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
+import { isProblem } from '../helpers/problem.ts'
 
 // What a proxy and a server may read in two ways lets a client put a request of its own into another's connection
 // (RFC 9112 §11.2). Each of these is refused, and nothing behind it is read as a request.
@@ -124,11 +125,19 @@ t.test('what looks alike and is right is taken', async (t) => {
   }
 })
 
-t.test('a request without a host is refused', async (t) => {
-  const { socket } = await openConnection(port)
-  const chunks: Buffer[] = []
-  socket.on('data', (data) => chunks.push(data))
-  socket.write('GET /livez HTTP/1.1\r\n\r\n')
-  await closed(socket)
-  t.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 400 /)
+t.test('a request without a host is refused with problem details', async (t) => {
+  for (const [line, body] of [
+    ['GET /livez HTTP/1.1', ''],
+    [`POST ${link} HTTP/1.1`, 'x'.repeat(100_000)],
+  ]) {
+    const connection = await openConnection(port)
+    await connection.send(`${line}\r\nContent-Length: ${body!.length}\r\n\r\n${body}`)
+    const answer = await connection.answer()
+    isProblem(t, answer, 400, 'invalid-request', /Host/, line)
+    t.equal(answer.headers.connection, 'close')
+    connection.socket.destroy()
+  }
+  const old = await openConnection(port)
+  await old.send('GET /livez HTTP/1.0\r\n\r\n')
+  t.equal((await old.answer()).statusCode, 200, 'HTTP/1.0 has no Host')
 })

@@ -95,37 +95,41 @@ t.test('after an error of any kind the same connection serves the next request',
   connection.socket.destroy()
 })
 
-t.test('a client that sends 20 MB reads the response, and the connection serves the next request', { timeout: 30_000 }, async (t) => {
-  const body = multipart([{ body: Buffer.alloc(20_000_000, 'x') }]).payload
-  for (const [url, type, status, fields] of [
-    [UNKNOWN, MULTIPART, 404],
-    [revoked, MULTIPART, 410],
-    [`${link}/further`, MULTIPART, 404],
-    [link, 'application/octet-stream', 415],
-    [link, MULTIPART, 415],
-    ['/admin/ephemeral-links', 'application/json', 401],
-    ['/admin/ephemeral-links', 'application/json', 413, { 'X-Access-Token': TOKEN }],
-    ['/admin/ephemeral-links', 'text/plain', 415, { 'X-Access-Token': TOKEN }],
-  ] as const) {
-    const about = `${status} ${url.slice(0, 30)}`
-    const connection = await openConnection(port)
-    const answering = connection.answer()
-    await connection.send(post(url, type, body, fields))
-    t.equal((await answering).statusCode, status, about)
-    await servesOn(t, connection, about)
+t.test(
+  'a client that sends 20 MB reads the response, and the connection serves the next request',
+  { timeout: 30_000 },
+  async (t) => {
+    const body = multipart([{ body: Buffer.alloc(20_000_000, 'x') }]).payload
+    for (const [url, type, status, fields] of [
+      [UNKNOWN, MULTIPART, 404],
+      [revoked, MULTIPART, 410],
+      [`${link}/further`, MULTIPART, 404],
+      [link, 'application/octet-stream', 415],
+      [link, MULTIPART, 415],
+      ['/admin/ephemeral-links', 'application/json', 401],
+      ['/admin/ephemeral-links', 'application/json', 413, { 'X-Access-Token': TOKEN }],
+      ['/admin/ephemeral-links', 'text/plain', 415, { 'X-Access-Token': TOKEN }],
+    ] as const) {
+      const about = `${status} ${url.slice(0, 30)}`
+      const connection = await openConnection(port)
+      const answering = connection.answer()
+      await connection.send(post(url, type, body, fields))
+      t.equal((await answering).statusCode, status, about)
+      await servesOn(t, connection, about)
 
-    // The response comes after the body, also if the refusal is known before.
-    await connection.send(
-      head('POST', url, { 'Content-Type': type, 'Content-Length': body.length, ...fields }),
-    )
-    await connection.send(body.subarray(0, 10_000))
-    const early = connection.answer()
-    await connection.send(body.subarray(10_000))
-    t.equal((await early).statusCode, status, about)
-    await servesOn(t, connection, `${about}: early`)
-    connection.socket.destroy()
-  }
-})
+      // The response comes after the body, also if the refusal is known before.
+      await connection.send(
+        head('POST', url, { 'Content-Type': type, 'Content-Length': body.length, ...fields }),
+      )
+      await connection.send(body.subarray(0, 10_000))
+      const early = connection.answer()
+      await connection.send(body.subarray(10_000))
+      t.equal((await early).statusCode, status, about)
+      await servesOn(t, connection, `${about}: early`)
+      connection.socket.destroy()
+    }
+  },
+)
 
 t.test('what is no request is answered with a problem, and the connection closed', async (t) => {
   for (const [request, status, problem] of [
