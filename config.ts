@@ -26,6 +26,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     host: env.HOST,
     port: env.PORT,
     accessTokens: env.ACCESS_TOKEN?.split(',') ?? [],
+    /** Undefined: `access-token` in `dataDir`, created at the first start. */
+    accessTokenFile: accessTokenFile(env),
     dataDir,
     databaseUrl: env.DATABASE_URL,
     regions: regions(env, dataDir),
@@ -111,6 +113,13 @@ function url(name: keyof Environment, value: string) {
   } catch {
     throw new ConfigError(refusal(name, value))
   }
+}
+
+function accessTokenFile({ ACCESS_TOKEN, ACCESS_TOKEN_FILE }: Environment) {
+  if (ACCESS_TOKEN_FILE === undefined) return undefined
+  if (ACCESS_TOKEN !== undefined)
+    throw new ConfigError('ACCESS_TOKEN and ACCESS_TOKEN_FILE are both set. Remove one of them.')
+  return resolve(ACCESS_TOKEN_FILE)
 }
 
 /** The object stores of a region: `hot`, and `cold` for archived images. */

@@ -14,7 +14,8 @@ declare module 'fastify' {
 export default fp(
   async (app) => {
     await app.register(auth)
-    const { tokens } = await openAccessTokens(app.config)
+    const { tokens, made } = await openAccessTokens(app.config)
+    if (made) app.log.info({ file: `${app.config.dataDir}/access-token` }, 'created an access token')
     const isValid = createTokenCheck(tokens)
     app.decorate('verifyAdmin', async (request, reply) => {
       const [token, ...others] = tokensOf(request)

@@ -71,7 +71,8 @@ const shortPath = (path: string) => {
   return short === '' || short.startsWith('..') ? path : short
 }
 
-const tokenFile = ({ dataDir }: Config) => shortPath(`${dataDir}/access-token`)
+const tokenFile = ({ accessTokenFile, dataDir }: Config) =>
+  shortPath(accessTokenFile ?? `${dataDir}/access-token`)
 
 const describeToken = (config: Config) =>
   config.accessTokens.length > 0 ? 'set by ACCESS_TOKEN' : `in the file ${tokenFile(config)}`

@@ -38,6 +38,13 @@ export const Environment = Type.Object({
       examples: ['kJ8pQ2mX7vB4nR6t'],
     }),
   ),
+  ACCESS_TOKEN_FILE: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: "a file that contains the admin's access tokens, instead of ACCESS_TOKEN",
+      examples: ['/run/secrets/access-token'],
+    }),
+  ),
   DATA_DIR: Type.String({
     default: './data',
     minLength: 1,

@@ -18,6 +18,14 @@ t.test('reads sizes with units and a list of tokens', async (t) => {
   t.strictSame(config.accessTokens, ['one', 'two'])
 })
 
+t.test('reads the path of a token file, and refuses it together with ACCESS_TOKEN', async (t) => {
+  t.equal(readConfig({ ACCESS_TOKEN_FILE: '/run/secrets/token' }).accessTokenFile, '/run/secrets/token')
+  t.throws(() => readConfig({ ACCESS_TOKEN: 'one', ACCESS_TOKEN_FILE: '/run/secrets/token' }), {
+    constructor: ConfigError,
+    message: /Remove one of them/,
+  })
+})
+
 t.test('accepts a folder or a bucket as the object store', async (t) => {
   t.equal(readConfig({ DATA_DIR: '/data' }).regions[0]?.hot.href, 'file:///data/objects')
   for (const url of ['file:///var/lib/hasty/objects', 's3://bucket/prefix?region=eu-central-1']) {

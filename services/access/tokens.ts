@@ -3,20 +3,26 @@ import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { newId } from '../ids.ts'
 
+const TOKENS = /^[\x21-\x2b\x2d-\x7e]+(,[\x21-\x2b\x2d-\x7e]+)*$/
+
 /**
- * Opens the admin's tokens: those of the configuration, or else one that the first start creates and stores in
- * `dataDir`, readable only by its owner.
+ * Opens the admin's tokens: those of the configuration or of its file. Without either, the first start creates one and
+ * stores it in `dataDir`, readable only by its owner.
  *
- * @returns `made` is the token that this call created, to be shown once
+ * @returns `made` is the token that this call created
+ * @throws {Error} if a file has no valid tokens
  */
 export async function openAccessTokens({
   accessTokens,
+  accessTokenFile,
   dataDir,
 }: {
   accessTokens: string[]
+  accessTokenFile?: string | undefined
   dataDir: string
 }): Promise<{ tokens: string[]; made?: string }> {
   if (accessTokens.length > 0) return { tokens: accessTokens }
+  if (accessTokenFile !== undefined) return { tokens: await readTokens(accessTokenFile) }
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'access-token')
   const made = newId()
@@ -36,6 +42,21 @@ export async function openAccessTokens({
   if (stored === '')
     throw new Error(`${path} is empty. Delete it, and the next start creates a new access token.`)
   return { tokens: [stored] }
+}
+
+async function readTokens(path: string) {
+  const content = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new Error(
+      `ACCESS_TOKEN_FILE is ${path}, which can't be read (${error.code}). Check the path and its mode.`,
+    )
+  })
+  const tokens = content.trim()
+  if (!TOKENS.test(tokens))
+    throw new Error(
+      `ACCESS_TOKEN_FILE is ${path}. It must contain tokens of visible ASCII characters, separated by commas. ` +
+        'To create one, run: openssl rand -hex 24',
+    )
+  return tokens.split(',')
 }
 
 /** Makes a function that compares a token with all valid ones. Its time does not depend on them. */

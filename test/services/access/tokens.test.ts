@@ -37,11 +37,37 @@ t.test('a token that an admin has put there is kept', async (t) => {
   t.equal(readFileSync(join(dataDir, 'access-token'), 'utf8'), '  mine \n')
 })
 
+t.test('reads the tokens of a file, which is not changed', async (t) => {
+  const dataDir = join(newFolder(t), 'data')
+  const accessTokenFile = join(t.testdir({ token: ' one,two\n' }), 'token')
+  t.strictSame(await openAccessTokens({ accessTokens: [], accessTokenFile, dataDir }), {
+    tokens: ['one', 'two'],
+  })
+  t.throws(() => statSync(dataDir), { code: 'ENOENT' })
+})
+
+t.test('refuses a token file that is missing, empty or not ASCII, with what to do', async (t) => {
+  const folder = t.testdir({ empty: ' \n', umlaut: 'tökén', lines: 'one\ntwo' })
+  for (const name of ['empty', 'umlaut', 'lines'])
+    await t.rejects(
+      openAccessTokens({ accessTokens: [], accessTokenFile: join(folder, name), dataDir: folder }),
+      {
+        message: /ACCESS_TOKEN_FILE is .* openssl rand -hex 24/,
+      },
+    )
+  await t.rejects(
+    openAccessTokens({ accessTokens: [], accessTokenFile: join(folder, 'no'), dataDir: folder }),
+    {
+      message: /can't be read \(ENOENT\)/,
+    },
+  )
+})
+
 t.test('an empty file is refused, with what to do', async (t) => {
   for (const content of ['', '\n', '  \n']) {
     const dataDir = t.testdir({ 'access-token': content })
     await t.rejects(openAccessTokens({ accessTokens: [], dataDir }), {
-      message: `${dataDir}/access-token is empty. Delete it, and the next start makes a new access token.`,
+      message: `${dataDir}/access-token is empty. Delete it, and the next start creates a new access token.`,
     })
     t.strictSame(readdirSync(dataDir), ['access-token'])
   }
