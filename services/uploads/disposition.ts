@@ -73,6 +73,11 @@ function decoderOf(charset: string) {
 
 /** Some clients send a whole path: `folder/picture.png`, or `C:\folder\picture.png` on Windows. */
 function baseName(name: string | undefined) {
-  const isWindowsPath = /^([a-z]:\\|\\\\)/i.test(name ?? '')
-  return name?.slice(name.search(isWindowsPath ? /[^/\\]*$/ : /[^/]*$/))
+  if (name === undefined) return undefined
+  const isWindowsPath = /^([a-z]:\\|\\\\)/i.test(name)
+  const start = isWindowsPath
+    ? Math.max(name.lastIndexOf('/'), name.lastIndexOf('\\'))
+    : name.lastIndexOf('/')
+  const base = name.slice(start + 1)
+  return base === '.' || base === '..' ? undefined : base
 }

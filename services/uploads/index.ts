@@ -200,7 +200,15 @@ const NAME_LENGTH = 255
  * invisible joiners of emoji and of some scripts stay.
  */
 const cleanName = (name: string) =>
-  [...name.replace(/[\p{Cc}\p{Bidi_Control}]/gu, '').trim()].slice(0, NAME_LENGTH).join('').toWellFormed()
+  [
+    ...name
+      .normalize('NFC')
+      .replace(/[\p{Cc}\p{Bidi_Control}]/gu, '')
+      .trim(),
+  ]
+    .slice(0, NAME_LENGTH)
+    .join('')
+    .toWellFormed()
 
 function asRejection(error: unknown): Rejection {
   if (error instanceof Rejection) return error
