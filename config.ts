@@ -32,7 +32,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     databaseUrl: env.DATABASE_URL,
     regions: regions(env, dataDir),
     /** The broker that notifies workers. Undefined: workers poll the database. */
-    queueUrl: env.QUEUE_URL === undefined ? undefined : url('QUEUE_URL', env.QUEUE_URL),
+    queueUrls: env.QUEUE_URL === undefined ? undefined : queueUrls(env.QUEUE_URL),
     /** Bytes. */
     inlineLimit: bytes(env.INLINE_LIMIT),
     /** Bytes. */
@@ -102,6 +102,12 @@ function refusal(name: keyof Environment, value: unknown) {
   }
   const shown = SECRET.has(name) ? '(not shown)' : JSON.stringify(value)
   return `${name} is ${shown}, but must be ${description}. For example: ${name}=${examples[0]}`
+}
+
+/** One URL for each server of a cluster. All have the scheme, user and password of the first. */
+function queueUrls(value: string): URL[] {
+  const [, scheme, credentials = '', servers = ''] = /^([a-z]+:\/\/)([^@]*@)?(.*)$/.exec(value)!
+  return servers.split(',').map((server) => url('QUEUE_URL', `${scheme}${credentials}${server}`))
 }
 
 // A pattern can't check the range of a port or of a percent-encoding.

@@ -96,9 +96,10 @@ export const Environment = Type.Object({
   ),
   QUEUE_URL: Type.Optional(
     Type.String({
-      pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@\\s]+/?$',
+      pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@,\\s]+(,[^/?#@,\\s]+)*/?$',
       description:
-        'the URL of NATS JetStream: nats:// or tls://, with a user and password or a token if the server needs them ' +
+        'the URL of NATS JetStream: nats:// or tls://, with a user and password or a token if the server needs them, and ' +
+        'one server or several, comma-separated ' +
         '(not set: workers poll the database)',
       examples: ['nats://hasty:secret@nats.example:4222'],
     }),

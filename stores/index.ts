@@ -45,8 +45,8 @@ export async function openStores(
   }
 }
 
-async function openQueue({ queueUrl }: Config, data: DataStore): Promise<Queue> {
-  if (!queueUrl) return createDatabaseQueue(data)
+async function openQueue({ queueUrls }: Config, data: DataStore): Promise<Queue> {
+  if (!queueUrls) return createDatabaseQueue(data)
   // Loaded only if it is used: the NATS client needs 7 MB of memory.
-  return (await import('./queue/jetstream.ts')).openJetStreamQueue(queueUrl, data)
+  return (await import('./queue/jetstream.ts')).openJetStreamQueue(queueUrls, data)
 }

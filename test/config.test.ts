@@ -179,6 +179,8 @@ t.test('does not show a wrong value that may contain a secret', async (t) => {
       'nats://u:hunter2%ff@nats',
       'nats://u:hunter2@',
       'nats://u:hunter2@nats/stream',
+      'nats://u:hunter2@nats,',
+      'nats://u:hunter2@nats:4222,other:99999',
     ],
   }
   for (const [name, values] of Object.entries(wrong)) {
@@ -191,16 +193,23 @@ t.test('does not show a wrong value that may contain a secret', async (t) => {
   }
 })
 
-t.test('accepts a queue URL with a user and password, or with a token', async (t) => {
-  t.equal(readConfig({}).queueUrl, undefined)
+const hrefs = (value: string) => readConfig({ QUEUE_URL: value }).queueUrls?.map(({ href }) => href)
+
+t.test('accepts a queue URL with a user and password, with a token, and with several servers', async (t) => {
+  t.equal(readConfig({}).queueUrls, undefined)
   for (const value of [
     'nats://nats:4222',
     'tls://u:p%40ss@nats',
     'nats://token@10.0.0.1',
     'nats://[::1]:4222/',
   ]) {
-    t.equal(readConfig({ QUEUE_URL: value }).queueUrl?.href, value)
+    t.strictSame(hrefs(value), [value])
   }
+  t.strictSame(hrefs('tls://u:p%40ss@one:4222,two,[::1]:4223'), [
+    'tls://u:p%40ss@one:4222',
+    'tls://u:p%40ss@two',
+    'tls://u:p%40ss@[::1]:4223',
+  ])
 })
 
 t.test('.env.example lists every variable with its default', async (t) => {

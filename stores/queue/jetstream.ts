@@ -17,11 +17,11 @@ const DISCONNECTED_POLL_MS = 250
  * at once if the last answer was an image and no message arrived, and four times a second while there is no connection.
  */
 export async function openJetStreamQueue(
-  url: URL,
+  servers: readonly URL[],
   { imageLeases }: Pick<DataStore, 'imageLeases'>,
   { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
 ): Promise<Queue> {
-  const notifier = await openNotifier(url, { ackWait: leaseMs })
+  const notifier = await openNotifier(servers, { ackWait: leaseMs })
   // The messages that led to leases. A lease that came from the database has none.
   const messages = new WeakMap<Lease, JsMsg>()
   let polledAt = 0

@@ -69,23 +69,25 @@ export interface Notifier {
 }
 
 /**
- * Connects to the server of `url`, and reconnects for ever when the connection is lost. Resolves after the first attempt.
+ * Connects to one of the servers, and reconnects for ever when the connection is lost. Resolves after the first attempt.
  *
  * Makes the stream and the consumer if they do not exist. If they exist, it changes nothing, so that an operator's
  * changes (replicas, placement) stay.
  *
  * @param ackWait after how many milliseconds an unacknowledged message is delivered again
  */
-export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): Promise<Notifier> {
-  const options = connectionOptions(url)
+export async function openNotifier(
+  servers: readonly URL[],
+  { ackWait }: { ackWait: number },
+): Promise<Notifier> {
   const closing = new AbortController()
   let session: Session | undefined
   let unanswered = 0
 
   /** Resolves when the connection has ended; rejects if there was none. */
   async function connectOnce(connected: () => void) {
-    await probe(url, closing.signal)
-    const connection = await connect(options)
+    const server = await findServer(servers, closing.signal)
+    const connection = await connect(connectionOptions(server))
     try {
       session = await setUp(connection, ackWait)
       connected()
@@ -109,7 +111,7 @@ export async function openNotifier(url: URL, { ackWait }: { ackWait: number }): 
       if (Date.now() - connectedAt > LONGEST_PAUSE_MS) failures = 1
       if (failures === 1) {
         process.emitWarning(
-          `QUEUE_URL: no connection to ${url.host} (${reason ?? 'the connection was lost'}). ` +
+          `QUEUE_URL: no connection to ${servers.map(({ host }) => host).join(', ')} (${reason ?? 'the connection was lost'}). ` +
             'Until there is one, workers ask the database four times a second.',
         )
       }
@@ -200,6 +202,26 @@ function connectionOptions({ protocol, host, username, password }: URL): Connect
     noAsyncTraces: true,
   }
 }
+
+/** The first server that responds, in a random order. @throws the error of the last one, if none responds */
+async function findServer(servers: readonly URL[], signal: AbortSignal) {
+  let fault: unknown
+  for (const server of shuffle(servers)) {
+    try {
+      await probe(server, signal)
+      return server
+    } catch (error) {
+      fault = error
+    }
+  }
+  throw fault
+}
+
+const shuffle = <T>(items: readonly T[]) =>
+  items
+    .map((item) => ({ item, order: Math.random() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item)
 
 /**
  * Resolves if a NATS server is at the address: it sends data first. Without this check, the client would leave a socket

@@ -39,8 +39,9 @@ export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket
     )
     return `A lifecycle rule was added: ${purpose}.`
   } catch (error) {
-    if (!isRefusal(error)) throw error
-    return `The object store allows no lifecycle rule (${error.name}). Only the sweep will ${purpose}.`
+    const { cause = error } = error as Error
+    if (!isRefusal(cause)) throw error
+    return `The object store allows no lifecycle rule (${cause.name}). Only the sweep will ${purpose}.`
   }
 
   async function readRules() {

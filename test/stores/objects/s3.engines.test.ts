@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import {
@@ -13,6 +14,7 @@ import {
 } from '@aws-sdk/client-s3'
 import t, { type Test } from 'tap'
 import { createS3Store } from '../../../stores/objects/s3/index.ts'
+import { createMemoryBudget } from '../../../stores/objects/s3/memory.ts'
 import { PART_BYTES } from '../../../stores/objects/s3/parts.ts'
 import { startFaultyProxy } from '../../helpers/faulty-proxy.ts'
 import { newFolder } from '../../helpers/folder.ts'
@@ -142,10 +144,88 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
 
   await t.test('each call fails if the bucket does not exist', async (t) => {
     const store = await createS3Store(s3.url('nowhere'))
-    await t.rejects(store.ping(), { name: 'NotFound' })
-    await t.rejects(store.get('any'), { name: 'NoSuchBucket' })
-    await t.rejects(store.stage('any', chunks(PART_BYTES + 1).source), { name: 'NoSuchBucket' })
-    await t.rejects(store.setUp(), { name: 'NoSuchBucket' })
+    const missing = { name: 'StoreUnavailable', message: /^The object store has no such bucket/ }
+    await t.rejects(store.ping(), missing)
+    await t.rejects(store.get('any'), missing)
+    await t.rejects(store.stage('any', chunks(PART_BYTES + 1).source), missing)
+    await t.rejects(store.setUp(), missing)
+    await t.rejects(store.check(), { message: /can't write an object in it.*no such bucket/ })
+  })
+
+  await t.test('the check at the start leaves nothing in the bucket', async (t) => {
+    const bucket = await s3.createBucket('checked')
+    const store = await createS3Store(s3.url(bucket))
+    await store.check()
+    t.strictSame(await s3.keys(bucket), [])
+    t.strictSame(await s3.openUploads(bucket), [])
+  })
+
+  await t.test('a server that does not implement checksums is reported, and can be used', async (t) => {
+    const bucket = await s3.createBucket('checksums')
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    // As older gateways and some versions of R2, GCS and B2 do.
+    proxy.fail(({ headers }) =>
+      Object.keys(headers).some((name) => /^x-amz-(sdk-checksum|checksum|trailer)/.test(name))
+        ? { status: 501, body: '<Error><Code>NotImplemented</Code></Error>' }
+        : undefined,
+    )
+    const withChecksums = await createS3Store(s3.url(bucket, { through: proxy.url }))
+    await t.rejects(withChecksums.check(), {
+      message:
+        /checksums can't be used: the service can't write an object.*NotImplemented.*add checksums=when-required/,
+    })
+    const store = await createS3Store(
+      s3.url(bucket, { through: proxy.url, parameters: 'checksums=when-required' }),
+    )
+    await store.check()
+    for (const size of [1_000, PART_BYTES + 1]) {
+      const { bytes, source } = chunks(size)
+      await (await store.stage('any', source)).commit()
+      t.ok(bytes.equals(await buffer(await store.get('any'))), `${size} bytes`)
+    }
+  })
+
+  await t.test('each refusal is reported in its own words', async (t) => {
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    const store = await createS3Store(s3.url(await s3.createBucket('refused'), { through: proxy.url }))
+    for (const [status, code, message] of [
+      [403, 'AccessDenied', 'The object store refuses access (AccessDenied).'],
+      [403, 'InvalidAccessKeyId', 'The object store does not know the access key (InvalidAccessKeyId).'],
+      [403, 'SignatureDoesNotMatch', 'The object store refuses the secret key (SignatureDoesNotMatch).'],
+      [404, 'NoSuchBucket', 'The object store has no such bucket (NoSuchBucket).'],
+    ] as const) {
+      proxy.fail(() => ({ status, body: `<Error><Code>${code}</Code></Error>` }))
+      await t.rejects(store.get('any'), { name: 'StoreUnavailable', message })
+      await t.rejects(store.check(), { name: 'Error', message: new RegExp(code) })
+    }
+    proxy.fail(() => 403)
+    await t.rejects(store.ping(), { name: 'StoreUnavailable', message: /refuses access/ })
+  })
+
+  await t.test('stalled uploads keep little memory, and do not delay others', async (t) => {
+    const memory = createMemoryBudget({ receiving: 16 * MIB, sending: 24 * MIB })
+    const store = await createS3Store(s3.url(await s3.createBucket('stalled')), { memory })
+    const stalled = Array.from({ length: 20 }, () => {
+      const source = new Readable({ read() {} })
+      for (let n = 0; n < 64; n++) source.push(Buffer.alloc(65_536))
+      const staging = store.stage('stalled', source)
+      staging.catch(() => {})
+      return { source, staging }
+    })
+    await sleep(300)
+    t.ok(memory.reserved <= 16 * MIB, `${memory.reserved / MIB} MiB for 80 MiB`)
+
+    for (const size of [1_000_000, PART_BYTES, 5 * PART_BYTES + 3]) {
+      const { bytes, source } = chunks(size)
+      await (await store.stage('quick', source)).commit()
+      t.ok(bytes.equals(await buffer(await store.get('quick'))), `${size} bytes`)
+    }
+    for (const { source, staging } of stalled) {
+      source.destroy(new Error('gone'))
+      await t.rejects(staging, { message: 'gone' })
+    }
+    t.equal(memory.reserved, 0)
+    t.strictSame(await keys(store), ['quick'])
   })
 
   await t.test('the memory of an upload is bounded for any length', async (t) => {
@@ -233,7 +313,7 @@ async function lifecycle(t: Test, s3: S3) {
     const before = await rules(bucket)
     t.match(
       await (await createS3Store(s3.url(bucket))).setUp(),
-      /none was added.*abort multipart uploads under ""/,
+      /No rule was added.*abort multipart uploads under ""/,
     )
     t.strictSame(await rules(bucket), before)
   })
@@ -244,9 +324,9 @@ async function lifecycle(t: Test, s3: S3) {
     url.pathname = '/images/new'
     const store = await createS3Store(url)
     for (const [Prefix, Status, said] of [
-      ['images/', 'Enabled', /is there already/],
-      ['images/', 'Disabled', /none was added/],
-      ['videos/', 'Enabled', /none was added/],
+      ['images/', 'Enabled', /exists already/],
+      ['images/', 'Disabled', /No rule was added/],
+      ['videos/', 'Enabled', /No rule was added/],
     ] as const) {
       const rule = {
         ID: 'x',

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import { type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream'
@@ -14,6 +15,7 @@ import { CONSUMER, openNotifier, STREAM, SUBJECT } from '../../../stores/queue/n
 import { newFolder } from '../../helpers/folder.ts'
 import { createNats, type Nats, startNats, withoutNats } from '../../helpers/nats.ts'
 import { pendingImages, ready, until } from '../../helpers/pending.ts'
+import { freePort } from '../../helpers/ports.ts'
 
 /** So long that what comes did not come by asking the database. */
 const NEVER = 600_000
@@ -24,7 +26,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
   t.beforeEach(clear)
 
   async function open(t: Test, url: URL, times?: { leaseMs?: number; pollMs?: number }) {
-    const queue = await openJetStreamQueue(url, data, times)
+    const queue = await openJetStreamQueue([url], data, times)
     t.teardown(() => queue.close())
     return queue
   }
@@ -115,7 +117,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
       return imageLeases.leaseOne(request)
     }
     const queue = await openJetStreamQueue(
-      nats.url,
+      [nats.url],
       { imageLeases: { ...imageLeases, leaseOne } },
       { pollMs: NEVER },
     )
@@ -362,6 +364,21 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.ok(await carries(withToken))
   })
 
+  await t.test('of several servers one that responds is used, by IPv6 too', async (t) => {
+    const server = await startNats(t)
+    const closed = new URL(`nats://127.0.0.1:${await freePort()}`)
+    const byIpv6 = createServer((socket) =>
+      pipeline(socket, createConnection(Number(server.url.port), '127.0.0.1'), socket, () => {}),
+    )
+    byIpv6.listen(0, '::1')
+    await once(byIpv6, 'listening')
+    t.teardown(() => byIpv6.close())
+    const ipv6 = new URL(`nats://[::1]:${(byIpv6.address() as AddressInfo).port}`)
+    t.ok(await carries(ipv6))
+    for (let n = 0; n < 5; n++) t.ok(await carries(closed, server.url, closed))
+    t.notOk(await carries(closed, closed))
+  })
+
   await t.test('tls: requires a server with a trusted certificate', async (t) => {
     const folder = newFolder(t)
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
@@ -415,7 +432,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
       }).listen(0, '127.0.0.1')
       await once(server, 'listening')
       const { port } = server.address() as { port: number }
-      const queue = await openJetStreamQueue(new URL(`nats://127.0.0.1:${port}`), data)
+      const queue = await openJetStreamQueue([new URL(`nats://127.0.0.1:${port}`)], data)
       const id = await upload()
       queue.announce(id)
       const lease = await queue.take(AbortSignal.timeout(5_000))
@@ -429,8 +446,8 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
 })
 
 /** Whether a message goes by way of `url`. */
-async function carries(url: URL) {
-  const notifier = await openNotifier(url, { ackWait: 60_000 })
+async function carries(...servers: URL[]) {
+  const notifier = await openNotifier(servers, { ackWait: 60_000 })
   try {
     const id = newId()
     notifier.notify(id, id)

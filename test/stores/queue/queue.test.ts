@@ -230,7 +230,7 @@ inTier.default('database', async (t) => {
 inTier.engines('JetStream', { skip: withoutNats() }, async (t) => {
   await contract(t, async (t, leaseMs) => {
     const nats = await natsOf(t)
-    const queue = await openJetStreamQueue(nats.url, data, { leaseMs })
+    const queue = await openJetStreamQueue([nats.url], data, { leaseMs })
     t.teardown(() => queue.close())
     return queue
   })
