@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createFailedLookups } from '../services/access/failed-lookups.ts'
+import { createRequeue } from '../services/analysis/requeue.ts'
 import { createImages } from '../services/images/index.ts'
 import { createLastAccess } from '../services/images/last-access.ts'
 import { createLinks } from '../services/links/index.ts'
@@ -44,6 +45,7 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
       hideDuplicates: config.hideDuplicates,
     }),
     images: createImages({ stores, cache: cache.images, plans: cache.plans, bytes: cache.bytes, lastAccess }),
+    requeue: createRequeue(stores),
     stats: createStats(stores.data),
     readiness: createReadiness(stores),
   }

@@ -176,3 +176,19 @@ const bytes = { schema: Type.Unsafe({ type: 'string', format: 'binary' }) }
 
 /** The content of a response that is an image. Some generators do not know `image/*`. */
 export const ImageBytes = { 'application/octet-stream': bytes, 'image/*': bytes }
+
+/** Which images are analysed again. */
+export const AnalyseFilter = Type.Object(
+  {
+    status: Type.Enum(['failed', 'corrupt', 'ready'], { description: 'only images with this status' }),
+  },
+  { additionalProperties: false },
+)
+export type AnalyseFilter = Static<typeof AnalyseFilter>
+
+export const Queued = Type.Object({
+  queued: Type.Integer({
+    minimum: 0,
+    description: 'images that were queued; an image that waits already is not counted',
+  }),
+})

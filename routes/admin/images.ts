@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { IdParams } from '../../schemas/ids.ts'
-import { ImageBytes, ImagePage, ImageQuery } from '../../schemas/images.ts'
+import { AnalyseFilter, ImageBytes, ImagePage, ImageQuery, Queued } from '../../schemas/images.ts'
 import {
   ImageGone,
   ImageNotFound,
@@ -67,6 +67,35 @@ export default (async (app) => {
       const { row, bytes } = await images.inspect(params.id)
       return reply.headers(adminFields(row)).send(bytes)
     },
+  )
+
+  app.post(
+    '/images/:id/analyse',
+    {
+      schema: {
+        operationId: 'analyseImage',
+        summary: 'Analyse an image again',
+        description: 'The image keeps its status, and is served as before, until a worker has a new verdict.',
+        params: IdParams,
+        response: { 202: Queued, ...adminProblems(...ofBody, ImageNotFound, ImageGone) },
+      },
+    },
+    async ({ params }, reply) => reply.code(202).send(await app.services.requeue.one(params.id)),
+  )
+
+  app.post(
+    '/images/analyse',
+    {
+      schema: {
+        operationId: 'analyseImages',
+        summary: 'Analyse all images with a status again',
+        description:
+          'One call queues 10,000 images at most, the oldest first. Call it again until queued is 0.',
+        querystring: AnalyseFilter,
+        response: { 202: Queued, ...adminProblems(...ofBody, InvalidRequest) },
+      },
+    },
+    async ({ query }, reply) => reply.code(202).send(await app.services.requeue.all(query)),
   )
 
   app.delete(
