@@ -186,9 +186,12 @@ export const AnalyseFilter = Type.Object(
 )
 export type AnalyseFilter = Static<typeof AnalyseFilter>
 
-export const Queued = Type.Object({
-  queued: Type.Integer({
-    minimum: 0,
-    description: 'images that were queued; an image that waits already is not counted',
-  }),
-})
+export const QueuedImages = Type.Object(
+  {
+    queued: Type.Integer({
+      minimum: 0,
+      description: 'images that were queued; an image that waits already is not counted',
+    }),
+  },
+  { $id: 'QueuedImages', description: 'The images wait for a worker.' },
+)

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { IdParams } from '../../schemas/ids.ts'
-import { AnalyseFilter, ImageBytes, ImagePage, ImageQuery, Queued } from '../../schemas/images.ts'
+import { AnalyseFilter, ImageBytes, ImagePage, ImageQuery, QueuedImages } from '../../schemas/images.ts'
 import {
   ImageGone,
   ImageNotFound,
@@ -77,7 +77,7 @@ export default (async (app) => {
         summary: 'Analyse an image again',
         description: 'The image keeps its status, and is served as before, until a worker has a new verdict.',
         params: IdParams,
-        response: { 202: Queued, ...adminProblems(...ofBody, ImageNotFound, ImageGone) },
+        response: { 202: QueuedImages, ...adminProblems(...ofBody, ImageNotFound, ImageGone) },
       },
     },
     async ({ params }, reply) => reply.code(202).send(await app.services.requeue.one(params.id)),
@@ -92,7 +92,7 @@ export default (async (app) => {
         description:
           'One call queues 10,000 images at most, the oldest first. Call it again until queued is 0.',
         querystring: AnalyseFilter,
-        response: { 202: Queued, ...adminProblems(...ofBody, InvalidRequest) },
+        response: { 202: QueuedImages, ...adminProblems(...ofBody, InvalidRequest) },
       },
     },
     async ({ query }, reply) => reply.code(202).send(await app.services.requeue.all(query)),

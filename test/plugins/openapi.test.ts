@@ -38,6 +38,8 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
       Object.entries(methods).map(([method, operation]) => ({ path, method, ...operation })),
   )
   t.strictSame(operations.map(({ operationId }) => operationId).sort(), [
+    'analyseImage',
+    'analyseImages',
     'createLink',
     'getImage',
     'getImage-head',
