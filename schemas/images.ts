@@ -6,83 +6,89 @@ import { LINE } from './text.ts'
 
 export const ImageStatus = Type.Enum(['pending', 'ready', 'failed', 'corrupt', 'rejected', 'removed'], {
   description:
-    'pending: a worker will analyse it; ready: analysed; failed: it could not be analysed in several attempts, ' +
-    'and is served as it is; corrupt: it is damaged, served only to the admin, and will be removed; ' +
-    'rejected: it turned out to be no image; removed: an admin removed it, or its time was up',
+    'pending: a worker will analyse it. ready: it was analysed. failed: it could not be analysed, and is served ' +
+    'unchanged. corrupt: it is damaged, is served only to the admin, and will be removed. ' +
+    'rejected: the worker found that it is not an image. removed: the admin or DELETE_AFTER removed it.',
 })
 export type ImageStatus = Static<typeof ImageStatus>
 
-/** What an image tells of itself. What is not known is absent. */
+/** The metadata of an image. Unknown values are absent. */
 export const Metadata = Type.Object({
-  format: Type.String({ description: 'the name of the format', examples: ['JPEG'] }),
+  format: Type.String({ description: 'The name of the format.', examples: ['JPEG'] }),
   mediaType: Type.String({
-    description: 'the media type found in the bytes, whatever the sender declared',
+    description: 'The media type that was detected in the bytes. The declared type is ignored.',
     examples: ['image/jpeg'],
   }),
-  width: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
-  height: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, as stored' })),
+  width: Type.Optional(Type.Integer({ minimum: 1, description: 'The stored width in pixels.' })),
+  height: Type.Optional(Type.Integer({ minimum: 1, description: 'The stored height in pixels.' })),
   orientation: Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: 8,
-      description: 'how to turn it to show it, in the numbers of Exif (tag 0x0112)',
+      description: 'The orientation for display: a value of Exif tag 0x0112.',
     }),
   ),
   cameraMake: Type.Optional(Type.String({ examples: ['Apple'] })),
   cameraModel: Type.Optional(Type.String({ examples: ['iPhone 8 Plus'] })),
   lens: Type.Optional(
     Type.String({
-      description: 'the lens, where the camera names it (Exif LensModel)',
+      description: 'The lens (Exif LensModel).',
       examples: ['EF24-105mm f/4L IS USM'],
     }),
   ),
   takenAt: Type.Optional(
     Type.String({
-      description: "the camera's own clock when the picture was taken (Exif DateTimeOriginal)",
+      description: "The time of the camera's clock when the picture was taken (Exif DateTimeOriginal).",
       examples: ['2026-11-01T12:00:00'],
     }),
   ),
   takenOffset: Type.Optional(
     Type.String({
-      description: "how far the camera's clock was from UTC; absent where the camera does not tell",
+      description: "The offset of the camera's clock from UTC. Absent if the camera did not record it.",
       examples: ['+02:00'],
     }),
   ),
-  latitude: Type.Optional(Type.Number({ minimum: -90, maximum: 90, description: 'degrees, north positive' })),
-  longitude: Type.Optional(
-    Type.Number({ minimum: -180, maximum: 180, description: 'degrees, east positive' }),
+  latitude: Type.Optional(
+    Type.Number({ minimum: -90, maximum: 90, description: 'Degrees, positive in the north.' }),
   ),
-  altitude: Type.Optional(Type.Number({ description: 'metres above sea level' })),
+  longitude: Type.Optional(
+    Type.Number({ minimum: -180, maximum: 180, description: 'Degrees, positive in the east.' }),
+  ),
+  altitude: Type.Optional(Type.Number({ description: 'Metres above sea level.' })),
   frames: Type.Optional(
-    Type.Integer({ minimum: 2, description: 'frames of an animation or pages, where there are several' }),
+    Type.Integer({ minimum: 2, description: 'The number of frames or pages. Absent if there is only one.' }),
   ),
   duration: Type.Optional(
-    Type.Integer({ minimum: 1, description: 'milliseconds that an animation takes, once through' }),
+    Type.Integer({ minimum: 1, description: 'The duration of one loop of an animation, in milliseconds.' }),
   ),
-  bitDepth: Type.Optional(Type.Integer({ minimum: 1, description: 'bits per sample, as stored' })),
+  bitDepth: Type.Optional(Type.Integer({ minimum: 1, description: 'Stored bits per sample.' })),
   colourSpace: Type.Optional(
     Type.String({
       description:
-        'what its colours mean: the name of its colour profile, or what the format says; sRGB where nothing is said',
+        'The name of the colour profile, or the colour space of the format. sRGB if none is given.',
       examples: ['Display P3'],
     }),
   ),
-  hasAlpha: Type.Optional(Type.Boolean({ description: 'whether it has a channel for transparency' })),
+  hasAlpha: Type.Optional(Type.Boolean({ description: 'Whether it has an alpha channel.' })),
   placeholder: Type.Optional(
     Type.String({
       description:
-        'a ThumbHash in Base64: some 25 bytes to show in place of the picture until it is there; made when it is decoded',
+        'A ThumbHash in Base64: about 25 bytes to display while the picture loads. It is created when the image is decoded.',
       examples: ['3OcRJYB4d3h/iIeHeEh3eIhw+j2w'],
     }),
   ),
 })
 export type Metadata = Static<typeof Metadata>
 
-/** The same with what follows from it. */
+/** Metadata with derived values. */
 export const ShownMetadata = Type.Object({
   ...Metadata.properties,
-  shownWidth: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
-  shownHeight: Type.Optional(Type.Integer({ minimum: 1, description: 'pixels, turned by `orientation`' })),
+  shownWidth: Type.Optional(
+    Type.Integer({ minimum: 1, description: 'The displayed width in pixels, after `orientation`.' }),
+  ),
+  shownHeight: Type.Optional(
+    Type.Integer({ minimum: 1, description: 'The displayed height in pixels, after `orientation`.' }),
+  ),
 })
 export type ShownMetadata = Static<typeof ShownMetadata>
 
@@ -92,23 +98,23 @@ export const Image = Type.Object(
     status: ImageStatus,
     hash: Type.Optional(
       Type.String({
-        description: 'SHA-256 of the bytes, in hex; absent if the image is removed',
+        description: 'The SHA-256 of the bytes in hex. Absent if the image is removed.',
         pattern: '^[0-9a-f]{64}$',
       }),
     ),
-    size: Type.Integer({ minimum: 1, description: 'bytes' }),
+    size: Type.Integer({ minimum: 1, description: 'The size in bytes.' }),
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
-    failure: Type.Optional(Type.String({ description: 'why it is failed, corrupt or rejected' })),
+    failure: Type.Optional(Type.String({ description: 'The reason why it is failed, corrupt or rejected.' })),
     region: Type.Optional(Region),
-    tier: Type.Enum(['hot', 'cold'], { description: 'cold: it is archived' }),
+    tier: Type.Enum(['hot', 'cold'], { description: '`cold` if it is archived.' }),
     lastAccessedAt: Type.String({
       format: 'date-time',
-      description: 'when somebody last asked for it, to about a day',
+      description: 'The time of the last request, exact to about a day.',
     }),
     ...ShownMetadata.properties,
   },
-  { $id: 'Image', description: 'an image and what is known of it' },
+  { $id: 'Image', description: 'An image and its metadata.' },
 )
 export type Image = Static<typeof Image>
 
@@ -127,25 +133,23 @@ const clock = (description: string) =>
     }),
   )
 
-/** What a list of images is narrowed to; of several, all hold. */
+/** The filters of a list of images. An image must match all of them. */
 export const ImageFilter = Type.Object({
   status: Type.Optional(ImageStatus),
   format: Type.Optional(Type.String({ maxLength: 20, pattern: LINE, examples: ['JPEG'] })),
   cameraModel: Type.Optional(Type.String({ maxLength: 200, pattern: LINE, examples: ['iPhone 8 Plus'] })),
-  receivedFrom: instant('received at this instant or later'),
-  receivedTo: instant('received before this instant'),
+  receivedFrom: instant('Received at this time or later.'),
+  receivedTo: instant('Received before this time.'),
   takenFrom: clock("taken at this time of the camera's own clock or later"),
   takenTo: clock("taken before this time of the camera's own clock"),
-  link: Type.Optional(
-    Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'what came in by the link with this id' }),
-  ),
+  link: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'Received with this link.' })),
   bbox: Type.Optional(
     Type.String({
       pattern: '^-?[0-9]+([.][0-9]+)?(,-?[0-9]+([.][0-9]+)?){3}$',
       maxLength: 100,
       description:
-        'taken within a box of places: its west, south, east and north in degrees, as in RFC 7946 §5; one whose west ' +
-        'is greater than its east goes over the antimeridian',
+        'Taken in this area: west, south, east and north in degrees (RFC 7946 §5). If west is greater than east, the ' +
+        'area crosses the antimeridian.',
       examples: ['5.9,45.8,10.5,47.8'],
     }),
   ),

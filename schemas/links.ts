@@ -9,18 +9,18 @@ const label = Type.String({
   minLength: 1,
   maxLength: 200,
   pattern: LINE,
-  description: 'a name for the admin, without control characters',
+  description: 'A name that only the admin sees. Control characters are not allowed.',
   examples: ['Wedding of Ada and Charles'],
 })
 const maxImages = Type.Integer({
   minimum: 1,
   maximum: Number.MAX_SAFE_INTEGER,
-  description: 'how many parts the link takes in, duplicates included',
+  description: 'The number of images that the link accepts, including duplicates.',
 })
 const maxBytes = Type.Integer({
   minimum: 1,
   maximum: Number.MAX_SAFE_INTEGER,
-  description: 'how many bytes the link takes in, duplicates included',
+  description: 'The number of bytes that the link accepts, including duplicates.',
 })
 
 export const NewLink = Type.Object(
@@ -29,13 +29,17 @@ export const NewLink = Type.Object(
       Type.String({
         maxLength: 100,
         description:
-          'an ISO 8601 duration from now, on the calendar in UTC. With both, it wins where it parses; ' +
-          'only the last of its hours, minutes and seconds may have a fraction',
+          'An ISO 8601 duration from now, in the UTC calendar. Only the last of hours, minutes and seconds may have a ' +
+          'fraction. If `expiresOn` is also given, a valid `sinceNow` is used.',
         examples: ['PT1H'],
       }),
     ),
     timeExact: Type.Optional(
-      Type.String({ maxLength: 100, description: 'an RFC 3339 instant', examples: ['2026-12-01T00:00:00Z'] }),
+      Type.String({
+        maxLength: 100,
+        description: 'The expiry, as an RFC 3339 date and time.',
+        examples: ['2026-12-01T00:00:00Z'],
+      }),
     ),
     label: Type.Optional(label),
     region: Type.Optional(Region),
@@ -49,12 +53,15 @@ export type NewLink = Static<typeof NewLink>
 export const CreatedLink = Type.Object(
   {
     relativePath: Type.String({
-      description: 'where to post images',
+      description: 'The path to send images to.',
       examples: ['/uploads/Vd0GtqSUWC3UzXiRwcbKgJ9bQdvHqLkEYoV1WnTFpzA5xmNs'],
     }),
     expiresOn: Type.String({ format: 'date-time', examples: ['2026-12-01T00:00:00.000Z'] }),
   },
-  { $id: 'CreatedLink', description: 'the link was made; `Location` is where it is read and revoked' },
+  {
+    $id: 'CreatedLink',
+    description: 'The link was created. `Location` is the URL at which the admin reads and revokes it.',
+  },
 )
 
 const link = {
@@ -67,11 +74,11 @@ const link = {
   revokedAt: Type.Optional(Type.String({ format: 'date-time' })),
   maxImages: Type.Optional(maxImages),
   maxBytes: Type.Optional(maxBytes),
-  uploads: Type.Integer({ minimum: 0, description: 'parts taken in, duplicates included' }),
-  bytes: Type.Integer({ minimum: 0, description: 'bytes taken in, duplicates included' }),
+  uploads: Type.Integer({ minimum: 0, description: 'Accepted images, including duplicates.' }),
+  bytes: Type.Integer({ minimum: 0, description: 'Accepted bytes, including duplicates.' }),
 }
 
-export const Link = Type.Object(link, { $id: 'Link', description: 'an ephemeral link' })
+export const Link = Type.Object(link, { $id: 'Link', description: 'An ephemeral link.' })
 export type Link = Static<typeof Link>
 
 export const LinkPage = page(Type.Ref('Link'), { $id: 'LinkPage' })
@@ -79,9 +86,9 @@ export const LinkPage = page(Type.Ref('Link'), { $id: 'LinkPage' })
 export const Upload = Type.Object(
   {
     imageId: Id,
-    name: Type.Optional(Type.String({ description: "the sender's file name" })),
-    size: Type.Integer({ minimum: 1, description: 'bytes' }),
-    duplicate: Type.Boolean({ description: 'the image was known before' }),
+    name: Type.Optional(Type.String({ description: "The sender's file name." })),
+    size: Type.Integer({ minimum: 1, description: 'The size in bytes.' }),
+    duplicate: Type.Boolean({ description: 'Whether the image existed before.' }),
     status: ImageStatus,
     receivedAt: Type.String({ format: 'date-time' }),
   },
@@ -91,5 +98,5 @@ export type Upload = Static<typeof Upload>
 
 export const LinkWithUploads = Type.Object(
   { ...link, received: page(Upload, { $id: 'UploadPage' }) },
-  { $id: 'LinkWithUploads', description: 'the link, and what came in by it' },
+  { $id: 'LinkWithUploads', description: 'The link, and its uploads.' },
 )
