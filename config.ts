@@ -78,6 +78,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
 }
 
+/** This process' environment for a child process, without the secrets that it does not need. */
+export function environmentWithout(...names: string[]): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.includes(name)))
+}
+
 function check(data: Record<string, unknown>): Environment {
   try {
     return envSchema<Environment>({ schema: Environment, data, env: false })

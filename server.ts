@@ -5,6 +5,7 @@ import worker from './plugins/worker.ts'
 import { startCluster } from './process/cluster.ts'
 import { run } from './process/run.ts'
 import { isTerminal, printStart, printStarting } from './process/terminal.ts'
+import { answerPings, watchOwnEventLoop } from './process/watchdog.ts'
 
 const IDLE_CHECK_MS = 250
 
@@ -15,6 +16,8 @@ await run('server', async (config, log) => {
     if (isTerminal()) printStart(config, port)
     return stop
   }
+  if (cluster.isWorker) answerPings()
+  else watchOwnEventLoop('server')
   const app = buildApp(config, log)
   if (config.workerProcesses > 0 && !cluster.isWorker) app.register(worker)
   await app.ready()

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Logger } from 'pino'
 import { joinClusterMetrics } from '../process/cluster-metrics.ts'
+import { detectSandbox } from '../services/analysis/sandbox/levels.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -114,6 +115,16 @@ function readDatabase({ stores }: FastifyInstance, register: Registry) {
     ...shared,
     async collect() {
       this.set((await withTimeout(stores.queue.waiting())) ?? Number.NaN)
+    },
+  })
+  new Gauge({
+    name: 'hasty_decoder_isolation',
+    help: '1 for the level by which the processes that read images are isolated (docs/threat-model.md)',
+    labelNames: ['level'],
+    ...shared,
+    async collect() {
+      this.reset()
+      this.set({ level: (await detectSandbox()).level }, 1)
     },
   })
   new Gauge({

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { BaseLogger } from 'pino'
+import { environmentWithout } from '../config.ts'
 
 const WORKER = fileURLToPath(new URL('../worker.ts', import.meta.url))
 const FIRST_DELAY_MS = 500
@@ -47,7 +48,9 @@ export const superviseWorkers = (count: number, log: Log) =>
   superviseChildren(
     {
       name: 'worker',
-      start: () => fork(WORKER, { stdio: 'inherit' }),
+      // It serves no request, so it needs no access token.
+      start: () =>
+        fork(WORKER, { stdio: 'inherit', env: environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE') }),
       requestExit: (worker) => worker.disconnect(),
     },
     count,

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { superviseChildren, superviseWorkers } from './children.ts'
 import { serveClusterMetrics } from './cluster-metrics.ts'
+import { watchApiProcesses, watchOwnEventLoop } from './watchdog.ts'
 
 const SERVER = fileURLToPath(new URL('../server.ts', import.meta.url))
 
@@ -23,6 +24,8 @@ export async function startCluster(
   // This serialization keeps NaN, the value of a metric that can't be read. JSON would make it 0.
   cluster.setupPrimary({ exec: SERVER, serialization: 'advanced' })
   serveClusterMetrics()
+  watchOwnEventLoop('primary')
+  watchApiProcesses(log)
   const listening = untilListening(config.apiProcesses)
   const servers = superviseChildren(
     {
