@@ -61,15 +61,15 @@ export const createSandbox = (level: Level, limited: boolean): Sandbox => ({
   level,
   limited,
   command(module, args, { memory }) {
-    const node = [process.execPath, ...permissions(), module, ...args]
-    const [file, ...rest] = [...isolate(level), ...(limited ? limit(level, memory) : []), ...node]
+    const node = [process.execPath, ...permissions(module), module, ...args]
+    const [file, ...rest] = [...isolate(level, module), ...(limited ? limit(level, memory) : []), ...node]
     return [file!, rest]
   },
 })
 
 /** Whether the sandbox can be started: Node prints its version there, which takes some milliseconds. */
 function probe(sandbox: Sandbox): [string, string[]] {
-  const [file, args] = sandbox.command('', [], { memory: 2 ** 30 })
+  const [file, args] = sandbox.command(fileURLToPath(import.meta.url), [], { memory: 2 ** 30 })
   return [file, [...args.slice(0, args.indexOf('--permission')), '--version']]
 }
 
@@ -88,7 +88,7 @@ async function works([file, args]: [string, string[]]) {
 /** The environment of the launchers: they are found by PATH. Their own children get an empty one where possible. */
 export const searchPath = () => ({ PATH: '/usr/local/bin:/usr/bin:/bin' })
 
-function isolate(level: Level): string[] {
+function isolate(level: Level, module: string): string[] {
   if (level === 'permissions') return []
   if (level === 'network') return ['unshare', '--user', '--map-current-user', '--net', '--ipc', '--uts']
   return [
@@ -102,6 +102,7 @@ function isolate(level: Level): string[] {
     ...SYSTEM.flatMap((path) => ['--ro-bind-try', path, path]),
     ...['--ro-bind', process.execPath, process.execPath],
     ...READABLE.flatMap((path) => ['--ro-bind', ROOT + path, ROOT + path]),
+    ...['--ro-bind-try', module, module],
     ...['--proc', '/proc', '--dev', '/dev', '--chdir', '/'],
   ]
 }
@@ -119,11 +120,11 @@ function limit(level: Level, memory: number): string[] {
 }
 
 /** Node's permission model: read the program's own files, load sharp, start a thread. */
-const permissions = () => [
+const permissions = (module: string) => [
   '--permission',
   '--allow-addons',
   '--allow-worker',
-  ...READABLE.map((path) => `--allow-fs-read=${ROOT}${path}`),
+  ...[module, ...READABLE.map((path) => ROOT + path)].map((path) => `--allow-fs-read=${path}`),
   `--allow-fs-read=/proc/self/fd/${FILE_DESCRIPTOR}`,
   '--disable-warning=SecurityWarning',
 ]
