@@ -52,7 +52,7 @@ async function attempt(level: Level, limited: boolean): Promise<Attempts> {
   child.stdout.on('data', (data) => {
     output += data
   })
-  await once(child, 'exit')
+  await once(child, 'close')
   return JSON.parse(output)
 }
 
