@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs'
+import { full } from 'acorn-walk'
+import t from 'tap'
+import { readSources } from './helpers/sources.ts'
+
+interface PrivateUse {
+  package: string
+  /** The version that the code was written for. Read the new version's source before you change this number. */
+  version: string
+  /** The file that uses it, and a text in it that shows the use. */
+  file: string
+  mark: string
+  /** What is used, and why there is no other way. */
+  reason: string
+}
+
+const USES: PrivateUse[] = [
+  {
+    package: '@electric-sql/pglite',
+    version: '0.5.14',
+    file: 'stores/data/embedded/thread.ts',
+    mark: '_PostgresMainLoopOnce',
+    reason:
+      'PGlite calls a backend that has ended for ever (electric-sql/pglite#1058). The thread ends instead.',
+  },
+  {
+    package: '@electric-sql/pglite-socket',
+    version: '0.2.17',
+    file: 'stores/data/embedded/session-queue.ts',
+    mark: 'as unknown as QueryQueue',
+    reason: "The package's queue mixes the statements of several connections (electric-sql/pglite#1046).",
+  },
+  {
+    package: 'libheif-js',
+    version: '1.23.2',
+    file: 'formats/decode/heif.ts',
+    mark: 'const STRICT = 21',
+    reason: 'The JavaScript interface has no option for strict decoding. This is its place in a C struct.',
+  },
+  {
+    package: 'postgres',
+    version: '3.4.9',
+    file: 'patches/postgres+3.4.9.patch',
+    mark: 'node_modules/postgres/src/connection.js',
+    reason: 'Faults of lost connections. The upstream issues are in the patch folder or in docs/dependencies.md.',
+  },
+]
+
+const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
+const { dependencies } = JSON.parse(read('package.json')) as { dependencies: Record<string, string> }
+
+t.test('each private part of a package is used with the version that it was written for', async (t) => {
+  for (const { package: name, version, file, mark, reason } of USES) {
+    const installed = JSON.parse(read(`node_modules/${name}/package.json`)).version
+    t.equal(installed, version, `${name} is installed in another version: check ${file}. ${reason}`)
+    t.equal(dependencies[name], version, `package.json has the exact version of ${name}`)
+    t.ok(read(file).includes(mark), `${file} still uses it`)
+  }
+})
+
+t.test('no other file uses a private part of a package', async (t) => {
+  const known = new Set(USES.map(({ file }) => file))
+  const found = readSources('*.ts', '{bin,formats,plugins,process,routes,schemas,services,stores}/**/*.ts')
+    .filter(({ path }) => !known.has(path))
+    .flatMap(({ path, program }) => {
+      const names: string[] = []
+      full(program, (node) => {
+        if (node.type !== 'MemberExpression') return
+        const { property } = node as unknown as { property: { name?: string; value?: unknown } }
+        const name = property.name ?? String(property.value)
+        if (/^_[a-zA-Z]/.test(name)) names.push(`${path}:${node.loc!.start.line} ${name}`)
+      })
+      return names
+    })
+  t.strictSame(found, [], 'a name that begins with an underscore is private')
+})
