@@ -6,7 +6,6 @@ import { parse } from 'yaml'
 import { readConfig } from '../config.ts'
 import { Environment } from '../schemas/environment.ts'
 import { build } from './helpers/app.ts'
-import { newFolder } from './helpers/folder.ts'
 import {
   faultsOf,
   kustomize,
@@ -57,7 +56,8 @@ const entryExists = (t: Test, [node, entry]: string[], at: string) =>
   t.ok(node === 'node' && entry && existsSync(root(entry)), `${at}: ${entry} is an entry`)
 
 t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
-  const dir = newFolder(t)
+  // In the repository, where the compiler finds the packages.
+  const dir = t.testdir()
   const write = (code: string) => {
     const path = join(dir, 'manifests.mts')
     writeFileSync(path, code)

@@ -20,10 +20,10 @@ export async function wrongAmong(url: string, answered: Answered) {
   return wrong
 }
 
-/** The files in a folder and below it. */
+/** The objects in the folder of an object store, without the file that says which installation it belongs to. */
 export const filesIn = (folder: string) =>
   readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() && entry.name !== 'hasty-installation')
     .map(({ name }) => name)
 
 /** After a sweep, the object store has the objects of the images that are there, and nothing else. */
