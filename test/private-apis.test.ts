@@ -42,7 +42,8 @@ const USES: PrivateUse[] = [
     version: '3.4.9',
     file: 'patches/postgres+3.4.9.patch',
     mark: 'node_modules/postgres/src/connection.js',
-    reason: 'Faults of lost connections. The upstream issues are in the patch folder or in docs/dependencies.md.',
+    reason:
+      'Faults of lost connections. The upstream issues are in the patch folder or in docs/dependencies.md.',
   },
 ]
 
