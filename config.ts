@@ -38,6 +38,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     /** Bytes. */
     maxFileSize: bytes(env.MAX_FILE_SIZE),
     maxFiles: env.MAX_FILES,
+    /** Concurrent requests with images. */
+    uploadsPerLink: env.UPLOADS_PER_LINK,
+    uploadsPerAddress: env.UPLOADS_PER_ADDRESS,
+    /** Bytes of unfinished uploads in one process. */
+    stagedLimit: bytes(env.STAGED_LIMIT),
     /** Milliseconds since an image was last requested. Undefined: never. */
     archiveAfter: optionalMilliseconds('ARCHIVE_AFTER', env),
     deleteAfter: optionalMilliseconds('DELETE_AFTER', env),

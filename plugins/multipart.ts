@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import type { RejectionReason } from '../schemas/uploads.ts'
 import { type Digests, parseDigests } from '../services/uploads/digests.ts'
 import { readDisposition } from '../services/uploads/disposition.ts'
-import type { Part } from '../services/uploads/index.ts'
+import type { Part } from '../services/uploads/part.ts'
 import { createPaddingFilter } from './transport-padding.ts'
 
 declare module 'fastify' {

@@ -38,6 +38,13 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
       links,
       imageReader,
       knownHashes: cache.knownHashes,
+      limits: {
+        uploadsPerLink: config.uploadsPerLink,
+        uploadsPerAddress: config.uploadsPerAddress,
+        // One file of the maximum size must always fit.
+        stagedBytes: Math.max(config.stagedLimit, config.maxFileSize),
+        stagedBytesPerLink: Math.max(config.stagedLimit / 2, config.maxFileSize),
+      },
       inlineLimit: config.inlineLimit,
       maxFileSize: config.maxFileSize,
       maxFiles: config.maxFiles,

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { IdParams } from '../schemas/ids.ts'
 import { UploadAnswer, UploadBody } from '../schemas/uploads.ts'
+import { networksOf } from '../services/access/address.ts'
 import {
+  Busy,
   DigestMismatch,
   InsufficientStorage,
   LinkExpired,
@@ -14,14 +16,15 @@ import {
   NotMultipart,
   TooLarge,
   TooManyFailedLookups,
+  TooManyUploads,
   UnsupportedContentEncoding,
   UnsupportedTransferEncoding,
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
 export default (async (app) => {
-  // Here nothing but multipart/form-data is read. The handler refuses the rest: a parser that does closes the connection,
-  // and a client that still sends would not get the answer.
+  // The parsers refuse a body and close the connection. A client that still sends would not read the response.
+  // Therefore the handler refuses everything but multipart/form-data.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('*', (_request, _body, done) => done(null))
   app.limitFailedLookups('link')
@@ -34,8 +37,9 @@ export default (async (app) => {
         operationId: 'upload',
         summary: 'Upload images by a link',
         description:
-          'Each part is one image, of any media type and name: its bytes tell what it is. A part may have a ' +
-          'Content-Digest or Repr-Digest (RFC 9530) with sha-256 or sha-512. A good part beside a bad one is kept.',
+          'Each part is one image. Its format is read from its bytes; its media type and name do not matter. A part may ' +
+          'have a Content-Digest or Repr-Digest (RFC 9530) with sha-256 or sha-512. Each part is accepted or rejected ' +
+          'by itself.',
         params: IdParams,
         consumes: ['multipart/form-data'],
         body: { content: { 'multipart/form-data': { schema: UploadBody } } },
@@ -54,6 +58,8 @@ export default (async (app) => {
             NotAccepted,
             InsufficientStorage,
             TooManyFailedLookups,
+            TooManyUploads,
+            Busy,
             UnsupportedContentEncoding,
             UnsupportedTransferEncoding,
           ),
@@ -62,7 +68,11 @@ export default (async (app) => {
     },
     async (request) => {
       if (!request.isMultipart()) throw new NotMultipart()
-      return app.services.uploads.receive(request.params.id, request.readParts())
+      return app.services.uploads.receive({
+        linkId: request.params.id,
+        network: networksOf(request.ip)[0]!,
+        parts: request.readParts(),
+      })
     },
   )
 }) satisfies FastifyPluginAsyncTypebox

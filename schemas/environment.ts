@@ -124,6 +124,27 @@ export const Environment = Type.Object({
     description: 'the maximum number of files in a request, from 1 to 1000',
     examples: [20],
   }),
+  UPLOADS_PER_LINK: Type.Integer({
+    default: 256,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'the maximum number of concurrent uploads by one link, from 1 to 100000',
+    examples: [256],
+  }),
+  UPLOADS_PER_ADDRESS: Type.Integer({
+    default: 256,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'the maximum number of concurrent uploads from one address, from 1 to 100000',
+    examples: [256],
+  }),
+  STAGED_LIMIT: Type.String({
+    default: '512MiB',
+    pattern: byteSize,
+    description:
+      'a size in B, KiB, MiB or GiB: the maximum size of all unfinished uploads in one process, half of it for one link',
+    examples: ['512MiB'],
+  }),
   ARCHIVE_AFTER: Type.Optional(
     Type.String({
       pattern: duration,

@@ -119,7 +119,14 @@ export const Unavailable = problem(
   'Try again in a few seconds.',
 )
 
-export const Busy = problem('Busy', 503, 'Too many requests at the same time', 'Try again in a few seconds.')
+export const Busy = problem('Busy', 503, 'The service is busy', 'Try again in a few seconds.')
+
+export const TooManyUploads = problem(
+  'TooManyUploads',
+  429,
+  'Too many uploads at the same time',
+  'This link or this address has too many unfinished uploads. Finish one, or try again in a few seconds.',
+)
 
 export const InvalidExpiry = problem(
   'InvalidExpiry',

@@ -1,6 +1,12 @@
 import { Format } from 'typebox/format'
 import type { Link, NewLink, Upload } from '../../schemas/links.ts'
-import type { DataStore, LinkCounts, LinkRow, UploadRow } from '../../stores/data/data-store.ts'
+import {
+  type DataStore,
+  isLimited,
+  type LinkCounts,
+  type LinkRow,
+  type UploadRow,
+} from '../../stores/data/data-store.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import { LinkExpired, LinkNotFound, LinkRevoked, LinkUsedUp, UnknownRegion } from '../errors.ts'
@@ -9,20 +15,20 @@ import { expiryOf } from './expiry.ts'
 
 export type Links = ReturnType<typeof createLinks>
 
-/** The links that an admin hands out. */
+/** The ephemeral links. */
 export function createLinks({
   data,
   regions,
   cache,
 }: {
   data: DataStore
-  /** The names of the regions: what names none goes into the first. */
+  /** The names of the regions. A link without a region gets the first one. */
   regions: readonly string[]
   cache: Cache<LinkRow>
 }) {
   async function find(id: string) {
     const link = isId(id) ? await data.links.find(id) : undefined
-    // What a link with a limit has taken in changes with each upload.
+    // The used images and bytes of a limited link change with each upload.
     if (link && !isLimited(link)) cache.set(id, link)
     return link
   }
@@ -46,7 +52,7 @@ export function createLinks({
       return fromPage(await data.links.page(toPageRequest(query)), showLink)
     },
 
-    /** A link and a page of what came in by it. @throws {LinkNotFound | InvalidCursor} */
+    /** A link and a page of its uploads. @throws {LinkNotFound | InvalidCursor} */
     async read(id: string, query: PageQuery) {
       const request = toPageRequest(query, Format.IsUuid)
       const row = isId(id) ? await data.links.findWithCounts(id) : undefined
@@ -54,18 +60,18 @@ export function createLinks({
       return { ...showLink(row), received: fromPage(await data.uploads.pageOfLink(id, request), showUpload) }
     },
 
-    /** Closes a link for good. @throws {LinkNotFound} */
+    /** Closes a link for ever. @throws {LinkNotFound} */
     async revoke(id: string) {
       if (!isId(id) || !(await data.links.revoke(id))) throw new LinkNotFound()
       cache.delete(id)
     },
 
     /**
-     * Finds the link that an upload came by and makes sure that it is open now.
+     * Finds a link, and makes sure that it is open now.
      *
      * @throws {LinkNotFound | LinkExpired | LinkRevoked | LinkUsedUp}
      */
-    async open(id: string): Promise<LinkRow> {
+    async requireOpen(id: string): Promise<LinkRow> {
       const link = cache.get(id) ?? (await find(id))
       if (!link) throw new LinkNotFound()
       switch (statusOf(link)) {
@@ -87,11 +93,11 @@ function regionOf({ region }: NewLink, regions: readonly string[]) {
   if (regions.includes(region)) return region
   const names = regions.filter((name) => name !== '')
   const detail =
-    names.length > 0 ? `It is one of ${names.join(', ')}, or left out.` : 'There are none here: leave it out.'
+    names.length > 0
+      ? `Send one of ${names.join(', ')}, or no region.`
+      : 'This service has no regions. Send no region.'
   throw new UnknownRegion({ detail })
 }
-
-const isLimited = (link: LinkRow) => link.maxImages !== null || link.maxBytes !== null
 
 function statusOf(link: LinkRow): Link['status'] {
   if (link.revokedAt) return 'revoked'

@@ -20,7 +20,7 @@ eachDatabase(async (t, env) => {
   const link = await makeLink(app)
   const upload = (...parts: TestPart[]) => app.inject({ method: 'POST', url: link, ...multipart(parts) })
 
-  await t.test('several images come in, in the order of the parts, and come out bit by bit', async (t) => {
+  await t.test('several images are stored in the order of the parts, and are served unchanged', async (t) => {
     const images = await Promise.all([
       makeImage('png'),
       makeImage('jpeg', { model: 'Box 1' }),
@@ -61,7 +61,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('a hundred equal uploads at once end as one image and one object', async (t) => {
+  await t.test('a hundred equal uploads at the same time become one image and one object', async (t) => {
     const before = await keysOf(app)
     const url = await makeLink(app)
     const body = await makeImage('jpeg')
@@ -83,7 +83,7 @@ eachDatabase(async (t, env) => {
     t.equal(received.bytes, 100 * body.length)
   })
 
-  await t.test('the bytes tell what an image is, not what is said of it', async (t) => {
+  await t.test('the format is read from the bytes, not from the media type or the name', async (t) => {
     const png = await makeImage('png')
     const type = async (part: TestPart) => {
       const { processed } = (await upload(part)).json()
@@ -95,12 +95,12 @@ eachDatabase(async (t, env) => {
     t.equal(await type({ body: png, headers }), 'image/png')
   })
 
-  await t.test('a part that is no image, and each with its reason', async (t) => {
+  await t.test('a part that is rejected has a reason, and does not affect the parts beside it', async (t) => {
     const png = await makeImage()
     const disposition = 'form-data; name="image"; filename="x"'
     const details: Record<string, RegExp> = {
       'no-image': /at least one part/,
-      'too-large': /5 files at most, each of 20000 bytes/,
+      'too-large': /at most 5 files of at most 20000 bytes/,
       'malformed-multipart': /boundary.*name.*digest/,
       'digest-mismatch': /Send the part again/,
     }
@@ -203,7 +203,7 @@ eachDatabase(async (t, env) => {
     t.match(mixed.json().rejected, [{ reason: 'not_an_image' }, { reason: 'too_large' }])
   })
 
-  await t.test('no part is passed over, whatever is wrong with it, and each is told once', async (t) => {
+  await t.test('each part is reported once, whatever is wrong with it', async (t) => {
     const body = await makeImage()
     const disposition = (value: string) => ({ 'Content-Disposition': value })
     const bad: TestPart[] = [
@@ -237,7 +237,7 @@ eachDatabase(async (t, env) => {
     t.match(answer.json(), { processed: [{ name: 'good' }], rejected: [{ name: '', reason: 'malformed' }] })
   })
 
-  await t.test('a right digest is taken, an unknown one left alone', async (t) => {
+  await t.test('a matching digest is accepted, one of an unknown algorithm is ignored', async (t) => {
     const body = await makeImage()
     const value = (algorithm: string) => createHash(algorithm).update(body).digest('base64')
     for (const field of [
@@ -251,45 +251,52 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('a file as large as it may be, and one of more than is analysed at once', async (t) => {
-    const png = await makeImage()
-    const full = Buffer.concat([png, Buffer.alloc(20_000 - png.length)])
-    const { processed } = (await upload({ body: full })).json()
-    t.match(processed, [{ size: 20_000, status: 'pending' }])
-    t.ok(full.equals((await app.inject(`/images/${processed[0].id}`)).rawPayload))
-  })
+  await t.test(
+    'a file of the maximum size is accepted, and is pending if it is larger than INLINE_LIMIT',
+    async (t) => {
+      const png = await makeImage()
+      const full = Buffer.concat([png, Buffer.alloc(20_000 - png.length)])
+      const { processed } = (await upload({ body: full })).json()
+      t.match(processed, [{ size: 20_000, status: 'pending' }])
+      t.ok(full.equals((await app.inject(`/images/${processed[0].id}`)).rawPayload))
+    },
+  )
 
-  await t.test('names are kept clean and short', async (t) => {
-    const body = await makeImage()
-    for (const [filename, name] of [
-      ['holiday.png', 'holiday.png'],
-      ['🏖️ été.png', '🏖️ été.png'],
-      ['../../etc/passwd', 'passwd'],
-      ['C:\\\\pictures\\\\cat.png', 'cat.png'],
-      ['a\0b\u0007c.png', 'abc.png'],
-      [`${'long'.repeat(2500)}.png`, 'long'.repeat(64).slice(0, 255)],
-      ['', 'image'],
-      ['..', 'image'],
-      ['  blanks  ', 'blanks'],
-      ['family 👨‍👩‍👧.png', 'family 👨‍👩‍👧.png'],
-      ['\u202egnp.exe', 'gnp.exe'], // would be shown as exe.png
-      ['🎉'.repeat(300), '🎉'.repeat(255)],
-    ] as const) {
-      t.match((await upload({ body, filename })).json().processed, [{ name }], filename.slice(0, 20))
-    }
-    for (const name of ['constructor', '__proto__', 'hasOwnProperty']) {
-      const field = { 'Content-Disposition': `form-data; name="${name}"` }
-      t.match((await upload({ body, headers: field })).json().processed, [{ name }])
-    }
-    const field = { 'Content-Disposition': 'form-data; name="field"' }
-    t.match((await upload({ body, headers: field })).json().processed, [{ name: 'field' }])
-    const other = { 'Content-Disposition': `form-data; name="a"; filename*=utf-16le''%00%d8` }
-    t.ok((await upload({ body, headers: other })).json().processed[0].name.isWellFormed())
-    const crlf = await upload({ body, filename: 'a\r\nX-Evil: 1\r\n.png' })
-    t.ok(crlf.statusCode < 500)
-  })
+  await t.test(
+    'names are stored without control characters, in NFC, and with at most 255 characters',
+    async (t) => {
+      const body = await makeImage()
+      for (const [filename, name] of [
+        ['holiday.png', 'holiday.png'],
+        ['🏖️ été.png', '🏖️ été.png'],
+        ['../../etc/passwd', 'passwd'],
+        ['C:\\\\pictures\\\\cat.png', 'cat.png'],
+        ['a\0b\u0007c.png', 'abc.png'],
+        [`${'long'.repeat(2500)}.png`, 'long'.repeat(64).slice(0, 255)],
+        ['', 'image'],
+        ['..', 'image'],
+        ['  blanks  ', 'blanks'],
+        ['family 👨‍👩‍👧.png', 'family 👨‍👩‍👧.png'],
+        ['\u202egnp.exe', 'gnp.exe'], // would be shown as exe.png
+        ['🎉'.repeat(300), '🎉'.repeat(255)],
+        ['e\u0301te\u0301.png', '\u00e9t\u00e9.png'],
+      ] as const) {
+        t.match((await upload({ body, filename })).json().processed, [{ name }], filename.slice(0, 20))
+      }
+      for (const name of ['constructor', '__proto__', 'hasOwnProperty']) {
+        const field = { 'Content-Disposition': `form-data; name="${name}"` }
+        t.match((await upload({ body, headers: field })).json().processed, [{ name }])
+      }
+      const field = { 'Content-Disposition': 'form-data; name="field"' }
+      t.match((await upload({ body, headers: field })).json().processed, [{ name: 'field' }])
+      const other = { 'Content-Disposition': `form-data; name="a"; filename*=utf-16le''%00%d8` }
+      t.ok((await upload({ body, headers: other })).json().processed[0].name.isWellFormed())
+      const crlf = await upload({ body, filename: 'a\r\nX-Evil: 1\r\n.png' })
+      t.ok(crlf.statusCode < 500)
+    },
+  )
 
-  await t.test('more parts than may be are named and not taken in', async (t) => {
+  await t.test('parts above MAX_FILES are rejected by name', async (t) => {
     const parts = await Promise.all(
       Array.from({ length: 7 }, async (_, n) => ({ body: await makeImage(), filename: `${n}` })),
     )
@@ -306,7 +313,7 @@ eachDatabase(async (t, env) => {
     t.ok(flood.json().rejected.length < 150, 'the answer to a flood is bounded')
   })
 
-  await t.test('a request that is not multipart/form-data', async (t) => {
+  await t.test('a request that is not multipart/form-data is refused', async (t) => {
     const { payload } = multipart([{ body: await makeImage() }])
     for (const [type, body, status, problem] of [
       ['application/json', '{}', 415, 'not-multipart'],
@@ -333,7 +340,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('a body without its last boundary: what came whole is kept', async (t) => {
+  await t.test('the complete parts of a body without its last boundary are accepted', async (t) => {
     const [first, second] = [await makeImage(), await makeImage()]
     const { headers, payload } = multipart([
       { body: first, filename: 'whole' },
@@ -347,7 +354,7 @@ eachDatabase(async (t, env) => {
     })
   })
 
-  await t.test('a connection that is cut leaves nothing of the part that it cut', async (t) => {
+  await t.test('a broken connection leaves nothing of the incomplete part', async (t) => {
     const [first, second] = [await makeImage(), await makeImage()]
     const { headers, payload } = multipart([{ body: first }, { body: second }])
     const before = await keysOf(app)
@@ -365,7 +372,7 @@ eachDatabase(async (t, env) => {
   })
 
   await t.test(
-    'a client reads its answer while it still sends, and goes on with the same connection',
+    'a client that still sends reads the response, and can use the connection again',
     async (t) => {
       const { headers, payload } = multipart([{ body: Buffer.alloc(5_000_000) }])
       const socket = connect(port, '127.0.0.1')
@@ -391,7 +398,7 @@ eachDatabase(async (t, env) => {
     },
   )
 
-  await t.test('parts may come in chunks of any size', async (t) => {
+  await t.test('the body may arrive in chunks of any size', async (t) => {
     const body = await makeImage('jpeg')
     const { headers, payload } = multipart([{ body }])
     for (const size of [1, 7, 1000]) {

@@ -35,13 +35,13 @@ t.test('a revoked link stops at once, also when it is being looked up meanwhile'
     cache: createCache<LinkRow>({ capacity: 10, ttl: 60_000 }),
   })
 
-  const opening = links.open(row.id)
+  const opening = links.requireOpen(row.id)
   const found = { ...row, revokedAt }
   await links.revoke(row.id)
   lookups[0]!(found)
   t.equal((await opening).id, row.id, 'who came before it was revoked is let in')
 
-  const next = links.open(row.id)
+  const next = links.requireOpen(row.id)
   t.equal(lookups.length, 2, 'the row from before is not remembered')
   lookups[1]!({ ...row, revokedAt })
   await t.rejects(next, { name: 'LinkRevoked' })

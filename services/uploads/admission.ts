@@ -1,0 +1,102 @@
+import type { LinkRow } from '../../stores/data/data-store.ts'
+import { Rejection, TooManyUploads } from '../errors.ts'
+
+/** What all uploads of this process may use at the same time. */
+export interface AdmissionLimits {
+  /** Concurrent requests. */
+  uploadsPerLink: number
+  uploadsPerAddress: number
+  /** Bytes that are staged: received, but not recorded or discarded yet. */
+  stagedBytes: number
+  stagedBytesPerLink: number
+}
+
+export interface Admission {
+  /**
+   * Admits a request. Call `leave` at its end.
+   *
+   * @param network the client's address, or the network by which it is counted
+   * @throws {TooManyUploads}
+   */
+  enter(link: LinkRow, network: string): AdmittedUpload
+}
+
+export interface AdmittedUpload {
+  /** Counts the bytes of one part, until it is recorded or discarded. */
+  stage(link: LinkRow): Staging
+  leave(): void
+}
+
+export interface Staging {
+  /** @throws {Rejection} link_used_up, or busy: too many bytes are staged */
+  add(bytes: number): void
+  release(): void
+}
+
+/**
+ * Limits what clients can use with uploads that they do not finish. The limits are those of one process.
+ */
+export function createAdmission(limits: AdmissionLimits): Admission {
+  const uploadsOfLink = createTally()
+  const uploadsOfNetwork = createTally()
+  const stagedOfLink = createTally()
+  let staged = 0
+
+  function stage(link: LinkRow): Staging {
+    const room = roomOf(link)
+    let bytes = 0
+    return {
+      add(count) {
+        if (bytes + count > room) throw new Rejection('link_used_up')
+        const ofLink = stagedOfLink.of(link.id) + count
+        if (ofLink > limits.stagedBytesPerLink || staged + count > limits.stagedBytes)
+          throw new Rejection('busy')
+        bytes += count
+        staged += count
+        stagedOfLink.add(link.id, count)
+      },
+      release() {
+        staged -= bytes
+        stagedOfLink.add(link.id, -bytes)
+        bytes = 0
+      },
+    }
+  }
+
+  return {
+    enter(link, network) {
+      if (
+        uploadsOfLink.of(link.id) >= limits.uploadsPerLink ||
+        uploadsOfNetwork.of(network) >= limits.uploadsPerAddress
+      ) {
+        throw new TooManyUploads()
+      }
+      uploadsOfLink.add(link.id, 1)
+      uploadsOfNetwork.add(network, 1)
+      return {
+        stage,
+        leave() {
+          uploadsOfLink.add(link.id, -1)
+          uploadsOfNetwork.add(network, -1)
+        },
+      }
+    },
+  }
+}
+
+/** The bytes that a link still accepts. */
+const roomOf = ({ maxBytes, usedBytes }: LinkRow) =>
+  maxBytes === null ? Number.POSITIVE_INFINITY : maxBytes - usedBytes
+
+/** Sums by key. A key whose sum is 0 takes no memory. */
+function createTally() {
+  const sums = new Map<string, number>()
+  return {
+    of: (key: string) => sums.get(key) ?? 0,
+    add(key: string, count: number) {
+      const sum = (sums.get(key) ?? 0) + count
+      if (sum === 0) sums.delete(key)
+      else sums.set(key, sum)
+    },
+  }
+}

@@ -1,0 +1,197 @@
+import { finished, type Writable } from 'node:stream'
+import type { Processed, RejectionReason } from '../../schemas/uploads.ts'
+import { isRefusal, type LinkRow, type Received, type Recorded } from '../../stores/data/data-store.ts'
+import type { Stores } from '../../stores/index.ts'
+import type { ObjectStore, StagedObject } from '../../stores/objects/object-store.ts'
+import type { ImageReader } from '../analysis/reader.ts'
+import type { Cache } from '../cache.ts'
+import { Rejection } from '../errors.ts'
+import { newId } from '../ids.ts'
+import { showMetadata } from '../images/show-metadata.ts'
+import type { Staging } from './admission.ts'
+import type { Digests } from './digests.ts'
+import { createHashing, type Hashing } from './hashing.ts'
+import type { FilePart, PartFile } from './part.ts'
+import { createSniffer, type Sniffer } from './sniffer.ts'
+
+/** What this process has received. */
+export interface UploadCounts {
+  received: number
+  duplicates: number
+  bytes: number
+  rejected: Map<RejectionReason, number>
+}
+
+export interface PartOptions {
+  stores: Stores
+  imageReader: ImageReader
+  /** The ids of images by region and hash. It is only a hint: the image may have been removed. */
+  knownHashes: Cache<string>
+  /** Bytes. Larger files are not read fully before the response. */
+  inlineLimit: number
+  /** The accepted media types. Undefined: all supported ones. */
+  accept: ReadonlySet<string> | undefined
+  /**
+   * Whether each part becomes a separate image. Then nothing shows the sender that the content was known: not the
+   * response, not its duration, and not the removal of another sender's image.
+   */
+  hideDuplicates: boolean
+  counts: UploadCounts
+}
+
+/** A part that was received completely, and is not recorded yet. */
+interface StagedPart {
+  id: string
+  received: Received
+  sniffer: Sniffer
+  store: ObjectStore
+  staged: StagedObject
+}
+
+export type ReceivePart = (
+  link: LinkRow,
+  part: FilePart & { startedAt: Date },
+  staging: Staging,
+) => Promise<Processed>
+
+/**
+ * Creates the function that receives one part: `stagePart`, then `recordKnown` or `recordNew`.
+ *
+ * An object is durable before its row exists, and the row exists before the function resolves. A part that is rejected
+ * or known leaves no object. A failure in between leaves at most an object without a row, which the sweep deletes.
+ */
+export function createPartReceiver(options: PartOptions): ReceivePart {
+  return async (link, part, staging) => {
+    try {
+      const staged = await stagePart(link, part, staging, options)
+      return await discardOnError(staged, async () => {
+        const recorded = (await recordKnown(staged, options)) ?? (await recordNew(staged, options))
+        return finish(staged.received, recorded, options)
+      })
+    } finally {
+      staging.release()
+    }
+  }
+}
+
+/** Stages the bytes while they are hashed and sniffed. @throws {Rejection | StoreFull} */
+async function stagePart(
+  link: LinkRow,
+  { name, file, digests, startedAt }: FilePart & { startedAt: Date },
+  staging: Staging,
+  { stores: { objects }, imageReader, inlineLimit }: PartOptions,
+): Promise<StagedPart> {
+  const id = newId()
+  const sniffer = createSniffer(inlineLimit, imageReader)
+  const hashing = createHashing(new Set(['sha256', ...digests.keys()]), (chunk) => {
+    staging.add(chunk.length)
+    return sniffer.take(chunk)
+  })
+  passOn(file, hashing.stream)
+  const store = objects.at({ region: link.region, tier: 'hot' })
+  const staged = settleOnce(await store.stage(id, hashing.stream))
+  return discardOnError({ staged }, async () => {
+    if (file.truncated) throw new Rejection('too_large')
+    if (hashing.size === 0) throw new Rejection('empty')
+    const received = { link, name, startedAt, hash: verifiedHash(hashing, digests), size: hashing.size }
+    return { id, received, sniffer, store, staged }
+  })
+}
+
+/**
+ * Records an upload of a known image, without an object of its own. One query decides, before anything is flushed or
+ * sent to a bucket. Undefined if the content is not known.
+ */
+async function recordKnown(
+  { received, staged }: StagedPart,
+  { stores: { data }, knownHashes, hideDuplicates }: PartOptions,
+) {
+  if (hideDuplicates || !knownHashes.get(knownKey(received))) return undefined
+  const recorded = await data.uploads.recordKnown(received)
+  // If this fails, the sweep deletes the object. The upload is recorded.
+  if (recorded) await staged.discard().catch(() => {})
+  return recorded
+}
+
+/** Commits the object, and records an upload of a new image, or of a known one if there is one after all. */
+async function recordNew(
+  { id, received, sniffer, store, staged }: StagedPart,
+  { stores: { data, queue }, accept, hideDuplicates }: PartOptions,
+) {
+  const image = { id, ...(await sniffer.end(staged.content)), shared: !hideDuplicates }
+  const { status, metadata } = image
+  // Only the header shows the format with certainty. If the front does not contain it, a worker decides.
+  const isCertain = status === 'ready' || metadata.width !== undefined
+  if (isCertain && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
+  await staged.commit()
+  const recorded = await data.uploads.record(received, image)
+  if (!isRefusal(recorded) && !recorded.duplicate) queue.announce(id)
+  // If this fails, the object has no row, and the sweep deletes it. The upload is recorded.
+  else await store.delete(id).catch(() => {})
+  return recorded
+}
+
+function finish(received: Received, recorded: Recorded, { knownHashes, counts }: PartOptions): Processed {
+  if (isRefusal(recorded)) throw new Rejection(recorded)
+  const { name, hash, size } = received
+  knownHashes.set(knownKey(received), recorded.id)
+  counts.received++
+  counts.bytes += size
+  if (recorded.duplicate) counts.duplicates++
+  const { id, duplicate, status, metadata } = recorded
+  return { name, id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
+}
+
+const knownKey = ({ link, hash }: Received) => link.region + hash
+
+/** Runs `work`, and discards the staged object if it fails. */
+async function discardOnError<T>({ staged }: { staged: StagedObject }, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    await staged.discard().catch(() => {})
+    throw error
+  }
+}
+
+/**
+ * A staged object that can be discarded at any time. After the commit that does nothing: a failure later leaves open
+ * whether the row exists, so the object stays and the sweep decides.
+ */
+function settleOnce(staged: StagedObject): StagedObject {
+  let isSettled = false
+  return {
+    ...(staged.content && { content: staged.content }),
+    commit() {
+      isSettled = true
+      return staged.commit()
+    },
+    async discard() {
+      if (isSettled) return
+      isSettled = true
+      await staged.discard()
+    },
+  }
+}
+
+/**
+ * Like `pipe`, but a failure of one end ends the other. If `to` fails, the rest of the part is read and dropped, so that
+ * the next part can follow.
+ */
+function passOn(file: PartFile, to: Writable) {
+  finished(file, (cause) => {
+    if (cause) to.destroy(new Rejection('incomplete', { cause }))
+  })
+  to.once('close', () => file.resume())
+  file.pipe(to)
+}
+
+/** The SHA-256 in hex. @throws {Rejection} a digest of the sender is different */
+function verifiedHash(hashing: Hashing, expected: Digests) {
+  const sha256 = hashing.digest('sha256')
+  for (const [algorithm, digest] of expected) {
+    const actual = algorithm === 'sha256' ? sha256 : hashing.digest(algorithm)
+    if (!actual.equals(digest)) throw new Rejection('digest_mismatch')
+  }
+  return sha256.toString('hex')
+}
