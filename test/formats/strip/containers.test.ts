@@ -1,6 +1,7 @@
 import ExifReader from 'exifreader'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
+import { cpuMilliseconds } from '../../helpers/cpu.ts'
 import {
   addMetadata,
   exif,
@@ -259,9 +260,9 @@ t.test('PNG', async (t) => {
   await t.test('many chunks take little time, too many are refused', async (t) => {
     const empty = pngChunk('teXt', Buffer.alloc(0))
     const flood = (count: number) => build(Buffer.alloc(count * empty.length, empty))
-    const begun = performance.now()
+    const begun = cpuMilliseconds()
     t.ok((await png(flood(130_000))).equals(plain))
-    t.ok(performance.now() - begun < 5000)
+    t.ok(cpuMilliseconds() - begun < 5000)
     await refuses(t, png(flood(132_000)), /too many chunks/)
   })
 })
