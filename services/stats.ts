@@ -1,7 +1,7 @@
 import type { Stats } from '../schemas/stats.ts'
 import type { DataStore } from '../stores/data/data-store.ts'
 
-/** What came in, counted by uploads. */
+/** Statistics of uploads. */
 export function createStats({ stats }: Pick<DataStore, 'stats'>) {
   return {
     async read(): Promise<Stats> {

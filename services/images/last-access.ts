@@ -8,22 +8,22 @@ const DAY_MS = 86_400_000
 
 type Durations = Pick<Config, 'archiveAfter' | 'deleteAfter'>
 
-/** How old the time of the last access that is stored may be, in milliseconds: a day, or less where images go sooner. */
+/** The maximum age of a stored access time in milliseconds: a day, or a tenth of a shorter retention period. */
 const precisionOf = ({ archiveAfter = Infinity, deleteAfter = Infinity }: Durations) =>
   Math.min(DAY_MS, archiveAfter / 10, deleteAfter / 10)
 
-/** By how many milliseconds an image may have been asked for later than is stored: so much longer it stays. */
+/** Maximum error of the stored access time in milliseconds. It is added to retention periods. */
 export const lastAccessTolerance = (durations: Durations) => precisionOf(durations) + 2 * FLUSH_MS
 
 export type LastAccess = ReturnType<typeof createLastAccess>
 
 /**
- * Remembers which images somebody asked for, and has the database know every 10 s. An image costs a write a day at
- * most. What is remembered is bounded: with the database away, it is the images that were asked for first.
+ * Collects the ids of requested images, and writes their access times every 10 s. Each image is written about once a day.
+ * The number of collected ids is bounded: while the database is unavailable, later ids are dropped.
  */
 export function createLastAccess({ lifecycle }: Pick<DataStore, 'lifecycle'>, durations: Durations) {
   const precision = precisionOf(durations)
-  let asked = new Set<string>()
+  let requested = new Set<string>()
   let flushing = Promise.resolve()
 
   async function write(ids: string[]) {
@@ -32,8 +32,8 @@ export function createLastAccess({ lifecycle }: Pick<DataStore, 'lifecycle'>, du
         await lifecycle.touch(ids.slice(0, BATCH), precision)
         ids = ids.slice(BATCH)
       } catch {
-        // The database is away: they wait for the next time.
-        asked = new Set([...ids, ...asked].slice(0, CAPACITY))
+        // The database is unavailable. The next flush tries again.
+        requested = new Set([...ids, ...requested].slice(0, CAPACITY))
         return
       }
     }
@@ -41,8 +41,8 @@ export function createLastAccess({ lifecycle }: Pick<DataStore, 'lifecycle'>, du
 
   function flush() {
     flushing = flushing.then(() => {
-      const ids = [...asked]
-      asked.clear()
+      const ids = [...requested]
+      requested.clear()
       return write(ids)
     })
     return flushing
@@ -51,12 +51,12 @@ export function createLastAccess({ lifecycle }: Pick<DataStore, 'lifecycle'>, du
   const flushes = setInterval(flush, FLUSH_MS).unref()
 
   return {
-    /** Says that somebody asked for the image now. */
+    /** Records a request for the image. */
     note(id: string) {
-      if (asked.size < CAPACITY && asked.add(id).size === CAPACITY) flush()
+      if (requested.size < CAPACITY && requested.add(id).size === CAPACITY) flush()
     },
     flush,
-    /** Writes what is left. */
+    /** Writes the remaining ids. */
     async close() {
       clearInterval(flushes)
       await flush()

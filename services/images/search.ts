@@ -2,7 +2,7 @@ import type { ImageFilter } from '../../schemas/images.ts'
 import type { Box, ImageSearch } from '../../stores/data/data-store.ts'
 import { InvalidFilter } from '../errors.ts'
 
-/** Reads what a client asks a list of images for. @throws {InvalidFilter} */
+/** Converts the filters of a list of images. @throws {InvalidFilter} */
 export function toImageSearch({ receivedFrom, receivedTo, bbox, ...filter }: ImageFilter): ImageSearch {
   const search = {
     ...filter,
@@ -11,31 +11,33 @@ export function toImageSearch({ receivedFrom, receivedTo, bbox, ...filter }: Ima
     box: bbox === undefined ? undefined : toBox(bbox),
   }
   const { takenFrom, takenTo } = search
-  if (isInsideOut(search.receivedFrom, search.receivedTo)) throw insideOut('receivedFrom', 'receivedTo')
-  // As text, a time that the other one begins with is the earlier one.
-  if (isInsideOut(takenFrom, takenTo)) throw insideOut('takenFrom', 'takenTo')
+  if (isReversed(search.receivedFrom, search.receivedTo)) throw reversed('receivedFrom', 'receivedTo')
+  // As text, a date is earlier than a time of the same day.
+  if (isReversed(takenFrom, takenTo)) throw reversed('takenFrom', 'takenTo')
   return search
 }
 
-const isInsideOut = <T extends Date | string>(from: T | undefined, to: T | undefined) =>
+const isReversed = <T extends Date | string>(from: T | undefined, to: T | undefined) =>
   from !== undefined && to !== undefined && from >= to
 
-const insideOut = (from: string, to: string) =>
-  new InvalidFilter({ detail: `${from} has to be before ${to}.` })
+const reversed = (from: string, to: string) => new InvalidFilter({ detail: `${from} must be before ${to}.` })
 
 function toInstant(name: string, text: string | undefined) {
   if (text === undefined) return undefined
-  const instant = new Date(text) // not a number for a leap second, which no Date can tell
-  if (Number.isNaN(instant.getTime())) throw new InvalidFilter({ detail: `${name} is no instant.` })
+  const instant = new Date(text) // NaN for a leap second
+  if (Number.isNaN(instant.getTime()))
+    throw new InvalidFilter({
+      detail: `${name} must be an RFC 3339 date and time. For example: 2026-11-01T00:00:00Z.`,
+    })
   return instant
 }
 
 function toBox(text: string): Box {
   const [west = 0, south = 0, east = 0, north = 0] = text.split(',').map(Number)
   const invalid = (detail: string) =>
-    new InvalidFilter({ detail: `bbox is west,south,east,north: ${detail}.` })
-  if (Math.abs(west) > 180 || Math.abs(east) > 180) throw invalid('west and east are from -180 to 180')
-  if (Math.abs(south) > 90 || Math.abs(north) > 90) throw invalid('south and north are from -90 to 90')
-  if (south > north) throw invalid(`its south, ${south}, is north of its north, ${north}`)
+    new InvalidFilter({ detail: `bbox must be west,south,east,north in degrees: ${detail}.` })
+  if (Math.abs(west) > 180 || Math.abs(east) > 180) throw invalid('west and east must be from -180 to 180')
+  if (Math.abs(south) > 90 || Math.abs(north) > 90) throw invalid('south and north must be from -90 to 90')
+  if (south > north) throw invalid(`south (${south}) must not be greater than north (${north})`)
   return { west, south, east, north }
 }

@@ -1,7 +1,7 @@
 import type { Metadata, ShownMetadata } from '../../schemas/images.ts'
 import type { MetadataRow } from '../../stores/data/data-store.ts'
 
-/** What is known of an image as a client sees it: without what is not, and with its size as shown. */
+/** Converts a row to the metadata in a response: without unknown values, and with the displayed size. */
 export function showMetadata(row: MetadataRow): ShownMetadata {
   const metadata = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)) as Metadata
   const { width, height, orientation = 1 } = metadata

@@ -9,10 +9,10 @@ const LATEST = Date.parse('9999-12-31T23:59:59.999Z')
 const wholeDuration = new RegExp(`^${pattern.source}$`)
 
 /**
- * When a link expires: `sinceNow` (an ISO 8601 duration) from now where it parses, else at `timeExact` (RFC 3339).
+ * The expiry of a link: `sinceNow` (an ISO 8601 duration) from now if it is valid, otherwise `timeExact` (RFC 3339).
  *
  * @param now milliseconds since 1970
- * @throws {InvalidExpiry} neither can be used, or the instant is less than 30 s ahead or after the year 9999
+ * @throws {InvalidExpiry} if neither is valid, or if the expiry is in less than 30 s or after the year 9999
  */
 export function expiryOf(
   { sinceNow, timeExact }: { sinceNow?: string; timeExact?: string },
@@ -24,7 +24,7 @@ export function expiryOf(
   if (!(instant <= LATEST))
     throw new InvalidExpiry({ detail: 'The link would expire after the year 9999. Choose an earlier time.' })
   if (instant < now + SHORTEST_MS) {
-    throw new InvalidExpiry({ detail: 'A link must be open for 30 s at least. Choose a later time.' })
+    throw new InvalidExpiry({ detail: 'A link must be open for at least 30 s. Choose a later time.' })
   }
   return new Date(instant)
 }
@@ -33,18 +33,20 @@ function invalid(sinceNow?: string, timeExact?: string) {
   const wrong = []
   if (sinceNow !== undefined) {
     wrong.push(
-      'sinceNow is no ISO 8601 duration that can be used: it looks like "PT1H" or "P1M2DT12H", is not negative, ' +
-        'and has a fraction only on the last of its hours, minutes and seconds.',
+      'sinceNow must be an ISO 8601 duration such as "PT1H" or "P1M2DT12H". It must not be negative, and only the last of ' +
+        'hours, minutes and seconds may have a fraction.',
     )
   }
   if (timeExact !== undefined) {
-    wrong.push('timeExact is no RFC 3339 instant: it looks like "2026-12-01T00:00:00Z", with a time zone.')
+    wrong.push(
+      'timeExact must be an RFC 3339 date and time with a time zone, such as "2026-12-01T00:00:00Z".',
+    )
   }
   return wrong.length > 0 ? { detail: wrong.join(' ') } : {}
 }
 
 function parseDuration(text: string): Duration | undefined {
-  // The library looks for a duration anywhere in the text; ISO 8601 wants a unit after P and after T.
+  // The library finds a duration anywhere in the text. ISO 8601 requires a unit after P and after T.
   if (!wholeDuration.test(text) || text.endsWith('T')) return undefined
   try {
     return parse(text)
@@ -54,8 +56,8 @@ function parseDuration(text: string): Duration | undefined {
 }
 
 /**
- * Adds a duration to an instant on the calendar in UTC (the library's own `end` counts in local time). A day that the
- * month does not have becomes its last one, as in `Temporal`: 31 January and a month is 28 or 29 February.
+ * Adds a duration to an instant in the UTC calendar (the library's own `end` uses local time). If the month has no such
+ * day, its last day is used, like in `Temporal`: 31 January plus a month is 28 or 29 February.
  */
 function add(
   { years = 0, months = 0, weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0 }: Duration,
@@ -71,8 +73,8 @@ function add(
 
 function parseInstant(text: string | undefined) {
   if (text === undefined || !Format.IsDateTime(text)) return undefined
-  // A Date can't tell a leap second (RFC 3339 §5.7). It is read as the second before, as `Temporal` does.
+  // A Date has no leap seconds (RFC 3339 §5.7). The second before is used, like in `Temporal`.
   const instant = Date.parse(text.replace(':60', ':59'))
-  // What is left is no RFC 3339, such as the suffixes of RFC 9557, which the check lets pass.
+  // The check accepts more than RFC 3339, such as the suffixes of RFC 9557.
   return Number.isNaN(instant) ? undefined : instant
 }

@@ -1,17 +1,17 @@
 import { parseDictionary } from 'structured-headers'
 
-/** What a sender says that the digests of its bytes are: by the name that `node:crypto` has for the algorithm. */
+/** The digests that a sender declares, by the algorithm's name in `node:crypto`. */
 export type Digests = ReadonlyMap<string, Buffer>
 
-// The active algorithms of the registry that RFC 9530 §7.2 sets up. Others are ignored, as §2 allows.
+// The active algorithms of the registry of RFC 9530 §7.2. Others are ignored, as §2 allows.
 const ALGORITHMS = new Map([
   ['sha-256', 'sha256'],
   ['sha-512', 'sha512'],
 ])
 
 /**
- * Reads the values of the header fields Content-Digest and Repr-Digest (RFC 9530 §2 and §3), which mean the same where
- * there is no content coding; undefined where one of them can't be read, or where they contradict each other.
+ * Reads the header fields Content-Digest and Repr-Digest (RFC 9530 §2 and §3). Without a content coding, both mean the
+ * same. Returns undefined if one of them is invalid, or if they contradict each other.
  */
 export function parseDigests(fields: readonly string[]): Digests | undefined {
   const digests = new Map<string, Buffer>()

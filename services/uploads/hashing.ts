@@ -1,18 +1,18 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Transform } from 'node:stream'
 
-/** A Transform that passes bytes on as they are and knows their digests when they have passed. */
+/** A Transform that passes bytes on unchanged, and computes their digests. */
 export interface Hashing {
   stream: Transform
-  /** Bytes that have passed. */
+  /** The number of bytes so far. */
   readonly size: number
-  /** The digest of all bytes; call it once, after the last. */
+  /** The digest of all bytes. Call it once for each algorithm, after the last byte. */
   digest(algorithm: string): Buffer
 }
 
 /**
  * @param algorithms names that `node:crypto` knows
- * @param inspect is shown each chunk before it is passed on; where it fails, the stream fails with its error
+ * @param inspect receives each chunk before it is passed on; if it rejects, the stream fails with its error
  */
 export function createHashing(
   algorithms: Iterable<string>,

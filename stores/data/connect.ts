@@ -4,21 +4,21 @@ import { type Embedded, openEmbedded } from './embedded/index.ts'
 import type { Database } from './sql.ts'
 
 const POOL = 16
-// The embedded database runs one transaction at a time; more connections only wait longer.
+// The embedded database runs one transaction at a time, so more connections are of no use.
 const EMBEDDED_POOL = 4
 const CONNECT_TIMEOUT_S = 5
 const RECONNECT_PAUSE_S = 0.1
 
-/** How to speak to the database: postgres.js, and how to be done with it. */
+/** A connection pool. */
 export interface Connection {
   sql: Database
   close(): Promise<void>
 }
 
 /**
- * Connects to the database of `DATABASE_URL`, or else to the embedded one in `DATA_DIR`.
+ * Connects to the database of `DATABASE_URL`, or to the embedded one in `DATA_DIR`.
  *
- * @param attach whether the embedded database may be one that another process has open
+ * @param attach whether to use an embedded database that another process has opened
  */
 export async function connect(
   config: Pick<Config, 'databaseUrl' | 'dataDir'>,
@@ -26,14 +26,14 @@ export async function connect(
 ): Promise<Connection> {
   const options = {
     connect_timeout: CONNECT_TIMEOUT_S,
-    // The driver's own pause grows to 20 s, which is so much longer than the outage.
+    // The driver's own pause grows to 20 s, so it would delay the end of an outage by up to 20 s.
     backoff: () => RECONNECT_PAUSE_S,
-    // A statement that waits for a lock must not hold up others, which have connections of their own.
+    // One statement per connection, so that a statement that waits for a lock does not delay others.
     max_pipeline: 0,
     onnotice: () => {},
     transform: postgres.camel,
     types: { bigint: { to: 20, from: [20], parse: Number, serialize: String } },
-    // Times are read, and days are named, in ISO's style, whatever the server is set to.
+    // The driver reads ISO times, and the names of days are ISO dates, so the server's setting must not matter.
     connection: { application_name: 'hasty', DateStyle: 'ISO' },
   }
   let embedded: Embedded | undefined
@@ -43,7 +43,7 @@ export async function connect(
   } else {
     embedded = await openEmbedded(config.dataDir, { attach })
     const { path } = embedded
-    // Connections are kept, because PGlite keeps the prepared statements of one that is closed.
+    // Connections have no maximum lifetime, because PGlite keeps the prepared statements of closed ones.
     sql = postgres({
       ...options,
       path,

@@ -12,7 +12,7 @@ export interface PageRequest {
   after?: Keyset | undefined
 }
 
-/** A page of a list, and where the next one begins, if there is one. */
+/** A page of a list, and the position of the next one, if there is one. */
 export interface PageOf<Item> {
   items: Item[]
   next?: Keyset

@@ -9,11 +9,11 @@ import type { Sql } from './sql.ts'
 const POLL_MS = 100
 
 /**
- * Brings the schema up to date and returns the names of the migrations that it applied.
+ * Updates the schema. Resolves with the names of the applied migrations.
  *
- * Several processes may call it at once: a lease in the database lets one work while the others wait. A lease and not
- * a lock, because a migration on CockroachDB ends the transaction that would hold the lock (`autocommit_before_ddl`).
- * A process that dies holds the others up until its lease runs out, so each migration can be run again.
+ * Several processes may call it at the same time. A lease lets one work while the others wait. A lock would not do,
+ * because a migration on CockroachDB ends the transaction that holds it (`autocommit_before_ddl`). If a process dies, the
+ * others wait until its lease expires and run the migration again, so each migration must be repeatable.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
   const postgrator = new Postgrator({
@@ -35,6 +35,6 @@ export async function migrate(sql: Sql): Promise<string[]> {
   }
 }
 
-// The connection turns column names into camel case; postgrator looks for them as they are.
+// The connection converts column names to camel case. postgrator needs the original names.
 const asNamedInTheDatabase = (row: postgres.Row) =>
   Object.fromEntries(Object.entries(row).map(([name, value]) => [postgres.fromCamel(name), value]))

@@ -4,32 +4,31 @@ import type { Sql } from './sql.ts'
 
 const LEASE_MS = 120_000
 const EXTEND_MS = LEASE_MS / 8
-// What its holder does to the world outside of the database has so long to be done when the lease is no longer sure.
+// The time in which the holder's work outside the database must end before another process may get the lease.
 const MARGIN_MS = LEASE_MS / 2
 
 // unique_violation (in the catalog), duplicate_object (the row type of the table), duplicate_table
 const CREATED_BY_ANOTHER = new Set(['23505', '42710', '42P07'])
 
-/** A lease that its holder can no longer be sure of: it could not be extended, or the process stood still. */
+/** A lease may have expired: it could not be extended in time, for example because the process was suspended. */
 export class LeaseLost extends Error {
   override name = 'LeaseLost'
 }
 
-/** A lease that is held while the work that it is for goes on. */
+/** A lease that is held during the work. */
 export interface HeldLease {
   /** Aborted when the lease is lost. */
   signal: AbortSignal
-  /** @throws {LeaseLost} call it before what must not be done by two */
+  /** Call it before each step that only one process may do. @throws {LeaseLost} */
   check(): void
 }
 
 /**
- * Does `work` while no other process of the installation does work of the same name; undefined where one does. The
- * lease is extended while the work goes on. A process that dies keeps the others out until its lease runs out, two
- * minutes after the last extension.
+ * Does `work` if no other process of the installation does work with this name. Otherwise resolves with undefined. The
+ * lease is extended during the work. If the process dies, the lease expires two minutes after its last extension.
  *
- * A lease and not a lock: CockroachDB has no advisory locks, and a transaction that holds a row would be held open as
- * long as the work takes.
+ * It is a lease and not a lock, because CockroachDB has no advisory locks, and a row lock would need a transaction that is
+ * as long as the work.
  */
 export async function withLease<T>(
   sql: Sql,
@@ -37,13 +36,13 @@ export async function withLease<T>(
   work: (held: HeldLease) => Promise<T>,
 ): Promise<{ result: T } | undefined> {
   const holder = randomUUID()
-  // Counted from before the database counts.
+  // Measured before the database sets the expiry, so this process never believes in the lease for too long.
   let until = performance.now() + LEASE_MS
   if (!(await takeLease(sql, name, holder))) return undefined
 
   const lost = new AbortController()
   const check = () => {
-    if (performance.now() > until - MARGIN_MS) lost.abort(new LeaseLost(`the lease of ${name} is lost`))
+    if (performance.now() > until - MARGIN_MS) lost.abort(new LeaseLost(`The lease "${name}" was lost.`))
     lost.signal.throwIfAborted()
   }
   async function extend() {
@@ -51,19 +50,19 @@ export async function withLease<T>(
     const held = await takeLease(sql, name, holder).catch(() => undefined)
     if (held) until = from + LEASE_MS
     if (held === false) until = 0
-    if (performance.now() > until - MARGIN_MS) lost.abort(new LeaseLost(`the lease of ${name} is lost`))
+    if (performance.now() > until - MARGIN_MS) lost.abort(new LeaseLost(`The lease "${name}" was lost.`))
   }
   const extending = setInterval(extend, EXTEND_MS)
   try {
     return { result: await work({ signal: lost.signal, check }) }
   } finally {
     clearInterval(extending)
-    // Where that fails it runs out.
+    // If this fails, the lease expires.
     await retry(() => sql`delete from leases where name = ${name} and holder = ${holder}`).catch(() => {})
   }
 }
 
-/** Takes the lease where nobody has it, and extends it where the holder has it already. */
+/** Takes the lease if it is free, and extends it if `holder` has it. Resolves with false if another process has it. */
 async function takeLease(sql: Sql, name: string, holder: string) {
   const taken = await retry(
     () => sql`
@@ -76,7 +75,7 @@ async function takeLease(sql: Sql, name: string, holder: string) {
   return taken.length > 0
 }
 
-/** Makes the table of leases. Not by a migration: the migrations themselves are done under a lease. */
+/** Creates the table of leases. It is not a migration, because migrations need a lease. */
 export async function createLeases(sql: Sql) {
   try {
     await retry(

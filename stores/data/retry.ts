@@ -5,12 +5,12 @@ import { StoreUnavailable } from '../unavailable.ts'
 const TRIES = 20
 const FIRST_PAUSE_MS = 4
 const LONGEST_PAUSE_MS = 500
-/** How long a database that is away is waited for: a restart takes about a second. */
-const PATIENCE_MS = 2_000
+/** The time to wait for an unavailable database. A restart takes about a second. */
+const UNAVAILABLE_MS = 2_000
 
 /**
- * Nothing has happened where there was no connection yet: none was to be had, or the server took none (57P03
- * cannot_connect_now, 53300 too_many_connections). A statement is sent only after that.
+ * No connection could be made, so no statement was sent. 57P03 is cannot_connect_now, 53300 is
+ * too_many_connections.
  */
 const NOT_CONNECTED = new Set([
   'ECONNREFUSED',
@@ -24,7 +24,7 @@ const NOT_CONNECTED = new Set([
   '53300',
 ])
 
-/** A connection that was lost, as the system and postgres.js name it. */
+/** The connection was lost: error codes of the system and of postgres.js. */
 const LOST = new Set([
   'ECONNRESET',
   'EPIPE',
@@ -37,36 +37,35 @@ const LOST = new Set([
 ])
 
 /**
- * The server can't at the moment: connection exceptions (08), insufficient resources (53), operator intervention (57,
- * a statement that took too long among it), a lock that was not to be had (55P03), a server that was made a standby
- * (25006) (https://www.postgresql.org/docs/current/errcodes-appendix.html); and CockroachDB's 40003, the result is not
- * known, and 58C, a range or a node is unavailable
+ * The server is unavailable: connection exceptions (08), insufficient resources (53), operator intervention (57, which
+ * includes a statement timeout), lock_not_available (55P03), a server that became a standby (25006)
+ * (https://www.postgresql.org/docs/current/errcodes-appendix.html); on CockroachDB also an unknown result (40003), and
+ * an unavailable range or node (58C)
  * (https://github.com/cockroachdb/cockroach/blob/master/pkg/sql/pgwire/pgcode/codes.go).
  */
-const AWAY = /^(08...|53...|57...|55P03|25006|40003|58C..)$/
+const UNAVAILABLE = /^(08...|53...|57...|55P03|25006|40003|58C..)$/
 
 /**
- * Runs `work`, a transaction or a single statement, and again where nothing of it has happened: where the database asks
- * for it by SQLSTATE 40001 (serialization failure) or 40P01 (deadlock), and, for two seconds, where there was no
- * connection. PostgreSQL in SERIALIZABLE isolation asks for it of reads, too
- * (https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html), CockroachDB of all
- * (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference). Between the tries it waits a random time
- * that grows. Any other error is thrown on, and so is that of the last of 20 tries.
+ * Runs `work`, a transaction or a single statement. It runs again if it certainly had no effect: after SQLSTATE 40001
+ * (serialization failure) or 40P01 (deadlock), up to 20 times, and without a connection, for two seconds. Reads can fail
+ * with 40001 too, with SERIALIZABLE on PostgreSQL
+ * (https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html) and always on CockroachDB
+ * (https://www.cockroachlabs.com/docs/stable/transaction-retry-error-reference). The pauses are random and grow.
  *
- * @param repeatable whether it does no harm twice: then it also runs again where nobody knows whether it has happened
- * @throws {StoreUnavailable} the database is away
+ * @param repeatable whether `work` may happen twice; then it also runs again if its result is unknown
+ * @throws {StoreUnavailable} if the database is unavailable
  */
 export async function retry<T>(work: () => PromiseLike<T>, { repeatable = false } = {}): Promise<T> {
-  const patientUntil = performance.now() + PATIENCE_MS
+  const deadline = performance.now() + UNAVAILABLE_MS
   for (let tried = 1; ; tried++) {
     try {
       return await work()
     } catch (error) {
-      const away = isAway(error)
-      const again = away
-        ? (repeatable || NOT_CONNECTED.has(codeOf(error))) && performance.now() < patientUntil
-        : asksForRetry(error) && tried < TRIES
-      if (!again) throw away ? new StoreUnavailable('database', { cause: error }) : error
+      const unavailable = isUnavailable(error)
+      const again = unavailable
+        ? (repeatable || NOT_CONNECTED.has(codeOf(error))) && performance.now() < deadline
+        : isConflict(error) && tried < TRIES
+      if (!again) throw unavailable ? new StoreUnavailable('database', { cause: error }) : error
       await sleep(Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** tried, LONGEST_PAUSE_MS))
     }
   }
@@ -74,15 +73,15 @@ export async function retry<T>(work: () => PromiseLike<T>, { repeatable = false 
 
 const codeOf = (error: unknown) => String((error as { code?: unknown } | undefined)?.code)
 
-function isAway(error: unknown) {
+function isUnavailable(error: unknown) {
   const code = codeOf(error)
-  return NOT_CONNECTED.has(code) || LOST.has(code) || AWAY.test(code)
+  return NOT_CONNECTED.has(code) || LOST.has(code) || UNAVAILABLE.test(code)
 }
 
-/** Whether the database refused what a statement says: it would do so again, and nothing of it has happened. */
+/** Whether the database refused the statement itself. It had no effect, and a repetition would fail too. */
 export const isStatementError = (error: unknown) =>
-  error instanceof postgres.PostgresError && !isAway(error) && !asksForRetry(error)
+  error instanceof postgres.PostgresError && !isUnavailable(error) && !isConflict(error)
 
-function asksForRetry(error: unknown) {
+function isConflict(error: unknown) {
   return ['40001', '40P01'].includes(codeOf(error))
 }

@@ -107,20 +107,20 @@ eachDatabase(async (t, env) => {
 
   await t.test('what can not be is said so', async (t) => {
     for (const [query, detail] of [
-      [{ bbox: '5,48,10,45' }, /its south, 48, is north of its north, 45/],
-      [{ bbox: '5,-91,10,45' }, /south and north are from -90 to 90/],
-      [{ bbox: '181,0,10,45' }, /west and east are from -180 to 180/],
+      [{ bbox: '5,48,10,45' }, /south \(48\) must not be greater than north \(45\)/],
+      [{ bbox: '5,-91,10,45' }, /south and north must be from -90 to 90/],
+      [{ bbox: '181,0,10,45' }, /west and east must be from -180 to 180/],
       [{ bbox: '5,45,10' }, /bbox/],
       [{ bbox: 'NaN,1,2,3' }, /bbox/],
       [{ bbox: '1e3,1,2,3' }, /bbox/],
-      [{ takenFrom: '2021-05-02', takenTo: '2021-05-01' }, /takenFrom has to be before takenTo/],
-      [{ takenFrom: '2021-05-01', takenTo: '2021-05-01' }, /takenFrom has to be before takenTo/],
+      [{ takenFrom: '2021-05-02', takenTo: '2021-05-01' }, /takenFrom must be before takenTo/],
+      [{ takenFrom: '2021-05-01', takenTo: '2021-05-01' }, /takenFrom must be before takenTo/],
       [{ takenFrom: '1 May' }, /takenFrom/],
       [
         { receivedFrom: '2021-01-01T00:00:00Z', receivedTo: '2020-01-01T00:00:00Z' },
-        /receivedFrom has to be before receivedTo/,
+        /receivedFrom must be before receivedTo/,
       ],
-      [{ receivedFrom: '2016-12-31T23:59:60Z' }, /receivedFrom is no instant/],
+      [{ receivedFrom: '2016-12-31T23:59:60Z' }, /receivedFrom must be an RFC 3339/],
       [{ receivedFrom: 'yesterday' }, /receivedFrom/],
       [{ link: 'short' }, /link/],
       [{ status: 'lost' }, /status/],

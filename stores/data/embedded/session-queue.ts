@@ -18,9 +18,9 @@ const SYNC = Uint8Array.of(code('S'), 0, 0, 0, 4)
 const ROLLBACK = Uint8Array.of(code('Q'), 0, 0, 0, 13, ...Buffer.from('rollback\0'))
 
 /**
- * Lets the connections to PGlite, which has but one session, speak in turns: from the first message of a statement to
- * its Sync (or, where it opens a transaction, to the end of that) no other connection comes in between. The package's
- * own queue turns after every message outside of a transaction, so that one connection executes what another has bound
+ * Shares PGlite's only session between connections. A connection has the session from the first message of a statement to
+ * its Sync, or to the end of its transaction. The package's own queue switches after every message outside a
+ * transaction, so that a connection executes a statement that another connection has bound
  * (https://github.com/electric-sql/pglite/issues/1046).
  */
 export function createSessionQueue(database: PGlite): QueryQueue {
@@ -63,23 +63,23 @@ export function createSessionQueue(database: PGlite): QueryQueue {
     return promise
   }
 
-  const turns = {
+  const queue = {
     enqueue,
 
     getQueueLength: () => waiting.length,
 
-    /** Forgets what a connection that is gone has still to say. */
+    /** Drops the waiting messages of a closed connection. */
     clearQueueForHandler(connection: number) {
       for (const turn of waiting) if (turn.connection === connection) turn.reject(new Error('disconnected'))
       waiting = waiting.filter((turn) => turn.connection !== connection)
     },
 
-    /** Ends the statement and the transaction of a connection that is gone. */
+    /** Ends the statement and the transaction of a closed connection. */
     async clearTransactionIfNeeded(connection: number) {
       if (holder !== connection) return
       await Promise.all([SYNC, ROLLBACK].map((message) => enqueue(connection, message, () => {})))
     },
   }
   // The package types its queue as a class with private members.
-  return turns as unknown as QueryQueue
+  return queue as unknown as QueryQueue
 }

@@ -16,9 +16,9 @@ function refuses(
   t.throws(() => expires(link, now), { name: 'InvalidExpiry', status: 400, message: detail }, name)
 }
 
-const NO_DURATION = /^sinceNow is no ISO 8601 duration that can be used: /
-const NO_INSTANT = /^timeExact is no RFC 3339 instant: /
-const TOO_SOON = /^A link must be open for 30 s at least\./
+const NO_DURATION = /^sinceNow must be an ISO 8601 duration/
+const NO_INSTANT = /^timeExact must be an RFC 3339 date and time/
+const TOO_SOON = /^A link must be open for at least 30 s\./
 const TOO_LATE = /^The link would expire after the year 9999\./
 
 t.test('a duration counts from now on the calendar in UTC', async (t) => {
@@ -73,7 +73,7 @@ t.test('the last unit of time may have a fraction', async (t) => {
 
 t.test('years, months, weeks and days have no fraction', async (t) => {
   for (const sinceNow of ['P1.5Y', 'P1.5M', 'P1,5M', 'P0.5W', 'P1.5D', 'P1.5DT1H']) {
-    refuses(t, { sinceNow }, /fraction only on the last of its hours, minutes and seconds/)
+    refuses(t, { sinceNow }, /only the last of hours, minutes and seconds may have a fraction/)
   }
 })
 
@@ -114,7 +114,7 @@ t.test('what is no duration is refused', async (t) => {
   }
 })
 
-t.test('a link is open for 30 s at least', async (t) => {
+t.test('a link is open for at least 30 s', async (t) => {
   t.equal(expires({ sinceNow: 'PT30S' }), '2026-11-01T12:35:26.789Z')
   t.equal(expires({ sinceNow: 'PT0.5M' }), '2026-11-01T12:35:26.789Z')
   t.equal(expires({ timeExact: '2026-11-01T12:35:26.789Z' }), '2026-11-01T12:35:26.789Z')
@@ -155,7 +155,7 @@ t.test('an instant has a time zone, and may be written in every way of RFC 3339'
     ['2026-12-01T00:00:00.5Z', '2026-12-01T00:00:00.500Z'],
     ['2026-12-01T00:00:00.123456789Z', '2026-12-01T00:00:00.123Z'],
     ['2028-02-29T00:00:00Z', '2028-02-29T00:00:00.000Z'],
-    // A leap second is read as the second before it, as Temporal does.
+    // A leap second is read as the second before it, like in Temporal.
     ['2026-12-31T23:59:60Z', '2026-12-31T23:59:59.000Z'],
     ['2027-01-01T08:59:60.25+09:00', '2026-12-31T23:59:59.250Z'],
   ] as const) {
@@ -189,7 +189,7 @@ t.test('an instant has a time zone, and may be written in every way of RFC 3339'
   }
 })
 
-t.test('with both, sinceNow wins where it is a duration, else timeExact serves', async (t) => {
+t.test('uses sinceNow if both are given and it is a duration, otherwise timeExact', async (t) => {
   const timeExact = '2026-12-01T00:00:00Z'
   const sinceNow = 'PT1H'
   t.equal(expires({ sinceNow, timeExact }), '2026-11-01T13:34:56.789Z')
@@ -198,7 +198,7 @@ t.test('with both, sinceNow wins where it is a duration, else timeExact serves',
   for (const invalid of ['P1.5M', 'PT', '-PT1H', '']) {
     t.equal(expires({ sinceNow: invalid, timeExact }), '2026-12-01T00:00:00.000Z', invalid)
     refuses(t, { sinceNow: invalid, timeExact: '1970-01-01T00:00:00Z' }, TOO_SOON)
-    refuses(t, { sinceNow: invalid, timeExact: 'never' }, /^sinceNow is no .* timeExact is no /)
+    refuses(t, { sinceNow: invalid, timeExact: 'never' }, /^sinceNow must be .* timeExact must be /)
   }
   refuses(t, { sinceNow: 'P0D', timeExact }, TOO_SOON)
   refuses(t, { sinceNow: 'P8000Y', timeExact }, TOO_LATE)
