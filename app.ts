@@ -17,6 +17,7 @@ import openapi from './plugins/openapi.ts'
 import protocol from './plugins/protocol.ts'
 import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
+import stopping from './plugins/stopping.ts'
 import stores from './plugins/stores.ts'
 import admin from './routes/admin/index.ts'
 import images from './routes/images/index.ts'
@@ -32,6 +33,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(delivery)
   app.register(protocol)
   app.register(slowClients)
+  app.register(stopping)
   app.register(cors)
   app.register(stores)
   app.register(cache)

@@ -74,6 +74,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     /** Failed look-ups per address, kind and minute. 0: no limit. */
     guessLimit: env.GUESS_LIMIT,
     /** Milliseconds. */
+    stopDelay: milliseconds('STOP_DELAY', env.STOP_DELAY, { min: 0, max: 20_000 }),
+    /** Milliseconds. */
     clientTimeout: milliseconds('CLIENT_TIMEOUT', env.CLIENT_TIMEOUT, {
       min: 1_000,
       max: DAY_SECONDS * 1000,
@@ -216,6 +218,7 @@ type DurationName =
   | 'TRASH_FOR'
   | 'CORRUPT_GRACE'
   | 'CLIENT_TIMEOUT'
+  | 'STOP_DELAY'
   | 'CACHE_MAX_AGE'
 
 const optionalMilliseconds = (name: 'ARCHIVE_AFTER' | 'DELETE_AFTER', env: Environment) =>

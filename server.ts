@@ -26,7 +26,9 @@ await run('server', async (config, log) => {
   await app.listen({ host: config.host, port: config.port })
   log.level = config.logLevel
   if (isTerminal() && !cluster.isWorker) printStart(config, (app.server.address() as AddressInfo).port)
-  return async () => {
+  return async (signal) => {
+    // A person who presses Ctrl-C does not want to wait.
+    if (signal === 'SIGTERM') await app.announceStop()
     // When it begins to close, Fastify closes idle connections. A connection that becomes idle later would delay the end.
     const closing = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
     await app.close().finally(() => clearInterval(closing))

@@ -8,8 +8,8 @@ import { openTerminalLog } from './terminal.ts'
 
 const SHUTDOWN_TIMEOUT_MS = 30_000
 
-/** Stops a process: it takes no new work and finishes its current work. */
-export type Stop = () => Promise<void>
+/** Stops a process: it takes no new work and finishes its current work. `signal` is the signal that it got, if any. */
+export type Stop = (signal?: NodeJS.Signals) => Promise<void>
 
 /**
  * Runs a process. It reads the configuration and starts. On SIGTERM or SIGINT, or when its parent process has ended, it
@@ -25,7 +25,7 @@ export async function run(
   // of the heap, where they stay until the next full collection (docs/performance.md).
   setFlagsFromString('--no-allocation-site-pretenuring')
   // A process that has not started yet has no work to finish.
-  let stopOnce: () => void = () => process.exit()
+  let stopOnce: (signal?: NodeJS.Signals) => void = () => process.exit()
   process.once('disconnect', () => stopOnce())
   const config = await prepareOrExit()
   const log = createLog(config, name, await openTerminalLog())
@@ -36,16 +36,18 @@ export async function run(
   if (!stop) return
 
   const signals = ['SIGTERM', 'SIGINT'] as const
+  let received: NodeJS.Signals | undefined
   const { close } = closeWithGrace(
     { delay: SHUTDOWN_TIMEOUT_MS, logger: log, skip: [...signals] },
     async ({ err }) => {
       if (err) log.fatal({ err }, 'stopping because of an unexpected error')
-      await stop()
+      await stop(received)
     },
   )
   // A terminal signals the whole process group, and npm passes the signal on, so one signal may arrive twice.
   let isStopping = false
-  stopOnce = () => {
+  stopOnce = (signal) => {
+    received ??= signal
     if (!isStopping) close()
     isStopping = true
   }

@@ -255,6 +255,14 @@ export const Environment = Type.Object({
       'header, less than 1 KiB/s of a body, or read nothing of a response',
     examples: ['PT1M'],
   }),
+  STOP_DELAY: Type.String({
+    default: 'PT5S',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration of at most 20 seconds: after SIGTERM, every request is served for this time while /readyz ' +
+      'responds with 503',
+    examples: ['PT5S'],
+  }),
   HIDE_DUPLICATES: Type.Enum(['true', 'false'], {
     default: 'false',
     description:

@@ -43,6 +43,7 @@ export async function startServer(
       ACCESS_TOKEN: TOKEN,
       PORT: '0',
       LOG_LEVEL: 'info',
+      STOP_DELAY: 'PT0S',
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import fp from 'fastify-plugin'
+import { Unavailable } from '../services/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /**
+     * Announces the stop of this process, and resolves after STOP_DELAY. Until then every request is served, but
+     * `/readyz` responds with 503, and each response closes its connection. So proxies have no open connection to this
+     * process when it stops.
+     */
+    announceStop(): Promise<void>
+  }
+}
+
+export default fp(
+  async (app) => {
+    let isStopping = false
+    app.decorate('announceStop', async () => {
+      isStopping = true
+      await sleep(app.config.stopDelay)
+    })
+    app.addHook('onRequest', (request, reply, done) => {
+      if (!isStopping) return done()
+      reply.raw.setHeader('Connection', 'close')
+      done(
+        request.routeOptions.url === '/readyz'
+          ? new Unavailable({ detail: 'The process stops.' })
+          : undefined,
+      )
+    })
+  },
+  { name: 'stopping', dependencies: ['config', 'errors'] },
+)
