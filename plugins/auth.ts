@@ -1,7 +1,8 @@
 import auth from '@fastify/auth'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { createTokenCheck, openAccessTokens } from '../services/access/tokens.ts'
+import { networksOf } from '../services/access/address.ts'
+import { createTokenCheck, isStrongToken, openAccessTokens } from '../services/access/tokens.ts'
 import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {
@@ -16,6 +17,7 @@ export default fp(
     await app.register(auth)
     const { tokens, made } = await openAccessTokens(app.config)
     if (made) app.log.info({ file: `${app.config.dataDir}/access-token` }, 'created an access token')
+    refuseWeakTokens(tokens, app)
     const isValid = createTokenCheck(tokens)
     app.decorate('verifyAdmin', async (request, reply) => {
       const [token, ...others] = tokensOf(request)
@@ -28,6 +30,20 @@ export default fp(
   },
   { name: 'auth', dependencies: ['config'] },
 )
+
+/**
+ * A weak token can be guessed. It is accepted only while no other machine can connect.
+ *
+ * @throws {Error} a token is weak, and HOST is not a loopback address
+ */
+function refuseWeakTokens(tokens: string[], { config: { host }, log }: FastifyInstance) {
+  if (tokens.every(isStrongToken)) return
+  const fault = 'ACCESS_TOKEN has fewer than 128 bits. To create a token, run: openssl rand -hex 24'
+  const isLocal = host === 'localhost' || networksOf(host).includes('127.0.0.1')
+  if (!isLocal)
+    throw new Error(`${fault}. It is accepted only if HOST is a loopback address, and HOST is ${host}.`)
+  log.warn(fault)
+}
 
 /**
  * The different tokens of a request. Generated clients send the same token in both header fields. If a field occurs

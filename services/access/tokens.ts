@@ -59,6 +59,23 @@ async function readTokens(path: string) {
   return tokens.split(',')
 }
 
+const MIN_BITS = 128
+const MIN_DISTINCT_CHARACTERS = 8
+
+/**
+ * Whether a token may have 128 bits: as many as a random token of its length would have. The shortest hexadecimal token
+ * has 32 characters, the shortest of letters and digits 22.
+ */
+export function isStrongToken(token: string): boolean {
+  if (new Set(token).size < MIN_DISTINCT_CHARACTERS) return false
+  return token.length * Math.log2(alphabetSize(token)) >= MIN_BITS
+}
+
+function alphabetSize(token: string) {
+  if (/^\d+$/.test(token)) return 10
+  return /^([\da-f]+|[\dA-F]+)$/.test(token) ? 16 : 64
+}
+
 /** Makes a function that compares a token with all valid ones. Its time does not depend on them. */
 export function createTokenCheck(tokens: readonly string[]): (token: string) => boolean {
   const digest = (token: string) => createHash('sha256').update(token).digest()

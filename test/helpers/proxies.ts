@@ -57,7 +57,7 @@ const haproxy = (port: number, backends: number[]) => `
   backend hasty
     balance roundrobin
     option httpchk GET /readyz
-    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each} check inter 500ms fall 1 rise 1`).join('\n    ')}
+    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each} check inter 1s fall 3 rise 1`).join('\n    ')}
 `
 
 const caddy = (port: number, backends: number[]) => `{

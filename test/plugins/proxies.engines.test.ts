@@ -15,7 +15,7 @@ for (const app of apps) await app.listen({ port: 0 })
 const backends = apps.map((app) => (app.server.address() as AddressInfo).port)
 // The two have stores of their own, so each link exists in one. Only refusals and /livez work in both.
 const UNKNOWN = `/uploads/${'x'.repeat(48)}`
-const { headers, payload } = multipart([{ body: Buffer.alloc(400_000, 'x') }])
+const { headers, payload } = multipart([{ body: Buffer.alloc(4_000_000, 'x') }])
 const valid = multipart([{ body: await makeImage() }])
 
 type Send = (path: string, body: Buffer) => Promise<number>
@@ -42,7 +42,7 @@ function overHttp1(port: number): Send {
 }
 
 function overHttp2(port: number): Send {
-  const session = connectHttp2(`http://127.0.0.1:${port}`)
+  const session = connectHttp2(`http://127.0.0.1:${port}`, { maxSessionMemory: 200 })
   t.teardown(() => session.destroy())
   return (path, body) =>
     new Promise((resolve) => {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import t from 'tap'
-import { createTokenCheck, openAccessTokens } from '../../../services/access/tokens.ts'
+import { createTokenCheck, isStrongToken, openAccessTokens } from '../../../services/access/tokens.ts'
 import { newFolder } from '../../helpers/folder.ts'
 
 const module_ = new URL('../../../services/access/tokens.ts', import.meta.url)
@@ -136,4 +137,20 @@ t.test('a token is valid where it is one of them, whole', async (t) => {
     t.equal(isValid(token), false, token.slice(0, 50))
   }
   t.equal(createTokenCheck([])(''), false, 'without tokens none is valid')
+})
+
+t.test('a token has 128 bits, or is weak', async (t) => {
+  for (let n = 0; n < 100; n++) {
+    t.ok(isStrongToken(randomBytes(16).toString('hex')))
+    t.ok(isStrongToken(randomBytes(16).toString('base64url')))
+  }
+  for (const token of [
+    '',
+    'foobar',
+    'kJ8pQ2mX7vB4nR6t',
+    'a'.repeat(100),
+    'abab'.repeat(20),
+    '0123456789abcdef',
+  ])
+    t.notOk(isStrongToken(token), token)
 })
