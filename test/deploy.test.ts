@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { readConfig } from '../config.ts'
 import { Environment } from '../schemas/environment.ts'
+import { decoderLimits } from '../services/analysis/limits.ts'
 import { build } from './helpers/app.ts'
 import {
   faultsOf,
@@ -51,6 +52,10 @@ function checkEnvironment(t: Test, env: Record<string, string>, at: string) {
   for (const name of Object.keys(env)) t.ok(isKnown(name), `${at}: ${name} is a variable`)
   t.doesNotThrow(() => readConfig(env), `${at}: the values are valid`)
 }
+
+/** Bytes of a quantity of Kubernetes, such as 512Mi. */
+const bytesOf = (quantity: string) =>
+  Number.parseInt(quantity, 10) * (quantity.endsWith('Gi') ? 2 ** 30 : 2 ** 20)
 
 const entryExists = (t: Test, [node, entry]: string[], at: string) =>
   t.ok(node === 'node' && entry && existsSync(root(entry)), `${at}: ${entry} is an entry`)
@@ -193,6 +198,23 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     t.match(podOf(find('Deployment', 'hasty-api')).containers[0].lifecycle.preStop.exec.command, ['sleep'])
   })
 
+  await t.test('the temporary folder of the API is larger than what uploads may use of it', async (t) => {
+    const { containers, volumes } = podOf(find('Deployment', 'hasty-api'))
+    const [{ emptyDir }] = volumes
+    t.ok(bytesOf(emptyDir.sizeLimit) > readConfig({}).stagedLimit)
+    t.ok(bytesOf(containers[0].resources.limits['ephemeral-storage']) > bytesOf(emptyDir.sizeLimit))
+  })
+
+  await t.test('a worker has memory for its decoders', async (t) => {
+    const [{ resources }] = podOf(find('Deployment', 'hasty-worker')).containers
+    const cores = Number(resources.limits.cpu)
+    const limits = decoderLimits(bytesOf(resources.limits.memory), cores)
+    t.strictSame(limits, { concurrency: cores, memory: 2 ** 30 }, 'one decoder for each core, with 1 GiB')
+    const compose = parse(read('compose.yaml'), { merge: true })
+    t.equal(compose.services.worker.mem_limit, '2g')
+    t.equal(bytesOf(resources.limits.memory), 2 ** 31)
+  })
+
   await t.test('probes use existing routes and ports', async (t) => {
     const app = await build(t)
     const [api] = podOf(find('Deployment', 'hasty-api')).containers
@@ -285,6 +307,7 @@ t.test('compose.yaml', async (t) => {
       }
       for (const volume of volumes) {
         const [from = ''] = volume.split(':')
+        if (from === '/tmp') continue // an anonymous volume
         t.ok(from.startsWith('./') ? existsSync(root(from)) : from in compose.volumes, `${name}: ${volume}`)
       }
     }
