@@ -4,10 +4,10 @@ import t from 'tap'
 import { buildApp } from '../../app.ts'
 import { readConfig } from '../../config.ts'
 import { createLog } from '../../process/log.ts'
-import { TOKEN } from '../helpers/app.ts'
+import { makeLink, TOKEN } from '../helpers/app.ts'
 import { type Schema, valid, wild } from '../helpers/arbitraries.ts'
 import { watchContract } from '../helpers/contract.ts'
-import { newFolder } from '../helpers/folder.ts'
+import { dataDirWithDatabase } from '../helpers/embedded.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { seed, times } from '../helpers/tiers.ts'
@@ -31,9 +31,13 @@ interface Contract {
   components: { schemas: Record<string, Schema> }
 }
 
+const DATA_DIR = await dataDirWithDatabase(t)
 const config = readConfig({
   ACCESS_TOKEN: TOKEN,
-  DATA_DIR: newFolder(t),
+  DATA_DIR,
+  // `eu` is the example of the contract.
+  OBJECT_STORE_URL: `file://${DATA_DIR}/objects`,
+  OBJECT_STORE_URLS: `eu=file://${DATA_DIR}/eu`,
   LOG_LEVEL: 'silent',
   GUESS_LIMIT: '0',
   MAX_FILE_SIZE: '20000B',
@@ -50,8 +54,9 @@ const operations = Object.entries(contract.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]) => ({ path, method, ...operation })),
 )
 
+const idOf = (relativePath: string) => relativePath.slice('/uploads/'.length)
 /** Ids of links and images that there are, or were: as many as the requests have made. */
-const made = { links: [] as string[], images: [] as string[] }
+const made = { links: [idOf(await makeLink(app))], images: [] as string[] }
 /** An index into them, since what there is is known only when a request is made. */
 type Id = { known: number } | { text: unknown }
 const id: Arbitrary<Id> = fc.oneof(
@@ -113,7 +118,8 @@ function bodyOf({ requestBody }: Operation): Arbitrary<Pick<InjectOptions, 'head
     )
     .map(([type, bytes]) => ({ headers: { 'content-type': type }, payload: Buffer.from(bytes) }))
   if (content['multipart/form-data']) return fc.oneof({ weight: 6, arbitrary: upload }, raw)
-  const schema = content['application/json']?.schema
+  const given = content['application/json']?.schema
+  const schema = given?.$ref ? find(given.$ref) : given
   if (!schema) return fc.oneof({ weight: 8, arbitrary: fc.constant({}) }, raw)
   // Each field by itself valid or not, and some that nobody knows.
   const fields = Object.fromEntries(
@@ -229,7 +235,9 @@ t.test('whatever is asked, the answer is one of the contract', async (t) => {
         const answer = await app.inject({
           ...body,
           method,
-          url: `${path.replace('{id}', encode(textOf(id, path)))}?${search.join('&')}`,
+          url:
+            path.replace('{id}', encode(textOf(id, path))) +
+            (search.length > 0 ? `?${search.join('&')}` : ''),
           headers: { ...conditions, 'x-access-token': token, ...body.headers },
         })
         const { statusCode } = answer
@@ -238,7 +246,7 @@ t.test('whatever is asked, the answer is one of the contract', async (t) => {
         if (statusCode >= 500 || faults.length > 0 || (statusCode >= 400 && INSIDE.test(answer.body)))
           throw new Error(`${statusCode} ${answer.body.slice(0, 500)} ${faults.splice(0).join()}`)
         if (operation === 'createLink' && statusCode === 201)
-          made.links.push(answer.json().relativePath.slice('/uploads/'.length))
+          made.links.push(idOf(answer.json().relativePath))
         if (operation === 'upload' && statusCode === 200)
           for (const { id } of answer.json().processed) made.images.push(id)
       },
