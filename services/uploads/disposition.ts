@@ -1,6 +1,9 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeExtended, parse } from 'content-disposition'
 
+// A name is cut to 255 characters later. Each may take 12 bytes of percent-encoding.
+const MAX_LENGTH = 4096
+
 /** What the Content-Disposition of a part or a request says. */
 export interface Disposition {
   /** In lower case: `form-data`, `attachment`. */
@@ -14,10 +17,10 @@ export interface Disposition {
 /**
  * Reads a Content-Disposition (RFC 7578 §4.2, RFC 6266). It never throws: what cannot be read is missing.
  *
- * @param field the header field, one character for each byte (latin1)
+ * @param field the header field, one character for each byte (latin1). Only its first 4096 bytes are read.
  */
 export function readDisposition(field: string): Disposition {
-  const { type, parameters } = parse(prepareQuotes(field), { extended: false })
+  const { type, parameters } = parse(prepareQuotes(field.slice(0, MAX_LENGTH)), { extended: false })
   const { name, filename, 'filename*': extended } = parameters
   return {
     type,
