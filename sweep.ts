@@ -12,15 +12,19 @@ await run('sweep', async (config, log) => {
   const stop = new AbortController()
   const sweeping = createLifecycle({ stores, log, config })
     .sweep({ dryRun, force, adopt, signal: stop.signal })
-    .then((summary) => {
-      if (summary && summary.failedSteps > 0) process.exitCode = 1
+    .then(
+      (summary) => summary === undefined || summary.failedSteps === 0,
+      (err) => {
+        if (stop.signal.aborted) log.warn({}, 'the sweep was interrupted; the next one continues')
+        else log.fatal({ err }, 'the sweep failed')
+        return stop.signal.aborted
+      },
+    )
+    .then(async (succeeded) => {
+      await stores.close()
+      // Not `process.exitCode`: close-with-grace ends a process that has nothing more to do with 0.
+      process.exit(succeeded ? 0 : 1)
     })
-    .catch((err) => {
-      if (stop.signal.aborted) return log.warn({}, 'the sweep was interrupted; the next one continues')
-      log.fatal({ err }, 'the sweep failed')
-      process.exitCode = 1
-    })
-    .finally(() => stores.close())
   return async () => {
     stop.abort()
     await sweeping
