@@ -4,13 +4,14 @@ import { bytesOf } from './headers/bytes.ts'
 import { beginsLikeSvg } from './headers/svg.ts'
 import { tiffMediaType } from './headers/tiff-files.ts'
 
-/** How many bytes from the front are needed to know a format: what file-type asks for. */
+/** The number of bytes at the front by which a format is known: file-type reads as many. */
 export const HEAD_BYTES = 4100
 
 /**
- * Tells the format of a file by its first bytes, `HEAD_BYTES` of them or all that there are; undefined where they are
- * not those of an image. Whether the rest is an image too is for `readMetadata` to find, which may also know the format
- * more closely: a TIFF can have its directory anywhere.
+ * Detects the format of a file by its first bytes; undefined if it is no image. `readMetadata` then checks the header,
+ * and may find a more precise format: a TIFF can have its directory anywhere.
+ *
+ * @param head the first `HEAD_BYTES` bytes, or the whole file
  */
 export async function sniff(head: Uint8Array): Promise<Format | undefined> {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.length)
@@ -19,16 +20,16 @@ export async function sniff(head: Uint8Array): Promise<Format | undefined> {
   return (plausible[mediaType]?.(bytes) ?? true) ? formatOf(mediaType) : undefined
 }
 
-/** What file-type can't tell, or takes for something else. */
+/** Corrects file-type: formats that it does not know, or takes for others. */
 async function refine(head: Buffer, detected: string) {
   const text = head.toString('latin1')
   if (/^(II[*+]\0|MM\0[*+])/.test(text))
-    // A directory beyond the head is none to file-type.
+    // file-type does not see a directory beyond the head.
     return tiffMediaType(bytesOf(head), formatOf(detected)?.mediaType ?? 'image/tiff')
   if (/^(IIR[OS]|MMOR)/.test(text)) return 'image/x-olympus-orf'
   if (/^IIU\0/.test(text)) return 'image/x-panasonic-rw2'
   if (/^.{4}ftyp/s.test(text)) return byBrands(head)
-  // file-type wants the first chunk of a PNG to be in order.
+  // file-type accepts no PNG whose first chunk is damaged.
   if (text.startsWith('\x89PNG\r\n\x1a\n')) return formatOf(detected)?.mediaType ?? 'image/png'
   if (text.startsWith('\0\0\0\x0cjP  \r\n\x87\n') && text.startsWith('jph ', 20)) return 'image/jph'
   if ((detected === '' || detected === 'application/xml') && beginsLikeSvg(head)) return 'image/svg+xml'
@@ -53,19 +54,19 @@ const brands: Record<string, string> = {
   'crx ': 'image/x-canon-cr3',
 }
 
-/** By the brand that a file says it is, and where that is a general one by those with which it is compatible. */
+/** The media type by the major brand, or, if that is a general one, by the compatible brands. */
 function byBrands(head: Buffer) {
   const end = Math.min(head.readUInt32BE(0), head.length)
   const [major = '', , ...compatible] = head.toString('latin1', 8, end).match(/.{4}/gs) ?? []
   const general = /^m[is]f/.test(major)
   if (brands[major] && !general) return brands[major]
   const known = compatible.filter((brand) => brands[brand])
-  // Browsers know AVIF by any of its brands.
+  // Browsers accept AVIF by any of its brands.
   const av1 = known.find((brand) => /^avi[fs]/.test(brand))
   return brands[av1 ?? (general ? major : known[0]) ?? '']
 }
 
-// Where a few bytes are all that file-type goes by, text and other files can begin with them too.
+// file-type knows these formats by a few bytes, with which text and other files can begin too.
 const plausible: Record<string, (head: Buffer) => boolean> = {
   'image/gif': (head) => /^GIF8[79]a/.test(head.toString('latin1', 0, 6)),
   'image/bmp': (head) =>
@@ -74,7 +75,8 @@ const plausible: Record<string, (head: Buffer) => boolean> = {
     head.length >= 22 &&
     head[2] === 1 &&
     head.readUInt16LE(4) > 0 &&
-    head[9] === 0 &&
+    // .NET writes 255 in the reserved byte.
+    (head[9] === 0 || head[9] === 255) &&
     head.readUInt32LE(18) >= 22,
   'image/vnd.adobe.photoshop': (head) => head.length >= 30 && [1, 2].includes(head.readUInt16BE(4)),
 }

@@ -1,38 +1,38 @@
 import type { Metadata } from '../schemas/images.ts'
 import { type Format, formatOf } from './format.ts'
-import { readBmp, readIco, sizeOf } from './headers/bitmap.ts'
+import { readBmp, readIco } from './headers/bitmap.ts'
 import { type Source, withBytes } from './headers/bytes.ts'
 import { profileName } from './headers/colour.ts'
+import { readExif } from './headers/exif.ts'
 import type { Header, HeaderReader } from './headers/header.ts'
 import { readHeif } from './headers/heif.ts'
 import { readJpeg, readJpegStart, START_BYTES } from './headers/jpeg.ts'
 import { readJpeg2000 } from './headers/jpeg2000.ts'
 import { readJxl } from './headers/jxl.ts'
+import { ownOrientation } from './headers/orientation.ts'
 import { readPng } from './headers/png.ts'
 import { readPsd } from './headers/psd.ts'
 import { readCr3, readRaf } from './headers/raw.ts'
 import { readBySharp } from './headers/sharp.ts'
 import { readSvg } from './headers/svg.ts'
-import { readExif, readXmp } from './headers/tags.ts'
+import type { FoundTags } from './headers/tags.ts'
 import { readTiffFile } from './headers/tiff-files.ts'
+import { readWebp } from './headers/webp.ts'
+import { readXmp } from './headers/xmp.ts'
 
 export { type Source, START_BYTES }
 
-/** The file begins like an image and is none. */
+/** The file begins like an image, but has no header that can be read. */
 export class NotAnImage extends Error {
   override name = 'NotAnImage'
 }
-
-const WEBP_HEAD_BYTES = 30
 
 const readers: Record<string, HeaderReader> = {
   JPEG: readJpeg,
   PNG: readPng,
   APNG: readPng,
   GIF: ({ source }) => readBySharp(source),
-  // libwebp reads only whole files.
-  WebP: async ({ bytes, source }) =>
-    (await readBySharp(source)) ?? sizeOf(await bytes.read(0, WEBP_HEAD_BYTES)),
+  WebP: readWebp,
   AVIF: readHeif,
   HEIC: readHeif,
   HEIF: readHeif,
@@ -53,20 +53,20 @@ const readers: Record<string, HeaderReader> = {
   RAF: readRaf,
 }
 
-// An SVG need not have a size, and of a raw file that is cut short the directory with it may be lost.
+// An SVG can ask for no pixels at all. A raw file that is cut off may have lost the directory with its size.
 const sizeIsOptional = new Set(['SVG', 'DNG', 'CR2', 'CR3', 'NEF', 'ARW', 'ORF', 'RW2', 'RAF'])
 
 /**
- * Reads what an image tells of itself. It reads headers and tags and decodes no pixels; of a file on disk it takes what
- * it needs, and the front of a file it reads as far as that goes.
+ * Reads the headers and tags of an image. It decodes no pixels. It reads only the parts of a file on disk that it needs,
+ * and accepts the front of a file.
  *
- * @param format what `sniff` says; the answer may know it more closely
- * @throws {NotAnImage} it begins like an image, and has no header that can be read
+ * @param format the result of `sniff`. The format in the metadata can be more precise.
+ * @throws {NotAnImage} the file begins like an image, but has no header that can be read
  */
 export async function readMetadata(source: Source, { format, mediaType }: Format): Promise<Metadata> {
   const found = await withBytes(source, async (bytes) => {
     const header = await readers[format]?.({ bytes, source, mediaType })
-    return header && gather(header, mediaType)
+    return header && toMetadata(header, mediaType)
   })
   if (!found || !(found.width || sizeIsOptional.has(found.format)))
     throw new NotAnImage(`it begins like ${format}, but has no readable header`)
@@ -74,25 +74,24 @@ export async function readMetadata(source: Source, { format, mediaType }: Format
 }
 
 /**
- * Reads of the first `START_BYTES` of an image what all of it tells of itself; undefined where they may not be enough.
+ * Reads the metadata of an image from its first `START_BYTES`; undefined if the rest of the file can have more.
  *
- * @param front as many bytes, or more
+ * @param front `START_BYTES`, or more
  */
 export async function readStart(front: Source, { format, mediaType }: Format): Promise<Metadata | undefined> {
   if (format !== 'JPEG') return undefined
   const header = await withBytes(front, readJpegStart)
-  return header && gather(header, mediaType)
+  return header && toMetadata(header, mediaType)
 }
 
-async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {
-  const fromExif = exif ? await readExif(exif) : {}
-  const fromXmp = xmp ? readXmp(xmp, fromExif) : {}
+async function toMetadata({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {
+  const fromExif = exif ? await readExif(exif) : noTags
+  const fromXmp = xmp ? readXmp(xmp, fromExif) : noTags
   const tags = { ...fromXmp, ...known(fromExif) }
-  // Time and offset belong together.
+  // The offset belongs to the time.
   if (fromExif.takenAt) tags.takenOffset = fromExif.takenOffset
-  const size = { width: whole(picture.width, MOST_PIXELS), height: whole(picture.height, MOST_PIXELS) }
-  const frames = whole(picture.frames, MOST_FRAMES)
-  const several = frames !== undefined && frames > 1
+  const size = { width: whole(picture.width), height: whole(picture.height) }
+  const frames = whole(picture.frames)
   return {
     ...formatOf(picture.mediaType ?? sniffed)!,
     ...known({
@@ -100,7 +99,7 @@ async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): 
       ...(size.width && size.height && size),
       orientation:
         'orientation' in picture ? ownOrientation(picture.orientation, tags.orientation) : tags.orientation,
-      ...(several && { frames, duration: whole(picture.duration, MOST_MILLISECONDS) }),
+      ...(frames !== undefined && frames > 1 && { frames, duration: whole(picture.duration) }),
       bitDepth: whole(picture.bitDepth, 64),
       colourSpace:
         profileName(icc) ??
@@ -111,19 +110,15 @@ async function gather({ exif, xmp, icc, ...picture }: Header, sniffed: string): 
   }
 }
 
-/** Of a format that turns by itself, Exif's word counts only where it says nothing else: that it is not turned. */
-const ownOrientation = (own: number | undefined, byExif: number | undefined) =>
-  own ?? (byExif === 1 ? byExif : undefined)
+const noTags: Partial<FoundTags> = {}
 
-// What fits a 32-bit integer, as databases have it.
-const MOST_PIXELS = 2 ** 31 - 1
-const MOST_FRAMES = 2 ** 31 - 1
-const MOST_MILLISECONDS = 2 ** 31 - 1
+// Databases have 32-bit integers.
+const MAX_INTEGER = 2 ** 31 - 1
 
-/** A whole number from 1 to `most`; undefined for any other. */
-const whole = (value: number | undefined, most: number) => {
+/** An integer from 1 to `max`; undefined for any other number. */
+const whole = (value: number | undefined, max = MAX_INTEGER) => {
   const rounded = Math.round(value ?? 0)
-  return rounded >= 1 && rounded <= most ? rounded : undefined
+  return rounded >= 1 && rounded <= max ? rounded : undefined
 }
 
 type Known<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> }

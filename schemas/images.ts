@@ -77,6 +77,27 @@ export const Metadata = Type.Object({
       examples: ['3OcRJYB4d3h/iIeHeEh3eIhw+j2w'],
     }),
   ),
+  damaged: Type.Optional(
+    Type.Boolean({
+      description:
+        'true: the file is damaged or cut off, but decoders make a picture of it; absent for an intact file and before decoding',
+    }),
+  ),
+  damage: Type.Optional(
+    Type.String({
+      description: 'what is wrong with a damaged file, in the words of the decoder',
+      examples: ['the image is damaged or cut off (VipsJpeg: premature end of JPEG image)'],
+    }),
+  ),
+  presentShare: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      description:
+        'the share of the picture that a damaged file still has; absent if it cannot be determined',
+      examples: [0.98],
+    }),
+  ),
 })
 export type Metadata = Static<typeof Metadata>
 

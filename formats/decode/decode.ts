@@ -1,64 +1,87 @@
 import { readFile } from 'node:fs/promises'
-import sharp, { type SharpOptions } from 'sharp'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Metadata } from '../../schemas/images.ts'
-import { type Source, withBytes } from '../headers/bytes.ts'
+import { withBytes } from '../headers/bytes.ts'
 import { decodeHeif } from './heif.ts'
-import { orient, type Pixels, shrink } from './thumbnail.ts'
-import { damage, excess, NotDecodable } from './undecodable.ts'
+import { decodeByLibvips, MAX_PIXELS, type Mode, open, type WholeFile } from './libvips.ts'
+import { pad, presentShare } from './present.ts'
+import { normalizeSvg } from './svg.ts'
+import { orient, type Pixels } from './thumbnail.ts'
+import { excess, NoDecoder, Undecodable, unsupported } from './undecodable.ts'
 
-// What is more is not begun: it would take minutes, or all memory.
-const MOST_PIXELS = 2 ** 28
-const MOST_PIXELS_IN_ALL = 2 ** 29
-const MOST_FRAMES = 10_000
-const MOST_SVG_BYTES = 2 ** 24
+const MAX_PIXELS_IN_ALL = 2 ** 29
+const MAX_FRAMES = 10_000
+const MAX_SVG_BYTES = 2 ** 24
 
-// Frames that nobody looks at are made this small, so that thousands of them fit in memory.
+// Frames after the first are only checked. They are made this small, so that thousands of them fit in memory.
 const SMALL_SIDE = 16
 
-/** A whole file: its bytes, or where it is on disk. */
-export type WholeFile = Exclude<Source, Buffer[]>
+/** A picture that could be decoded. */
+export interface Decoded {
+  /** A ThumbHash of the picture as shown, in Base64. */
+  placeholder: string
+  /** Set if the picture was only decoded leniently. */
+  damage?: Damage
+}
 
-type Decode = (source: WholeFile, metadata: Metadata) => Promise<Pixels>
+export interface Damage {
+  /** What is wrong, in the decoder's words. */
+  reason: string
+  /** The share of the picture that is present, from 0 to 1, if it can be determined. */
+  presentShare?: number
+}
+
+type Decode = (file: WholeFile, metadata: Metadata, mode: Mode) => Promise<Pixels>
 
 const decoders: Record<string, Decode> = {
-  JPEG: decodeJpeg,
+  JPEG: decodeStill,
   PNG: decodePng,
-  // Of an animation in PNG libvips decodes the first frame.
-  APNG: decodeStill,
+  // libvips decodes the first frame of an animated PNG.
+  APNG: decodePng,
   GIF: decodeAnimation,
   WebP: decodeAnimation,
-  AVIF: async (source, metadata) => {
-    if (metadata.duration !== undefined) throw new NotDecodable()
-    return sharpen(source)
+  AVIF: async (file, { duration }, mode) => {
+    if (duration !== undefined) throw new NoDecoder()
+    return decodeByLibvips(file, mode)
   },
   HEIC: decodePrimary,
   HEIF: decodePrimary,
   TIFF: decodePages,
-  SVG: async (source) => {
-    // By its bytes and not by its path, so that it can't draw in other files.
-    const svg = await readWhole(source)
-    if (svg.length > MOST_SVG_BYTES) throw excess(`it is an SVG of more than ${MOST_SVG_BYTES / 2 ** 20} MiB`)
-    return sharpen(svg)
-  },
+  SVG: decodeSvg,
 }
 
 /**
- * Decodes all of a picture, within limits that are checked before it begins, and makes its placeholder, a ThumbHash in
- * Base64 of the picture as shown; undefined where no decoder here knows the format, or this kind of it.
+ * Decodes a picture and makes its placeholder: strictly, then without the decoder's own limits, then leniently. Our own
+ * limits are checked first.
  *
- * @param metadata what `readMetadata` says of the file
- * @throws {Undecodable}
+ * @param metadata the result of `readMetadata`
+ * @returns undefined if no decoder supports the format
+ * @throws {Undecodable} no decoder has made a picture
  */
-export async function decode(source: WholeFile, metadata: Metadata): Promise<string | undefined> {
+export async function decode(file: WholeFile, metadata: Metadata): Promise<Decoded | undefined> {
   const decoder = decoders[metadata.format]
   if (!decoder) return undefined
   checkLimits(metadata)
+  const attempt = (mode: Mode) => catchFailure(decoder(file, metadata, mode))
   try {
-    const { width, height, data } = await decoder(source, metadata)
-    return Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
+    const strict = await attempt('strict')
+    if (!(strict instanceof Undecodable)) return { placeholder: toPlaceholder(strict) }
+    const unlimited = strict.isFinal ? strict : await attempt('unlimited')
+    if (!(unlimited instanceof Undecodable)) return { placeholder: toPlaceholder(unlimited) }
+    const completed = await decodeCompleted(file, metadata)
+    if (completed) return { placeholder: toPlaceholder(completed) }
+    return await decodeDamaged(file, metadata, attempt, unlimited)
   } catch (error) {
-    if (error instanceof NotDecodable) return undefined
+    if (error instanceof NoDecoder) return undefined
+    throw error
+  }
+}
+
+async function catchFailure<T>(decoding: Promise<T>): Promise<T | Undecodable> {
+  try {
+    return await decoding
+  } catch (error) {
+    if (error instanceof Undecodable) return error
     throw error
   }
 }
@@ -66,103 +89,103 @@ export async function decode(source: WholeFile, metadata: Metadata): Promise<str
 function checkLimits({ width = 0, height = 0, frames = 1 }: Metadata) {
   const pixels = width * height
   const million = (count: number) => `${Math.floor(count / 1e6)} million`
-  if (frames > MOST_FRAMES)
-    throw excess(`it has ${frames} frames, and no more than ${MOST_FRAMES} are decoded`)
-  if (pixels > MOST_PIXELS)
-    throw excess(`it has ${width} x ${height} pixels, and no more than ${million(MOST_PIXELS)} are decoded`)
-  if (pixels * frames > MOST_PIXELS_IN_ALL)
+  if (frames > MAX_FRAMES) throw excess(`the image has ${frames} frames, the maximum is ${MAX_FRAMES}`)
+  if (pixels > MAX_PIXELS)
+    throw excess(`the image has ${width} x ${height} pixels, the maximum is ${million(MAX_PIXELS)} pixels`)
+  if (pixels * frames > MAX_PIXELS_IN_ALL)
     throw excess(
-      `its ${frames} frames have ${million(pixels * frames)} pixels, and no more than ${million(MOST_PIXELS_IN_ALL)} are decoded`,
+      `the ${frames} frames of the image have ${million(pixels * frames)} pixels, the maximum is ${million(MAX_PIXELS_IN_ALL)}`,
     )
 }
 
-async function decodeStill(source: WholeFile, { orientation }: Metadata) {
-  return orient(await sharpen(source), orientation)
+const toPlaceholder = ({ width, height, data }: Pixels) =>
+  Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
+
+// The ends of formats whose writers sometimes leave them out. The picture is complete without.
+const ENDS: Record<string, Buffer> = {
+  JPEG: Buffer.of(0xff, 0xd9),
+  GIF: Buffer.of(0, 0x3b),
+  PNG: Buffer.from('0000000049454e44ae426082', 'hex'),
 }
 
-// What an entropy decoder reads ahead at most.
-const READ_AHEAD = Buffer.alloc(8)
+/** Decodes a picture that lacks only the marker of its end; undefined if it lacks more. */
+async function decodeCompleted(file: WholeFile, metadata: Metadata): Promise<Pixels | undefined> {
+  const end = ENDS[metadata.format]
+  if (!end) return undefined
+  const completed = Buffer.concat([await readWhole(file), end])
+  // libjpeg only warns of missing data before the marker.
+  const pixels = await catchFailure(decodeByLibvips(completed, 'unlimited', { failOn: 'warning' }))
+  return pixels instanceof Undecodable ? undefined : orient(pixels, metadata.orientation)
+}
 
-async function decodeJpeg(source: WholeFile, metadata: Metadata) {
-  try {
-    return await decodeStill(source, metadata)
-  } catch (error) {
-    // Some writers leave out the mark of the end, and nothing of the picture: then there is only no more to read ahead.
-    const picture = await sharpen(Buffer.concat([await readWhole(source), READ_AHEAD])).catch(() => {
-      throw error
-    })
-    return orient(picture, metadata.orientation)
+/** @param failure why the strict decoding has failed */
+async function decodeDamaged(
+  file: WholeFile,
+  metadata: Metadata,
+  attempt: (mode: Mode) => Promise<Pixels | Undecodable>,
+  failure: Undecodable,
+): Promise<Decoded> {
+  const lenient = await attempt('lenient')
+  const pixels = lenient instanceof Undecodable ? await decodePadded(file, metadata) : lenient
+  if (pixels instanceof Undecodable || !pixels) throw mostHarmless(failure, lenient as Undecodable)
+  const share = await presentShare(await readWhole(file), metadata)
+  if (share === 0) throw failure
+  return {
+    placeholder: toPlaceholder(pixels),
+    damage: { reason: failure.message, ...(share !== undefined && { presentShare: share }) },
   }
 }
 
-async function decodePng(source: WholeFile, metadata: Metadata) {
-  try {
-    return await decodeStill(source, metadata)
-  } catch (error) {
-    // Apple's own kind of PNG has this chunk among its first, and no other decoder knows it.
-    const head = await readHead(source, 64)
-    throw head.includes('CgBI') ? new NotDecodable() : error
-  }
+/** If one of the attempts has failed for another reason than damage, the image is not corrupt. */
+const mostHarmless = (...failures: Undecodable[]) =>
+  failures.find(({ kind }) => kind !== 'damage') ?? failures[0]!
+
+/** Decodes a WebP that is cut off, with zeros in place of the missing bytes: libwebp reads only whole files. */
+async function decodePadded(file: WholeFile, { format, frames }: Metadata): Promise<Pixels | undefined> {
+  if (format !== 'WebP' || frames !== undefined) return undefined
+  const bytes = await readWhole(file)
+  const pixels = await catchFailure(decodeByLibvips(pad(bytes, 8 + bytes.readUInt32LE(4), 0), 'lenient'))
+  return pixels instanceof Undecodable ? undefined : pixels
 }
 
-const readHead = (source: WholeFile, length: number) => withBytes(source, (bytes) => bytes.read(0, length))
-
-const readWhole = async (source: WholeFile) => (Buffer.isBuffer(source) ? source : readFile(source.path))
-
-/** What sharp takes: a path, or bytes. */
-const inputOf = (source: WholeFile) => (Buffer.isBuffer(source) ? source : source.path)
-
-async function decodePrimary(source: WholeFile, { mediaType }: Metadata) {
-  if (mediaType.endsWith('-sequence')) throw new NotDecodable()
-  return decodeHeif(await readWhole(source))
+async function decodeStill(file: WholeFile, { orientation }: Metadata, mode: Mode) {
+  return orient(await decodeByLibvips(file, mode), orientation)
 }
 
-async function decodeAnimation(source: WholeFile, metadata: Metadata) {
-  const first = await decodeStill(source, metadata)
-  if (metadata.frames !== undefined)
-    await sharpen(source, { pages: -1, limitInputPixels: MOST_PIXELS_IN_ALL }, SMALL_SIDE)
+async function decodePng(file: WholeFile, metadata: Metadata, mode: Mode) {
+  // Apple's own kind of PNG begins with this chunk, and no other decoder supports it.
+  const head = await withBytes(file, (bytes) => bytes.read(0, 64))
+  if (head.includes('CgBI')) throw unsupported("Apple's CgBI")
+  return decodeStill(file, metadata, mode)
+}
+
+async function decodePrimary(file: WholeFile, { mediaType }: Metadata, mode: Mode) {
+  if (mediaType.endsWith('-sequence')) throw new NoDecoder()
+  return decodeHeif(await readWhole(file), mode)
+}
+
+async function decodeSvg(file: WholeFile, _metadata: Metadata, mode: Mode) {
+  // librsvg gets the bytes and not the path, so that it cannot draw other files.
+  const svg = await readWhole(file)
+  if (svg.length > MAX_SVG_BYTES) throw excess(`the SVG has more than ${MAX_SVG_BYTES / 2 ** 20} MiB`)
+  return decodeByLibvips(mode === 'strict' ? svg : normalizeSvg(svg), mode)
+}
+
+async function decodeAnimation(file: WholeFile, metadata: Metadata, mode: Mode) {
+  const first = await decodeStill(file, metadata, mode)
+  if (metadata.frames !== undefined && mode !== 'lenient')
+    await decodeByLibvips(file, mode, { pages: -1, limitInputPixels: MAX_PIXELS_IN_ALL }, SMALL_SIDE)
   return first
 }
 
-async function decodePages(source: WholeFile, metadata: Metadata) {
-  const first = await decodeStill(source, metadata)
-  if (metadata.frames === undefined) return first
-  // With smaller renderings of a page among them, which are no frames.
-  const { pages = 1 } = await sharp(inputOf(source), { failOn: 'none', limitInputPixels: false }).metadata()
-  if (pages > MOST_FRAMES) throw excess(`it has ${pages} pages, and no more than ${MOST_FRAMES} are decoded`)
-  for (let page = 1; page < pages; page++) await sharpen(source, { page }, SMALL_SIDE)
+async function decodePages(file: WholeFile, metadata: Metadata, mode: Mode) {
+  const first = await decodeStill(file, metadata, mode)
+  if (metadata.frames === undefined || mode === 'lenient') return first
+  // Smaller versions of a page count too. They are no frames.
+  const { pages = 1 } = await open(file, 'lenient', { limitInputPixels: false }).metadata()
+  if (pages > MAX_FRAMES) throw excess(`the image has ${pages} pages, the maximum is ${MAX_FRAMES}`)
+  for (let page = 1; page < pages; page++) await decodeByLibvips(file, mode, { page }, SMALL_SIDE)
   return first
 }
 
-/**
- * Decodes with libvips, and keeps no more of it than a small picture. Rows are read one after the other, so a large one
- * takes little memory.
- */
-async function sharpen(source: WholeFile, options: SharpOptions = {}, side?: number): Promise<Pixels> {
-  // libvips remembers what it read of a path, even when another file has taken its place.
-  sharp.cache(false)
-  const picture = sharp(inputOf(source), {
-    failOn: 'error',
-    limitInputPixels: MOST_PIXELS,
-    sequentialRead: true,
-    ...options,
-  })
-  return shrink(picture, side).catch((error) => {
-    throw explain(error)
-  })
-}
-
-// The words of libvips and of the libraries below it. It also calls a TIFF corrupt that has what it can't handle.
-const EXCESS =
-  /exceeds pixel limit|exceeded more than|factor exceeded|excessive depth|out of memory|unable to allocate|malloc/i
-const UNKNOWN =
-  /unsupported|not (been )?(supported|built in|configured|implemented|available)|unimplemented|unknown (compression|format)|no (codec|decoder)|corrupt header: tiff2vips|bad labq/i
-
-function explain({ message }: Error) {
-  if (EXCESS.test(message)) return excess('it takes more than is decoded here')
-  return UNKNOWN.test(message) ? new NotDecodable() : damage(lastLine(message))
-}
-
-/** What the decoder says last is what it stopped at; it may name the file before it. */
-const lastLine = (message: string) =>
-  (message.trim().split('\n').at(-1) ?? '').replace(/^\S*[/\\]\S*:? |:?\s*$/g, '').slice(0, 200)
+const readWhole = async (file: WholeFile) => (Buffer.isBuffer(file) ? file : readFile(file.path))

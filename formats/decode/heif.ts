@@ -1,15 +1,21 @@
 import libheif from 'libheif-js/wasm-bundle.js'
 import sharp from 'sharp'
+import type { Mode } from './libvips.ts'
 import { type Pixels, shrink } from './thumbnail.ts'
-import { damage, excess, NotDecodable } from './undecodable.ts'
+import { damage, decoderLimit, excess, unsupported } from './undecodable.ts'
 
-// Numbers of libheif's C interface. Its JavaScript one has no way to ask for strictness, without which a picture that
-// is cut off counts as whole.
+// libheif's JavaScript interface has no option to decode strictly, and takes a HEIC that is cut in half for complete. So
+// its C interface is used, and one byte of a C struct is written. This was checked for the version below only:
+// package.json has exactly this version of libheif-js.
+const VERSION = '1.23.2'
+
+/** Where `strict_decoding` is in struct heif_decoding_options (libheif/api/libheif/heif_decoding.h). */
+const STRICT = 21
+
+// Numbers of libheif's C interface.
 const RGB = 1
 const INTERLEAVED_RGBA = 11
 const INTERLEAVED = 10
-/** Where `strict_decoding` is in struct heif_decoding_options, since its version 3; it only grows at its end. */
-const STRICT = 21
 const ERROR_BYTES = 12
 const POINTER_BYTES = 4
 const UNSUPPORTED_FILETYPE = 3
@@ -19,62 +25,95 @@ const PLUGIN_LOADING = 11
 const SECURITY_LIMIT = 1000
 
 /**
- * Decodes the primary picture of a HEIF file with HEVC in it, by libheif in WebAssembly, and makes it small. libheif
- * turns it as its boxes say.
+ * Checks that the installed libheif is the version whose private struct is used here.
  *
- * @throws {Undecodable | NotDecodable}
+ * @throws {Error} it is another version
  */
-export async function decodeHeif(file: Buffer): Promise<Pixels> {
-  const taken: (() => void)[] = []
-  const take = <T>(thing: T, release: (thing: T) => void) => {
-    taken.push(() => release(thing))
+export function checkVersion(installed = stringAt(libheif._heif_get_version())): void {
+  if (installed !== VERSION)
+    throw new Error(
+      `libheif-js contains libheif ${installed}, but formats/decode/heif.ts was written for ${VERSION}. Check the place of ` +
+        'strict_decoding in struct heif_decoding_options, then change VERSION and package.json.',
+    )
+}
+
+checkVersion()
+
+/**
+ * Decodes the primary picture of a HEIF file with HEVC, by libheif in WebAssembly, and makes it small. libheif turns it
+ * as its boxes say.
+ *
+ * @throws {Undecodable}
+ */
+export async function decodeHeif(file: Buffer, mode: Mode): Promise<Pixels> {
+  const releases: (() => void)[] = []
+  const own: Own = (thing, release) => {
+    releases.push(() => release(thing))
     return thing
   }
-  const allocate = (bytes: number) => take(libheif._malloc(bytes), libheif._free)
   try {
-    const error = allocate(ERROR_BYTES)
-    const out = allocate(POINTER_BYTES)
-    const memory = allocate(file.length)
-    if (memory === 0) throw excess('it takes more memory than there is')
-    libheif.HEAPU8.set(file, memory)
-    const context = take(libheif._heif_context_alloc(), libheif._heif_context_free)
-    const options = take(libheif._heif_decoding_options_alloc(), libheif._heif_decoding_options_free)
-    libheif.HEAPU8[options + STRICT] = 1
-
-    libheif._heif_context_read_from_memory_without_copy(error, context, memory, file.length, 0)
-    check(error)
-    libheif._heif_context_get_primary_image_handle(error, context, out)
-    check(error)
-    const handle = take(pointerAt(out), libheif._heif_image_handle_release)
-    libheif._heif_decode_image(error, handle, out, RGB, INTERLEAVED_RGBA, options)
-    check(error)
-    const image = take(pointerAt(out), libheif._heif_image_release)
-    const width = libheif._heif_image_get_width(image, INTERLEAVED)
-    const height = libheif._heif_image_get_height(image, INTERLEAVED)
-    const plane = libheif._heif_image_get_plane_readonly(image, INTERLEAVED, out)
-    const rowBytes = pointerAt(out)
-
-    const picture = sharp(libheif.HEAPU8.subarray(plane, plane + rowBytes * height), {
-      raw: { width: rowBytes / 4, height, channels: 4 },
-      limitInputPixels: false,
-    })
-    return await shrink(picture.extract({ left: 0, top: 0, width, height }))
+    return await toPixels(decodePrimary(file, mode, own), own)
   } finally {
-    for (const release of taken.reverse()) release()
+    for (const release of releases.reverse()) release()
   }
 }
 
-const pointerAt = (address: number) => libheif.HEAPU32[address / POINTER_BYTES]!
+/** Remembers how to release a thing of libheif. */
+type Own = <T>(thing: T, release: (thing: T) => void) => T
 
-/** Reads struct heif_error: a code, a code below it, and a text that ends with a NUL. */
+/** Decodes the primary picture, and returns its address. */
+function decodePrimary(file: Buffer, mode: Mode, own: Own): number {
+  const allocate = (bytes: number) => own(libheif._malloc(bytes), libheif._free)
+  const error = allocate(ERROR_BYTES)
+  const out = allocate(POINTER_BYTES)
+  const memory = allocate(file.length)
+  if (memory === 0) throw excess('the image needs more memory than a decoder has')
+  libheif.HEAPU8.set(file, memory)
+  const context = own(libheif._heif_context_alloc(), libheif._heif_context_free)
+  const options = own(libheif._heif_decoding_options_alloc(), libheif._heif_decoding_options_free)
+  libheif.HEAPU8[options + STRICT] = mode === 'lenient' ? 0 : 1
+  // Files with more than 256 items are usual: each tile of a large picture is one. Our own limits remain.
+  if (mode !== 'strict')
+    libheif._heif_context_set_security_limits(error, context, libheif._heif_get_disabled_security_limits())
+
+  libheif._heif_context_read_from_memory_without_copy(error, context, memory, file.length, 0)
+  check(error)
+  libheif._heif_context_get_primary_image_handle(error, context, out)
+  check(error)
+  const handle = own(numberAt(out), libheif._heif_image_handle_release)
+  libheif._heif_decode_image(error, handle, out, RGB, INTERLEAVED_RGBA, options)
+  check(error)
+  return own(numberAt(out), libheif._heif_image_release)
+}
+
+async function toPixels(image: number, own: Own): Promise<Pixels> {
+  const width = libheif._heif_image_get_width(image, INTERLEAVED)
+  const height = libheif._heif_image_get_height(image, INTERLEAVED)
+  const stride = own(libheif._malloc(POINTER_BYTES), libheif._free)
+  const plane = libheif._heif_image_get_plane_readonly(image, INTERLEAVED, stride)
+  const rowBytes = numberAt(stride)
+  const picture = sharp(libheif.HEAPU8.subarray(plane, plane + rowBytes * height), {
+    raw: { width: rowBytes / 4, height, channels: 4 },
+    limitInputPixels: false,
+  })
+  return shrink(picture.extract({ left: 0, top: 0, width, height }))
+}
+
+const numberAt = (address: number) => libheif.HEAPU32[address / POINTER_BYTES]!
+
+/** A text that ends with a NUL. */
+function stringAt(address: number) {
+  return Buffer.from(libheif.HEAPU8.slice(address, libheif.HEAPU8.indexOf(0, address))).toString()
+}
+
+/** Reads struct heif_error: a code, a subcode and a text. */
 function check(error: number) {
-  const code = pointerAt(error)
+  const code = numberAt(error)
   if (code === 0) return
-  const below = pointerAt(error + POINTER_BYTES)
-  const start = pointerAt(error + 2 * POINTER_BYTES)
-  const message = Buffer.from(libheif.HEAPU8.slice(start, libheif.HEAPU8.indexOf(0, start))).toString()
-  if (code === MEMORY_ALLOCATION || below === SECURITY_LIMIT)
-    throw excess(`it takes too much memory (${message})`)
-  if ([UNSUPPORTED_FILETYPE, UNSUPPORTED_FEATURE, PLUGIN_LOADING].includes(code)) throw new NotDecodable()
-  throw damage(message)
+  const subcode = numberAt(error + POINTER_BYTES)
+  const message = stringAt(numberAt(error + 2 * POINTER_BYTES))
+  if (code === MEMORY_ALLOCATION || subcode === SECURITY_LIMIT) throw decoderLimit(message)
+  throw [UNSUPPORTED_FILETYPE, UNSUPPORTED_FEATURE, PLUGIN_LOADING].includes(code)
+    ? unsupported(message)
+    : damage(message)
 }

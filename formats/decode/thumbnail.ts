@@ -1,16 +1,16 @@
 import sharp, { type Sharp } from 'sharp'
 
-/** RGBA, not multiplied by A, a byte each. */
+/** RGBA, a byte each, colours not multiplied by alpha. */
 export interface Pixels {
   width: number
   height: number
   data: Buffer
 }
 
-/** The most that ThumbHash takes. */
+/** The longest side that ThumbHash accepts, in pixels. */
 export const SIDE = 100
 
-/** Makes a picture small in one pass over it, and runs the pipeline. */
+/** Runs a pipeline that makes a picture small in one pass over it. */
 export async function shrink(picture: Sharp, side = SIDE): Promise<Pixels> {
   return run(
     picture
@@ -31,7 +31,7 @@ const TURNS: Record<number, [mirrored: boolean, degrees: number]> = {
   8: [false, 270],
 }
 
-/** Turns a small picture as it is shown: to turn a large one takes memory for all of it. */
+/** Turns a small picture as it is shown. Turning a large one would take memory for all of it. */
 export async function orient(pixels: Pixels, orientation = 1): Promise<Pixels> {
   const turn = TURNS[orientation]
   if (!turn) return pixels

@@ -1,10 +1,9 @@
-import { imageSize } from 'image-size'
 import type { HeaderReader } from './header.ts'
 
 const CORE_HEADER = 12
-const DIRECTORY_BYTES = 65_536
+const MAX_DIRECTORY_BYTES = 65_536
 
-/** BMP of Windows and OS/2. image-size takes OS/2's header, which has shorter numbers, for Windows'. */
+/** BMP of Windows and OS/2. The header of OS/2 has shorter numbers. */
 export const readBmp: HeaderReader = async ({ bytes }) => {
   const head = await bytes.read(0, 30)
   if (head.length < 30) return undefined
@@ -16,25 +15,24 @@ export const readBmp: HeaderReader = async ({ bytes }) => {
     }
   return {
     width: head.readInt32LE(18),
-    // Negative where the rows go from the top down.
+    // Negative if the first row is the top one.
     height: Math.abs(head.readInt32LE(22)),
     bitDepth: sampleBits(head.readUInt16LE(28)),
   }
 }
 
-/** Bits per sample by those per pixel: one sample up to 8 bits, three or four above. */
+/** Bits per sample by bits per pixel: one sample up to 8 bits, three or four above. */
 const sampleBits = (pixelBits: number) => (pixelBits <= 8 ? pixelBits : pixelBits === 16 ? 5 : 8)
 
-/** ICO: the same picture in several sizes, of which the largest counts. */
-export const readIco: HeaderReader = async ({ bytes }) => sizeOf(await bytes.read(0, DIRECTORY_BYTES))
-
-/** The size by image-size; undefined where it finds none. */
-export function sizeOf(head: Buffer) {
-  try {
-    // A copy, since image-size looks past the end of a view into what else is in memory.
-    const { width, height } = imageSize(Uint8Array.from(head))
-    return { width, height }
-  } catch {
-    return undefined
+/** ICO: the same picture in several sizes. The largest is reported, a side of 0 means 256 (Microsoft, ICONDIRENTRY). */
+export const readIco: HeaderReader = async ({ bytes }) => {
+  const directory = await bytes.read(0, MAX_DIRECTORY_BYTES)
+  if (directory.length < 22) return undefined
+  let largest = { width: 0, height: 0 }
+  const end = 6 + 16 * directory.readUInt16LE(4)
+  for (let at = 6; at < end && at + 16 <= directory.length; at += 16) {
+    const [width, height] = [directory[at] || 256, directory[at + 1] || 256]
+    if (width * height > largest.width * largest.height) largest = { width, height }
   }
+  return largest
 }

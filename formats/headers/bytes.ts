@@ -1,13 +1,13 @@
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 
-/** Random access to the bytes of a file, so that a header reader takes what it needs of a large one. */
+/** Random access to the bytes of a file, so that a header reader reads only what it needs. */
 export interface Bytes {
   readonly size: number
-  /** Up to `length` bytes from `offset`: fewer where the file ends, none for a place outside of it. */
+  /** Up to `length` bytes from `offset`: fewer at the end of the file, none outside of it. */
   read(offset: number, length: number): Promise<Buffer>
 }
 
-/** A file's bytes in memory, whole or in pieces, or where they are on disk. */
+/** The bytes of a file in memory, in one buffer or in pieces, or its path on disk. */
 export type Source = Buffer | Buffer[] | { path: string }
 
 export const bytesOf = (buffer: Buffer): Bytes => ({
@@ -16,7 +16,7 @@ export const bytesOf = (buffer: Buffer): Bytes => ({
     offset >= 0 && offset < buffer.length ? buffer.subarray(offset, offset + length) : Buffer.alloc(0),
 })
 
-/** What lies within one piece is not copied. */
+/** A range within one piece is not copied. */
 function bytesOfPieces(pieces: Buffer[]): Bytes {
   const size = pieces.reduce((sum, piece) => sum + piece.length, 0)
   return {
@@ -36,7 +36,7 @@ function bytesOfPieces(pieces: Buffer[]): Bytes {
   }
 }
 
-/** A part of the bytes as bytes of their own, for a file within a file. */
+/** A part of the bytes, for a file within a file. */
 export const part = (bytes: Bytes, start: number, end = bytes.size): Bytes => {
   const size = Math.max(0, Math.min(end, bytes.size) - start)
   return {
@@ -48,36 +48,39 @@ export const part = (bytes: Bytes, start: number, end = bytes.size): Bytes => {
   }
 }
 
-// Headers are small and lie together: what is read once is likely to serve the next reads too.
+// Headers are small and close together: one read of the disk usually serves the next reads too.
 const WINDOW_BYTES = 16_384
 
-/** Opens a source for the time of one call. */
+/** Opens a source while `use` runs. */
 export async function withBytes<T>(source: Source, use: (bytes: Bytes) => Promise<T>): Promise<T> {
   if (Buffer.isBuffer(source)) return use(bytesOf(source))
   if (Array.isArray(source)) return use(bytesOfPieces(source))
   const file = await open(source.path)
   try {
-    const { size } = await file.stat()
-    let window = { start: 0, bytes: Buffer.alloc(0) }
-    const take = async (offset: number, length: number) => {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset)
-      return buffer.subarray(0, bytesRead)
-    }
-    return await use({
-      size,
-      async read(offset, length) {
-        if (!(offset >= 0 && offset < size)) return Buffer.alloc(0)
-        const wanted = Math.min(length, size - offset)
-        if (wanted > WINDOW_BYTES) return take(offset, wanted)
-        const from = offset - window.start
-        if (from < 0 || from + wanted > window.bytes.length) {
-          window = { start: offset, bytes: await take(offset, Math.min(WINDOW_BYTES, size - offset)) }
-          return window.bytes.subarray(0, wanted)
-        }
-        return window.bytes.subarray(from, from + wanted)
-      },
-    })
+    return await use(bytesOfFile(file, (await file.stat()).size))
   } finally {
     await file.close()
+  }
+}
+
+function bytesOfFile(file: FileHandle, size: number): Bytes {
+  let window = { start: 0, bytes: Buffer.alloc(0) }
+  const take = async (offset: number, length: number) => {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset)
+    return buffer.subarray(0, bytesRead)
+  }
+  return {
+    size,
+    async read(offset, length) {
+      if (!(offset >= 0 && offset < size)) return Buffer.alloc(0)
+      const wanted = Math.min(length, size - offset)
+      if (wanted > WINDOW_BYTES) return take(offset, wanted)
+      const from = offset - window.start
+      if (from < 0 || from + wanted > window.bytes.length) {
+        window = { start: offset, bytes: await take(offset, Math.min(WINDOW_BYTES, size - offset)) }
+        return window.bytes.subarray(0, wanted)
+      }
+      return window.bytes.subarray(from, from + wanted)
+    },
   }
 }

@@ -1,8 +1,8 @@
 import type { Metadata } from '../../schemas/images.ts'
 import type { Bytes, Source } from './bytes.ts'
-import type { ExifDirectories } from './tags.ts'
+import type { ExifDirectories } from './exif.ts'
 
-/** What a format's own header tells, and where in the file the tags are. */
+/** What a format's own header contains, and the blocks with tags. */
 export interface Header extends Picture {
   exif?: ExifDirectories | undefined
   xmp?: Buffer | undefined
@@ -21,19 +21,19 @@ type Field =
   | 'hasAlpha'
 type Picture = { [Name in Field]?: Metadata[Name] | undefined } & {
   /**
-   * Set by formats that say themselves how to turn a picture, whatever Exif says of it; undefined then means that it is
-   * shown as it is stored.
+   * Set by the formats that have an orientation of their own, so Exif does not count. Undefined then means that the
+   * picture is shown as stored.
    */
   orientation?: Metadata['orientation'] | undefined
 }
 
-/** Reads a format's header; undefined where the file has none that can be read. */
+/** Reads a format's header; undefined if the file has none that can be read. */
 export type HeaderReader = (file: {
   bytes: Bytes
   source: Source
-  /** What the file is by its first bytes. */
+  /** The media type by the first bytes. */
   mediaType: string
 }) => Promise<Header | undefined>
 
-// What a profile, a packet or a block may hold at most; real ones stay far below.
-export const MOST_BLOCK_BYTES = 2 ** 22
+/** The maximum size of a profile, a packet or a block. Real ones are much smaller. */
+export const MAX_BLOCK_BYTES = 2 ** 22

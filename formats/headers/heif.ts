@@ -1,19 +1,26 @@
-import type { Bytes } from './bytes.ts'
 import { colourSpaceOf } from './colour.ts'
-import type { HeaderReader } from './header.ts'
-import { type Box, boxes, content, find } from './isobmff.ts'
+import { openBlock } from './exif.ts'
+import { type HeaderReader, MAX_BLOCK_BYTES } from './header.ts'
+import { readTagItems } from './heif-items.ts'
+import { type BoxReader, type Range, readBoxes } from './isobmff.ts'
 import { readBySharp } from './sharp.ts'
 
 /**
- * HEIF and AVIF (ISO/IEC 23008-12): a still picture, a sequence, or both. Size and turning come from the primary item's
- * own properties, since libvips tells the size after turning and not how it turned; the rest is from libvips.
+ * HEIF and AVIF (ISO/IEC 23008-12): a still picture, a sequence, or both. Size and orientation are read from the
+ * properties of the primary item, because libvips reports the size after turning. Tags are read from their items,
+ * because libvips opens neither sequences nor files with more than 256 items.
  */
 export const readHeif: HeaderReader = async ({ bytes, source }) => {
-  const meta = await find(bytes, undefined, 'meta')
-  const still = meta && (await readPrimaryItem(bytes, { start: meta.start + 4, end: meta.end }))
-  const sequence = await readSequence(bytes)
+  const boxes = readBoxes(bytes)
+  const box = await boxes.find(undefined, 'meta')
+  const meta = box && { start: box.start + 4, end: box.end }
+  const still = meta && (await readPrimaryItem(boxes, meta))
+  const sequence = await readSequence(boxes)
   const picture = still ?? sequence
   if (!picture) return undefined
+  const tags: { exif?: Buffer | undefined; xmp?: Buffer | undefined } = meta
+    ? await readTagItems(bytes, boxes, meta)
+    : {}
   const decoded = await readBySharp(source)
   return {
     ...decoded,
@@ -24,46 +31,58 @@ export const readHeif: HeaderReader = async ({ bytes, source }) => {
     duration: sequence?.duration,
     bitDepth: decoded?.bitDepth ?? still?.bitDepth,
     colourSpace: still?.colourSpace ?? decoded?.colourSpace,
+    icc: decoded?.icc ?? still?.icc,
+    exif: tags.exif && (await openBlock(tags.exif, { container: 'other' })),
+    xmp: tags.xmp,
   }
 }
 
-type Range = Omit<Box, 'type'>
+const MAX_TABLE_BYTES = 2 ** 20
 
-const TABLE_BYTES = 2 ** 20
-
-async function readPrimaryItem(bytes: Bytes, meta: Range) {
-  const primary = await find(bytes, meta, 'pitm')
-  const container = await find(bytes, meta, 'iprp', 'ipco')
-  const associations = await find(bytes, meta, 'iprp', 'ipma')
+async function readPrimaryItem(boxes: BoxReader, meta: Range) {
+  const primary = await boxes.find(meta, 'pitm')
+  const container = await boxes.find(meta, 'iprp', 'ipco')
+  const associations = await boxes.find(meta, 'iprp', 'ipma')
   if (!primary || !container || !associations) return undefined
-  const table = await content(bytes, primary, 8)
+  const table = await boxes.content(primary, 8)
   const idBytes = table[0] === 0 ? 2 : 4
   const item = table.length < 4 + idBytes ? undefined : table.readUIntBE(4, idBytes)
-  const indices = propertiesOf(item, await content(bytes, associations, TABLE_BYTES))
-  const properties = await Array.fromAsync(boxes(bytes, container.start, container.end))
-
-  const found = {
-    width: 0,
-    height: 0,
-    bitDepth: undefined as number | undefined,
-    colourSpace: undefined as string | undefined,
-  }
-  let turning: Turning = { mirrored: false, turns: 0 }
+  const indices = propertiesOf(item, await boxes.content(associations, MAX_TABLE_BYTES))
+  const properties = await Array.fromAsync(boxes.boxes(container))
+  const found: Properties = { width: 0, height: 0, turning: { mirrored: false, turns: 0 } }
   for (const index of indices) {
     const property = properties[index - 1]
-    if (!property) continue
-    const value = await content(bytes, property, 16)
-    if (property.type === 'ispe' && value.length >= 12) {
-      found.width = value.readUInt32BE(4)
-      found.height = value.readUInt32BE(8)
-    }
-    if (property.type === 'irot' && value.length >= 1) turning = turn(turning, -(value[0]! & 3))
-    if (property.type === 'imir' && value.length >= 1) turning = mirror(turning, value[0]! & 1)
-    if (property.type === 'pixi' && value.length >= 6) found.bitDepth = value[5]
-    if (property.type === 'colr' && value.length >= 8 && value.toString('latin1', 0, 4) === 'nclx')
-      found.colourSpace = colourSpaceOf(value.readUInt16BE(4), value.readUInt16BE(6))
+    if (property) await readProperty(boxes, property, found)
   }
-  return found.width > 0 && found.height > 0 ? { ...found, orientation: orientationOf(turning) } : undefined
+  const { turning, ...picture } = found
+  return picture.width > 0 && picture.height > 0
+    ? { ...picture, orientation: orientationOf(turning) }
+    : undefined
+}
+
+interface Properties {
+  width: number
+  height: number
+  turning: Turning
+  bitDepth?: number | undefined
+  colourSpace?: string | undefined
+  icc?: Buffer
+}
+
+async function readProperty(boxes: BoxReader, property: Range & { type: string }, found: Properties) {
+  const value = await boxes.content(property, 16)
+  if (property.type === 'ispe' && value.length >= 12) {
+    found.width = value.readUInt32BE(4)
+    found.height = value.readUInt32BE(8)
+  }
+  if (property.type === 'irot' && value.length >= 1) found.turning = turn(found.turning, -(value[0]! & 3))
+  if (property.type === 'imir' && value.length >= 1) found.turning = mirror(found.turning, value[0]! & 1)
+  if (property.type === 'pixi' && value.length >= 6) found.bitDepth = value[5]
+  if (property.type !== 'colr' || value.length < 8) return
+  const kind = value.toString('latin1', 0, 4)
+  if (kind === 'nclx') found.colourSpace = colourSpaceOf(value.readUInt16BE(4), value.readUInt16BE(6))
+  else if (kind === 'prof' || kind === 'rICC')
+    found.icc = (await boxes.content(property, MAX_BLOCK_BYTES)).subarray(4)
 }
 
 /** The numbers of an item's properties, from 1, in the order in which they apply (ItemPropertyAssociationBox). */
@@ -78,10 +97,10 @@ function propertiesOf(item: number | undefined, table: Buffer) {
     const count = table[at + idBytes]!
     at += idBytes + 1
     if (id === item) {
-      const there = Math.min(count, Math.floor((table.length - at) / indexBytes))
-      // The first bit says only whether a reader must know the property.
+      const available = Math.min(count, Math.floor((table.length - at) / indexBytes))
+      // The first bit only marks properties that a reader must support.
       return Array.from(
-        { length: there },
+        { length: available },
         (_, i) => table.readUIntBE(at + i * indexBytes, indexBytes) & (wide ? 0x7fff : 0x7f),
       )
     }
@@ -90,7 +109,7 @@ function propertiesOf(item: number | undefined, table: Buffer) {
   return []
 }
 
-/** A picture's turning: mirrored left to right or not, then by so many quarter turns clockwise. */
+/** How a picture is turned: mirrored left to right or not, then by quarter turns clockwise. */
 interface Turning {
   mirrored: boolean
   turns: number
@@ -98,51 +117,56 @@ interface Turning {
 
 const quarter = (turns: number) => ((turns % 4) + 4) % 4
 const turn = ({ mirrored, turns }: Turning, by: number) => ({ mirrored, turns: quarter(turns + by) })
-// Axis 0 exchanges top and bottom, which is left and right with a half turn. That is what libheif and libavif do; the
-// words of ISO/IEC 23008-12 §6.5.12 are not the same in all its editions.
+// Axis 0 exchanges top and bottom: left and right, and a half turn. libheif and libavif do so. The editions of ISO/IEC
+// 23008-12 differ here (§6.5.12).
 const mirror = ({ mirrored, turns }: Turning, axis: number) => ({
   mirrored: !mirrored,
   turns: quarter((axis === 0 ? 2 : 0) - turns),
 })
 
-// The values of Exif's Orientation (CIPA DC-008), by quarter turns; undefined for what is not turned at all.
+// The values of Exif's Orientation (CIPA DC-008), by quarter turns; undefined for a picture that is not turned.
 const STRAIGHT = [undefined, 6, 3, 8]
 const MIRRORED = [2, 7, 4, 5]
 const orientationOf = ({ mirrored, turns }: Turning) => (mirrored ? MIRRORED : STRAIGHT)[turns]
 
 // Pictures, their transparency, thumbnails.
-const MOST_TRACKS = 16
+const MAX_TRACKS = 16
 
-/** The first track of pictures: how many there are, for how long, and how large. */
-async function readSequence(bytes: Bytes) {
-  const movie = await find(bytes, undefined, 'moov')
+/** The first track of pictures: its size, the number of its frames, and its duration. */
+async function readSequence(boxes: BoxReader) {
+  const movie = await boxes.find(undefined, 'moov')
   if (!movie) return undefined
   let tracks = 0
-  for await (const track of boxes(bytes, movie.start, movie.end)) {
+  for await (const track of boxes.boxes(movie)) {
     if (track.type !== 'trak') continue
-    if (++tracks > MOST_TRACKS) break
-    const part = async (most: number, ...path: string[]) => {
-      const box = await find(bytes, track, ...path)
-      return box ? content(bytes, box, most) : Buffer.alloc(0)
-    }
-    const handler = (await part(12, 'mdia', 'hdlr')).toString('latin1', 8, 12)
-    const header = await part(96, 'tkhd')
-    const media = await part(32, 'mdia', 'mdhd')
-    const sizes = await part(12, 'mdia', 'minf', 'stbl', 'stsz')
-    const long = header[0] === 1 ? 12 : 0
-    if (!/^(pict|vide)$/.test(handler) || header.length < 84 + long) continue
-    return {
-      // Numbers with 16 bits after the point.
-      width: header.readUInt16BE(76 + long),
-      height: header.readUInt16BE(80 + long),
-      frames: sizes.length < 12 ? undefined : sizes.readUInt32BE(8),
-      duration: mediaDuration(media),
-    }
+    if (++tracks > MAX_TRACKS) break
+    const sequence = await readTrack(boxes, track)
+    if (sequence) return sequence
   }
   return undefined
 }
 
-/** Milliseconds, of a media header box (ISO/IEC 14496-12 §8.4.2). */
+async function readTrack(boxes: BoxReader, track: Range) {
+  const part = async (max: number, ...path: string[]) => {
+    const box = await boxes.find(track, ...path)
+    return box ? boxes.content(box, max) : Buffer.alloc(0)
+  }
+  const handler = (await part(12, 'mdia', 'hdlr')).toString('latin1', 8, 12)
+  const header = await part(96, 'tkhd')
+  const media = await part(32, 'mdia', 'mdhd')
+  const sizes = await part(12, 'mdia', 'minf', 'stbl', 'stsz')
+  const extra = header[0] === 1 ? 12 : 0
+  if (!/^(pict|vide)$/.test(handler) || header.length < 84 + extra) return undefined
+  return {
+    // Numbers with 16 bits after the point.
+    width: header.readUInt16BE(76 + extra),
+    height: header.readUInt16BE(80 + extra),
+    frames: sizes.length < 12 ? undefined : sizes.readUInt32BE(8),
+    duration: mediaDuration(media),
+  }
+}
+
+/** The duration in milliseconds, from a media header box (ISO/IEC 14496-12 §8.4.2). */
 function mediaDuration(header: Buffer) {
   const long = header[0] === 1
   if (header.length < (long ? 32 : 20)) return undefined

@@ -16,16 +16,17 @@ export const APP14 = 0xee
 export const APP15 = 0xef
 export const COM = 0xfe
 
-// SOF0 to SOF3 and SOF9 to SOF11. The others are of the hierarchical mode, which no decoder at hand knows.
+// SOF0 to SOF3 and SOF9 to SOF11. The others belong to the hierarchical mode, which no decoder in use supports.
 const frameMarkers = [SOF0, 0xc1, SOF2, 0xc3, 0xc9, 0xca, 0xcb]
 
 export const isFrame = (marker: number) => frameMarkers.includes(marker)
+export const isRestart = (marker: number) => marker >= 0xd0 && marker <= 0xd7
 export const startsWith = (segment: Buffer, name: Buffer) =>
   name.compare(segment, 0, Math.min(name.length, segment.length)) === 0
 
 /**
- * What a picture is decoded from, and whether a segment, from behind its length, is as long as its contents need (T.81
- * §B.2) and defines no table that libjpeg has no place for.
+ * The segments from which a picture is decoded, each with a check of its contents (without the length): they have the
+ * size that they need (T.81 §B.2), and define no table that libjpeg does not support.
  */
 export const parts = new Map<number, (segment: Buffer) => boolean>([
   ...frameMarkers.map(

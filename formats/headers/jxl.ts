@@ -1,31 +1,30 @@
 import { brotliDecompressSync } from 'node:zlib'
-import { bytesOf, part } from './bytes.ts'
+import { part } from './bytes.ts'
 import { colourSpaceOf } from './colour.ts'
-import { type Header, type HeaderReader, MOST_BLOCK_BYTES } from './header.ts'
-import { boxes } from './isobmff.ts'
-import { exifDirectories } from './tags.ts'
-import { openExif } from './tiff.ts'
+import { openBlock } from './exif.ts'
+import { type Header, type HeaderReader, MAX_BLOCK_BYTES } from './header.ts'
+import { readBoxes } from './isobmff.ts'
 
 const CODESTREAM_BYTES = 1024
 
-/** JPEG XL (ISO/IEC 18181), bare or in boxes. No library here reads more of it than its size. */
+/** JPEG XL (ISO/IEC 18181), a bare codestream or boxes. The libraries in use read only its size. */
 export const readJxl: HeaderReader = async ({ bytes }) => {
   const start = await bytes.read(0, CODESTREAM_BYTES)
   if (start[0] === 0xff) return readCodestream(start)
 
   let header: Header | undefined
   const tags: Pick<Header, 'exif' | 'xmp'> = {}
-  for await (const box of boxes(bytes)) {
+  for await (const box of readBoxes(bytes).boxes()) {
     const block = part(bytes, box.start, box.end)
-    // A compressed box begins with the type that it would have otherwise.
+    // A compressed box (ISO/IEC 18181-2 §9.8) begins with its own type.
     const packed = box.type === 'brob'
     const type = packed ? (await block.read(0, 4)).toString('latin1') : box.type
     const tagBytes = async () =>
-      packed ? unpack(await block.read(4, MOST_BLOCK_BYTES)) : block.read(0, MOST_BLOCK_BYTES)
+      packed ? unpack(await block.read(4, MAX_BLOCK_BYTES)) : block.read(0, MAX_BLOCK_BYTES)
     if (type === 'jxlc') header ??= readCodestream(await block.read(0, CODESTREAM_BYTES))
-    // A part of the codestream, after its number.
+    // A part of the codestream, behind its number.
     if (type === 'jxlp') header ??= readCodestream(await block.read(4, CODESTREAM_BYTES))
-    if (type === 'Exif') tags.exif ??= await exifDirectories(await openExif(bytesOf(await tagBytes())))
+    if (type === 'Exif') tags.exif ??= await openBlock(await tagBytes(), { container: 'other' })
     if (type === 'xml ') tags.xmp ??= await tagBytes()
   }
   return header && { ...header, ...tags }
@@ -33,13 +32,13 @@ export const readJxl: HeaderReader = async ({ bytes }) => {
 
 function unpack(packed: Buffer) {
   try {
-    return brotliDecompressSync(packed, { maxOutputLength: MOST_BLOCK_BYTES })
+    return brotliDecompressSync(packed, { maxOutputLength: MAX_BLOCK_BYTES })
   } catch {
     return Buffer.alloc(0)
   }
 }
 
-/** The image header (ISO/IEC 18181-1, annex D): the size, and what stands before the colours. */
+/** The image header (ISO/IEC 18181-1 annex D): the size, and the fields up to the colours. */
 function readCodestream(codestream: Buffer): Header | undefined {
   if (codestream[0] !== 0xff || codestream[1] !== 0x0a) return undefined
   const bits = bitReader(codestream.subarray(2))
@@ -51,7 +50,7 @@ function readCodestream(codestream: Buffer): Header | undefined {
 
 type Bits = ReturnType<typeof bitReader>
 
-/** Bits from the lowest of each byte on, zeros after the end. */
+/** Reads bits, from the lowest of each byte on. After the end it reads zeros. */
 function bitReader(bytes: Buffer) {
   let at = 0
   const u = (count: number) => {
@@ -62,7 +61,7 @@ function bitReader(bytes: Buffer) {
   return {
     u,
     bool: () => u(1) === 1,
-    /** One of four: a number as it is, or one read from so many bits, to which the other is added. */
+    /** One of four choices: a number, or a number of bits to read with a number to add. */
     u32: (...choices: (number | [bits: number, add?: number])[]) => {
       const choice = choices[u(2)]!
       return typeof choice === 'number' ? choice : u(choice[0]) + (choice[1] ?? 0)
@@ -71,7 +70,7 @@ function bitReader(bytes: Buffer) {
   }
 }
 
-// Widths that are a ratio of the height, so that they take three bits.
+// The ratios of width to height that are coded in three bits.
 const RATIOS: [number, number][] = [
   [1, 1],
   [12, 10],
@@ -160,7 +159,7 @@ const RGB = 0
 const D65 = 1
 const P3 = 11
 
-/** The name of the colours; undefined where they are a profile, which is compressed, or made for this picture. */
+/** The name of the colour space; undefined for a profile, which is compressed, and for custom colours. */
 function readColours(bits: Bits) {
   const { u, bool } = bits
   if (bool()) return 'sRGB'

@@ -1,9 +1,8 @@
 import { type Bytes, part } from './bytes.ts'
-import { type Header, type HeaderReader, MOST_BLOCK_BYTES } from './header.ts'
-import { exifDirectories } from './tags.ts'
-import { openExif } from './tiff.ts'
+import { openBlock } from './exif.ts'
+import { type Header, type HeaderReader, MAX_BLOCK_BYTES } from './header.ts'
 
-// The colour modes, with how many channels each has; more than those are alpha channels.
+// The colour modes, each with the number of its channels. Further channels are alpha channels.
 const MODES: Record<number, { colourSpace?: string; channels: number }> = {
   0: { colourSpace: 'grey', channels: 1 },
   1: { colourSpace: 'grey', channels: 1 },
@@ -33,27 +32,27 @@ export const readPsd: HeaderReader = async ({ bytes }) => {
 const EXIF = 1058
 const XMP = 1060
 const PROFILE = 1039
-const MOST_RESOURCES = 1000
+const MAX_RESOURCES = 1000
 
 async function readResources(bytes: Bytes, start: number) {
   const found: Header = {}
   const length = await bytes.read(start, 4)
   const end = start + 4 + (length.length < 4 ? 0 : length.readUInt32BE(0))
   let at = start + 4
-  for (let count = 0; count < MOST_RESOURCES && at + 12 <= end; count++) {
+  for (let count = 0; count < MAX_RESOURCES && at + 12 <= end; count++) {
     const head = await bytes.read(at, 7)
     if (head.length < 7 || !/^(8BIM|MeSa|AgHg|PHUT|DCSR)/.test(head.toString('latin1'))) break
     const id = head.readUInt16BE(4)
-    // A name whose length is its first byte, filled up to an even number.
+    // A name, whose first byte is its length, padded to an even number.
     const name = (head[6]! + 2) & ~1
     const size = await bytes.read(at + 6 + name, 4)
     if (size.length < 4) break
     const data = at + 10 + name
     const next = data + size.readUInt32BE(0)
     const block = part(bytes, data, next)
-    if (id === EXIF) found.exif ??= await exifDirectories(await openExif(block))
-    if (id === XMP) found.xmp ??= await block.read(0, MOST_BLOCK_BYTES)
-    if (id === PROFILE) found.icc ??= await block.read(0, MOST_BLOCK_BYTES)
+    if (id === EXIF) found.exif ??= await openBlock(block, { container: 'other' })
+    if (id === XMP) found.xmp ??= await block.read(0, MAX_BLOCK_BYTES)
+    if (id === PROFILE) found.icc ??= await block.read(0, MAX_BLOCK_BYTES)
     at = next + (next & 1)
   }
   return found

@@ -1,16 +1,17 @@
 import { part } from './bytes.ts'
 import type { HeaderReader } from './header.ts'
-import { find } from './isobmff.ts'
+import { readBoxes } from './isobmff.ts'
 import { readJpegFront } from './jpeg.ts'
 import { openTiff } from './tiff.ts'
 
 const CANON = 'uuid:85c0b687820f11e08111f4ce462b6a48'
 
-/** Canon's CR3: boxes, with the directories of Exif in a box each. */
+/** Canon's CR3: boxes, with a box for each directory of Exif. */
 export const readCr3: HeaderReader = async ({ bytes }) => {
-  const canon = await find(bytes, undefined, 'moov', CANON)
+  const boxes = readBoxes(bytes)
+  const canon = await boxes.find(undefined, 'moov', CANON)
   const directory = async (type: string) => {
-    const box = canon && (await find(bytes, canon, type))
+    const box = canon && (await boxes.find(canon, type))
     const tiff = box && (await openTiff(part(bytes, box.start, box.end)))
     return tiff?.directory(tiff.first)
   }
@@ -28,7 +29,7 @@ export const readCr3: HeaderReader = async ({ bytes }) => {
 const FULL_SIZE = 0x100
 const CROPPED_SIZE = 0x111
 
-/** Fujifilm's RAF: a JPEG that has the tags, and a directory of the raw picture with its size. */
+/** Fujifilm's RAF: a JPEG with the tags, and a directory with the size of the raw picture. */
 export const readRaf: HeaderReader = async ({ bytes }) => {
   const head = await bytes.read(84, 16)
   if (head.length < 16) return undefined

@@ -1,14 +1,13 @@
 import type { Metadata as SharpMetadata } from 'sharp'
-import { bytesOf, type Source } from './bytes.ts'
+import type { Source } from './bytes.ts'
+import { openBlock } from './exif.ts'
 import type { Header } from './header.ts'
-import { exifDirectories } from './tags.ts'
-import { openExif } from './tiff.ts'
 
-/** What libvips reads of a header, without decoding a pixel; undefined where it can't. */
+/** What libvips reads of a header, without decoding a pixel; undefined if it cannot read it. */
 export async function readBySharp(source: Source): Promise<Header | undefined> {
-  // Loaded with the first picture that is no JPEG: it takes 10 MB of memory.
+  // It is loaded when it is first needed, because it takes 10 MB of memory.
   const { default: sharp } = await import('sharp')
-  // libvips remembers what it read of a path, even when another file has taken its place.
+  // libvips caches by path, and would not notice that another file has taken its place.
   sharp.cache(false)
   let found: SharpMetadata
   try {
@@ -29,13 +28,13 @@ export async function readBySharp(source: Source): Promise<Header | undefined> {
     bitDepth: bitsPerSample ?? (depth === 'uchar' ? 8 : undefined),
     colourSpace: space && SPACES[space],
     hasAlpha,
-    exif: exif && (await exifDirectories(await openExif(bytesOf(exif)))),
+    exif: exif && (await openBlock(exif, { container: 'other' })),
     xmp,
     icc,
   }
 }
 
-// A picture that says nothing of its colours is meant to be in sRGB (CSS Color 4).
+// A picture without a colour space is sRGB (CSS Color 4).
 const SPACES: Record<string, string> = {
   srgb: 'sRGB',
   rgb: 'sRGB',

@@ -1,44 +1,109 @@
-import { sizeOf } from './bitmap.ts'
 import type { HeaderReader } from './header.ts'
+import { decodeXml, readXml } from './xml.ts'
 
-// XML's prolog (XML 1.0 §2.8): declaration and processing instructions, comments, document type; then the root element.
-// No two of its parts can match at one place, so that it takes time in proportion to the text, whatever that is.
-const COMMENT = /<!--(?:(?!-->)[\s\S])*-->/.source
-const SUBSET = `\\[(?:${COMMENT}|"[^"]*"|'[^']*'|[^\\]"'<]|<(?!!--))*\\]`
-const PROLOG = `\\uFEFF?\\s*(?:(?:<\\?(?:(?!\\?>)[\\s\\S])*\\?>|${COMMENT}|<!DOCTYPE\\s+(?:[\\w.-]+:)?svg[^>[]*(?:${SUBSET}\\s*)?>)\\s*)*`
-const START = new RegExp(`^${PROLOG}<(?:[\\w.-]+:)?svg(?=[\\s/>])`)
-const ROOT = /(?:[^>"']|"[^"]*"|'[^']*')*>/y
+// Only the root element is read.
+const LIMITS = { elements: 1, depth: 1 }
 
 /** Whether a text begins like an SVG document: its root element is `svg`. */
-export const beginsLikeSvg = (head: Buffer) => START.test(decodeXml(head))
-
-/** XML tells its encoding by its first bytes (XML 1.0 appendix F). */
-function decodeXml(head: Buffer) {
-  const [first, second] = head
-  const encoding =
-    (first === 0xfe && second === 0xff) || (first === 0 && second === 0x3c)
-      ? 'utf-16be'
-      : (first === 0xff && second === 0xfe) || (first === 0x3c && second === 0)
-        ? 'utf-16le'
-        : 'utf-8'
-  return new TextDecoder(encoding).decode(head)
+export function beginsLikeSvg(head: Buffer): boolean {
+  let isSvg = false
+  readXml(
+    decodeXml(head),
+    {
+      // HTML can contain SVG.
+      doctype: (text) => /^\s*(?:[\w.-]+:)?svg[\s[]/.test(`${text} `),
+      text: (text) => text.trim() === '',
+      start({ name }) {
+        isSvg = /^(?:[\w.-]+:)?svg$/.test(name)
+        return false
+      },
+    },
+    LIMITS,
+  )
+  return isSvg
 }
 
 const HEAD_BYTES = 65_536
 
-/**
- * SVG (SVG 2 §8): the size that its root element asks for, in CSS pixels; none where it has none. image-size reads the
- * attributes. A drawing program's library would have to draw it to tell more, and can be kept busy by that.
- */
+/** SVG (SVG 2 §8): the size in CSS pixels that a browser gives the picture. */
 export const readSvg: HeaderReader = async ({ bytes }) => {
-  const text = decodeXml(await bytes.read(0, HEAD_BYTES))
-  const start = START.exec(text)
-  if (!start) return undefined
-  ROOT.lastIndex = start[0].length
-  const root = ROOT.exec(text)
-  if (!root) return undefined
-  const attributes = [...root[0].matchAll(/\s(width|height|viewBox)\s*=\s*(?:"([^"]*)"|'([^']*)')/g)]
-    .map(([, name, value = '', other = value]) => `${name}="${other.replace(/[\s,]+/g, ' ').trim()}"`)
-    .join(' ')
-  return sizeOf(Buffer.from(`<svg ${attributes}>`)) ?? {}
+  const root = findRoot(decodeXml(await bytes.read(0, HEAD_BYTES)))
+  return root && sizeOf(root.attributes)
+}
+
+/**
+ * The root element of an SVG: its attributes, and the number of characters before it. Undefined if the text is no SVG,
+ * or ends within the element.
+ */
+export function findRoot(text: string) {
+  let found: { attributes: Record<string, string>; position: number } | undefined
+  let position = 0
+  readXml(
+    text,
+    {
+      start(_element, at) {
+        position = at
+      },
+      open({ local, attributes }) {
+        const values = Object.values(attributes).map(({ name, value }) => [name, value])
+        if (local === 'svg') found = { attributes: Object.fromEntries(values), position }
+        return false
+      },
+    },
+    LIMITS,
+  )
+  return found
+}
+
+// CSS Images 3 §5.2: the size of a picture that has neither a size nor a ratio.
+const DEFAULT = { width: 300, height: 150 }
+
+/**
+ * The size of a picture, in CSS pixels, by its root element. A viewBox alone is the size, unless it is smaller than a
+ * pixel: then it is the ratio of the largest picture that fits into the default size, as in browsers.
+ */
+export function sizeOf(attributes: Record<string, string>): { width: number; height: number } {
+  const width = pixels(attributes.width)
+  const height = pixels(attributes.height)
+  const box = viewBox(attributes.viewBox)
+  if (width !== undefined && height !== undefined) return { width, height }
+  if (!box) return { width: width ?? DEFAULT.width, height: height ?? DEFAULT.height }
+  if (width !== undefined) return { width, height: (width * box.height) / box.width }
+  if (height !== undefined) return { width: (height * box.width) / box.height, height }
+  if (box.width >= 1 && box.height >= 1) return box
+  const scale = Math.min(DEFAULT.width / box.width, DEFAULT.height / box.height)
+  return { width: box.width * scale, height: box.height * scale }
+}
+
+// CSS Values 4 §6: pixels of each unit, with the browsers' default font of 16 pixels.
+const UNITS: Record<string, number> = {
+  '': 1,
+  px: 1,
+  in: 96,
+  cm: 96 / 2.54,
+  mm: 96 / 25.4,
+  q: 96 / 101.6,
+  pt: 96 / 72,
+  pc: 16,
+  em: 16,
+  rem: 16,
+  ex: 8,
+}
+
+/** A length in pixels; undefined for a percentage and for anything else that depends on what is around the picture. */
+function pixels(length: string | undefined) {
+  const [, number, unit = ''] =
+    /^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]*)\s*$/i.exec(length ?? '') ?? []
+  const factor = UNITS[unit.toLowerCase()]
+  return number === undefined || factor === undefined ? undefined : Math.max(0, Number(number) * factor)
+}
+
+function viewBox(value: string | undefined) {
+  const [, , width = 0, height = 0] = (value ?? '')
+    .trim()
+    .split(/[\s,]+/)
+    .map(Number)
+  return width > 0 && height > 0 && width < Number.POSITIVE_INFINITY && height < Number.POSITIVE_INFINITY
+    ? { width, height }
+    : undefined
 }

@@ -1,9 +1,6 @@
-import ExifReader from 'exifreader'
 import type { Metadata } from '../../schemas/images.ts'
-import { cleanText } from './text.ts'
-import type { Directory, Tiff } from './tiff.ts'
 
-/** What tags tell: who took a picture, when and where, and how to turn it. */
+/** The tags of a picture: camera, time, place, orientation. */
 export type Tags = Pick<
   Metadata,
   | 'orientation'
@@ -17,151 +14,66 @@ export type Tags = Pick<
   | 'altitude'
   | 'colourSpace'
 >
-type Found = { [Name in keyof Tags]: Tags[Name] | undefined }
+export type FoundTags = { [Name in keyof Tags]: Tags[Name] | undefined }
 
-/** The three directories that Exif spreads its tags over. */
-export interface ExifDirectories {
-  main?: Directory | undefined
-  exif?: Directory | undefined
-  gps?: Directory | undefined
-  /** Interoperability. */
-  interop?: Directory | undefined
-}
+export const within = (value: number | undefined, min: number, max: number) =>
+  value !== undefined && value >= min && value <= max ? value : undefined
 
-const TEXT_BYTES = 1024
-// A packet in a JPEG has at most 64 KiB; an XML parser takes too long for one that grew to megabytes by its history.
-const XMP_BYTES = 2 ** 17
-
-/** Follows the pointers from the first directory of a TIFF block to those of Exif and GPS (CIPA DC-008). */
-export async function exifDirectories(tiff: Tiff | undefined): Promise<ExifDirectories> {
-  const main = await tiff?.directory(tiff.first)
-  const follow = async (from: Directory | undefined, tag: number) => {
-    const [offset] = (await from?.numbers(tag)) ?? []
-    return offset === undefined ? undefined : tiff?.directory(offset)
-  }
-  const exif = await follow(main, 0x8769)
-  return { main, exif, gps: await follow(main, 0x8825), interop: await follow(exif, 0xa005) }
-}
-
-/** Reads the tags of Exif and GPS (CIPA DC-008). A tag that can't be read is absent. */
-export async function readExif({ main, exif, gps, interop }: ExifDirectories): Promise<Found> {
-  const text = async (directory: Directory | undefined, tag: number) =>
-    directory && cleanText(await directory.bytes(tag, TEXT_BYTES))
-  const numbers = async (directory: Directory | undefined, tag: number, most?: number) =>
-    (await directory?.numbers(tag, most)) ?? []
-
-  // TIFF/EP, which raw formats follow, has the time in the first directory.
-  const timed = exif?.has(0x9003) ? exif : main
-  const [orientation] = await numbers(main, 0x0112)
-  const [colourSpace] = await numbers(exif, 0xa001)
-  const [altitude] = await numbers(gps, 6)
-  const [belowSeaLevel = 0] = await numbers(gps, 5)
-  return {
-    orientation: within(orientation, 1, 8),
-    cameraMake: await text(main, 0x010f),
-    cameraModel: await text(main, 0x0110),
-    lens: await text(exif, 0xa434),
-    takenAt: dateTime(await text(timed, 0x9003)),
-    takenOffset: offset(await text(timed, 0x9011)),
-    ...place(
-      degrees(await numbers(gps, 2, 3), await text(gps, 1), /^([NS])/i),
-      degrees(await numbers(gps, 4, 3), await text(gps, 3), /^([EW])/i),
-    ),
-    altitude: height(altitude, belowSeaLevel),
-    // Exif has no number for Adobe RGB: cameras name DCF's optional file instead, and some write 2.
-    colourSpace: colourSpace === 2 || (await text(interop, 1)) === 'R03' ? 'Adobe RGB (1998)' : undefined,
-  }
-}
-
-// The properties of XMP, each with the field that it fills.
-const PROPERTIES = [
-  ['cameraMake', 'Make'],
-  ['cameraModel', 'Model'],
-  ['lens', 'Lens'],
-  ['takenAt', 'DateTimeOriginal'],
-  ['latitude', 'GPSLatitude'],
-  ['altitude', 'GPSAltitude'],
-] as const
+const DATE = /^(\d{4})[\s:/.-]+(\d{1,2})[\s:/.-]+(\d{1,2})[\sT:]+(\d{1,2})[\s:]+(\d{1,2})(?:[\s:]+(\d{1,2}))?/
+const ZONE = /(?:\d|\s)(Z|[+-]\d{1,2}:?\d\d)\s*$/
 
 /**
- * Reads the same from an XMP packet (ISO 16684-1), where pictures have it that went through an editor. Nothing is read
- * of a packet that can't add to what Exif tells.
+ * A time and its offset from UTC. Exif writes `2026:11:01 12:00:00`. XMP writes `2026-11-01T12:00+01:00`. Cameras also
+ * write slashes, blanks instead of leading zeros, and the hour 24 for the first hour of the day (Android's pattern
+ * `kk`). Zeros or blanks mean that the camera did not know the time.
  */
-export function readXmp(packet: Buffer, fromExif: Found): Found {
-  // What stands after the packet is of no use, and exifreader takes quadratic time for much of it.
-  const end = packet.indexOf('<?xpacket end')
-  const xml = packet.subarray(Math.max(packet.indexOf('<'), 0), end < 0 ? undefined : end)
-  const adds = PROPERTIES.some(([field, property]) => fromExif[field] === undefined && xml.includes(property))
-  if (!adds || xml.length > XMP_BYTES) return {}
-  let tags: ExifReader.XmpTags
-  try {
-    // exifreader knows a packet by its processing instruction, which not all have.
-    const marked = Buffer.concat([Buffer.from('<?xpacket begin="" id=""?>'), xml])
-    tags = ExifReader.load(marked, { expanded: true, includeTags: { xmp: true } }).xmp ?? {}
-  } catch {
-    return {}
-  }
-  const text = (name: string) => {
-    const value = tags[name]?.value
-    return typeof value === 'string' ? cleanText(value) : undefined
-  }
-  const [, time, zone] = /^(.+?)(Z|[+-]\d\d:\d\d)?$/.exec(text('DateTimeOriginal') ?? '') ?? []
-  const [numerator, denominator = 1] = text('GPSAltitude')?.split('/').map(Number) ?? []
-  return {
-    cameraMake: text('Make'),
-    cameraModel: text('Model'),
-    lens: text('LensModel') ?? text('Lens'),
-    takenAt: dateTime(time),
-    takenOffset: offset(zone === 'Z' ? '+00:00' : zone),
-    ...place(
-      degrees(...coordinate(text('GPSLatitude')), /^([NS])/i),
-      degrees(...coordinate(text('GPSLongitude')), /^([EW])/i),
-    ),
-    altitude: height(numerator && numerator / denominator, Number(text('GPSAltitudeRef') ?? 0)),
-  }
+export function dateTime(value: string | undefined): { time?: string; zone?: string | undefined } {
+  const [, year, ...rest] = DATE.exec(value ?? '') ?? []
+  if (year === undefined) return {}
+  const [month, day, hours, minutes, seconds = '00'] = rest.map((part) => part?.padStart(2, '0'))
+  const time = `${year}-${month}-${day}T${hours === '24' ? '00' : hours}:${minutes}:${seconds}`
+  const date = new Date(`${time}Z`)
+  const exists = !Number.isNaN(date.getTime()) && date.toISOString().startsWith(time) && Number(year) > 0
+  return exists ? { time, zone: offset(ZONE.exec(value!)?.[1]) } : {}
 }
 
-const within = (value: number | undefined, least: number, most: number) =>
-  value !== undefined && value >= least && value <= most ? value : undefined
-
-/** Exif writes 2026:11:01 12:00:00, XMP may leave the seconds out; zeros or blanks stand for what the camera did not know. */
-function dateTime(value: string | undefined) {
-  const [, year, month, day, time, seconds = ':00'] =
-    /^(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d:\d\d)(:\d\d)?/.exec(value ?? '') ?? []
-  const iso = `${year}-${month}-${day}T${time}${seconds}`
-  const date = new Date(`${iso}Z`)
-  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(iso) && Number(year) > 0
-    ? iso
-    : undefined
+/** An offset from UTC as `+02:00`. It is written as `+02:00`, `+0200`, `+2:00` or `Z`. Places have -12:00 to +14:00. */
+export function offset(value: string | undefined): string | undefined {
+  if (value === 'Z') return '+00:00'
+  const [, sign, hours = '', minutes] = /^([+-])(\d{1,2}):?([0-5]\d)$/.exec(value ?? '') ?? []
+  return sign && Number(hours) <= 14 ? `${sign}${hours.padStart(2, '0')}:${minutes}` : undefined
 }
 
-// From -12:00 to +14:00 there are places that have it.
-const offset = (value: string | undefined) =>
-  /^[+-](0\d|1[0-4]):[0-5]\d$/.test(value ?? '') ? value : undefined
-
-/** Degrees, minutes and seconds; some write the last two as 0/0 where they have them in the first. */
-function degrees(parts: number[], reference: string | undefined, references: RegExp) {
+/**
+ * A coordinate in degrees; undefined if the side is missing, or contradicts a negative number.
+ *
+ * @param parts degrees, minutes and seconds. Some writers set the last two to 0/0 if the first has a fraction.
+ */
+export function degrees(parts: number[], side: string | undefined): number | undefined {
   const [whole, minutes = 0, seconds = 0] = parts
-  const [, side] = references.exec(reference ?? '') ?? []
-  if (whole === undefined || !side) return undefined
-  const value = whole + finite(minutes) / 60 + finite(seconds) / 3600
-  return /[SW]/i.test(side) ? 0 - value : value
+  if (whole === undefined || Number.isNaN(whole) || !side) return undefined
+  const isNegative = parts.some((part) => part < 0)
+  const isBehind = /[SW]/i.test(side)
+  if (isNegative && !isBehind) return undefined
+  const value = Math.abs(whole) + Math.abs(finite(minutes)) / 60 + Math.abs(finite(seconds)) / 3600
+  return isBehind ? 0 - value : value
 }
 
 const finite = (value: number) => (Number.isFinite(value) ? value : 0)
 
-/** XMP writes 43,28.0249N or 43,28,1N. */
-function coordinate(value: string | undefined): [number[], string | undefined] {
-  const [, parts, side] = /^([\d.,]+)([NSEW])$/.exec(value ?? '') ?? []
-  return [parts?.split(',').map(Number) ?? [], side]
-}
-
-/** A place is both or none. */
-function place(latitude: number | undefined, longitude: number | undefined) {
+/** A location is both numbers, or none. */
+export function location(latitude: number | undefined, longitude: number | undefined) {
   const found = { latitude: within(latitude, -90, 90), longitude: within(longitude, -180, 180) }
   return found.latitude === undefined || found.longitude === undefined ? {} : found
 }
 
-// Odd references are those for below (CIPA DC-008-2023, GPSAltitudeRef): 1 of the sea level or the ellipsoid, 3 of the sea level.
-const height = (metres: number | undefined, reference: number) =>
-  metres === undefined ? undefined : within(reference % 2 === 1 ? 0 - metres : metres, -12_000, 1_000_000)
+/**
+ * An altitude in metres.
+ *
+ * @param reference odd if it is below (CIPA DC-008-2023, GPSAltitudeRef): 1 for the sea level or the ellipsoid, 3 for
+ * the sea level. Some writers add a minus sign too.
+ */
+export const height = (metres: number | undefined, reference: number) =>
+  metres === undefined
+    ? undefined
+    : within(reference % 2 === 1 ? 0 - Math.abs(metres) : metres, -12_000, 1_000_000)

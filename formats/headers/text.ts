@@ -1,8 +1,8 @@
 const TEXT_LENGTH = 200
 
 /**
- * A tag's text without what is no text: it ends at the first NUL, has no control characters, no blanks around it and at
- * most 200 characters. Undefined where nothing is left.
+ * Cleans the text of a tag: it ends at the first NUL, and has no control characters, no blanks around it and not more
+ * than 200 characters. Undefined if nothing is left.
  */
 export function cleanText(value: Buffer | string): string | undefined {
   const [beforeNul = ''] = (typeof value === 'string' ? value : decode(value)).split('\0', 1)
@@ -14,8 +14,8 @@ export function cleanText(value: Buffer | string): string | undefined {
 
 const cut = (text: string) => [...text].slice(0, TEXT_LENGTH).join('').trim()
 
-// Exif's text is ASCII, and UTF-8 in its third edition (CIPA DC-008-2023); older writers used the code page of a Western
-// Windows. What is valid UTF-8 is hardly ever anything else.
+// Exif's text is ASCII, and UTF-8 in its third edition (CIPA DC-008-2023). Older writers used windows-1252. Text that is
+// valid UTF-8 is hardly ever anything else.
 function decode(bytes: Buffer) {
   const nul = bytes.indexOf(0)
   const text = nul < 0 ? bytes : bytes.subarray(0, nul)
@@ -34,8 +34,8 @@ function fromUtf8(bytes: Uint8Array) {
 }
 
 /**
- * Undoes mojibake, UTF-8 that was once read as windows-1252 and written again (`Ã©` for `é`). It is safe: letters that
- * happen to form valid UTF-8 are not met in real text.
+ * Corrects UTF-8 that was read as windows-1252 and written again (`Ã©` for `é`). This is safe: real text has no letters
+ * that happen to form valid UTF-8.
  */
 function repair(text: string) {
   if (!/[\u0080-\u{10ffff}]/u.test(text)) return text

@@ -1,14 +1,14 @@
 import type { Bytes } from './bytes.ts'
-import { type HeaderReader, MOST_BLOCK_BYTES } from './header.ts'
-import { exifDirectories } from './tags.ts'
+import { exifDirectories } from './exif.ts'
+import { type Header, type HeaderReader, MAX_BLOCK_BYTES } from './header.ts'
 import { cleanText } from './text.ts'
 import { type Directory, openTiff, type Tiff } from './tiff.ts'
 
-// A file with more pages is told to have so many.
-const MOST_PAGES = 10_000
-const MOST_SUB_DIRECTORIES = 16
+// A file with more pages is reported with this number.
+const MAX_PAGES = 10_000
+const MAX_SUB_DIRECTORIES = 16
 
-/** One picture of a file: a page, or a smaller or rawer rendering of one. */
+/** A picture of a file: a page, or a smaller or a raw version of one. */
 interface Picture {
   directory: Directory
   width: number
@@ -25,9 +25,9 @@ const SONY = 32767
 const NIKON = 34713
 
 /**
- * What a file is that begins like a TIFF: raw formats are told apart by their tags.
+ * The media type of a file that begins like a TIFF. Raw formats are known by their tags.
  *
- * @param guess the media type by the first bytes, kept where the tags can't be read
+ * @param guess the media type by the first bytes, which is returned if the tags cannot be read
  */
 export async function tiffMediaType(bytes: Bytes, guess: string): Promise<string> {
   if (SELF_EVIDENT.has(guess)) return guess
@@ -37,7 +37,7 @@ export async function tiffMediaType(bytes: Bytes, guess: string): Promise<string
   return byTags(main, await readPictures(tiff), guess)
 }
 
-// These have marks of their own in the TIFF header.
+// These formats have a mark of their own in the TIFF header.
 const SELF_EVIDENT = new Set(['image/x-canon-cr2', 'image/x-olympus-orf', 'image/x-panasonic-rw2'])
 
 async function byTags(main: Directory, pictures: Picture[], guess: string) {
@@ -49,7 +49,7 @@ async function byTags(main: Directory, pictures: Picture[], guess: string) {
     )
   if (make && /^nikon/i.test(make) && raw(NIKON)) return 'image/x-nikon-nef'
   if (make && /^sony/i.test(make) && raw(SONY)) return 'image/x-sony-arw'
-  // file-type goes by the number of tags for NEF, and by a tag that printers made common for ARW.
+  // file-type takes any TIFF with a certain number of tags for NEF, and any with a PrintIM tag for ARW.
   const readable = main.complete && (make !== undefined || !main.has(0x010f))
   const denied =
     (guess === 'image/x-nikon-nef' && !/^nikon/i.test(make ?? '')) ||
@@ -58,42 +58,43 @@ async function byTags(main: Directory, pictures: Picture[], guess: string) {
   return readable && denied ? 'image/tiff' : guess
 }
 
-/** TIFF (TIFF 6.0), BigTIFF, and the raw formats that are built like it. */
+/** TIFF (TIFF 6.0), BigTIFF, and the raw formats with the same structure. */
 export const readTiffFile: HeaderReader = async ({ bytes, mediaType: guess }) => {
   const tiff = await openTiff(bytes)
   const exif = await exifDirectories(tiff)
   if (!tiff || !exif.main) return undefined
   const pictures = await readPictures(tiff)
   const mediaType = SELF_EVIDENT.has(guess) ? guess : await byTags(exif.main, pictures, guess)
-  const found = { mediaType, exif, xmp: await exif.main.bytes(700, MOST_BLOCK_BYTES) }
-
+  const found = { mediaType, exif, xmp: await exif.main.bytes(700, MAX_BLOCK_BYTES) }
   if (mediaType === 'image/tiff') {
-    const pages = pictures.filter(({ reduced }) => !reduced)
-    const page = pages[0] ?? pictures[0]
-    if (!page) return undefined
-    const icc = await page.directory.bytes(34675, MOST_BLOCK_BYTES)
-    const extraSamples = await page.directory.numbers(338, 8)
-    return {
-      ...found,
-      width: page.width,
-      height: page.height,
-      frames: pages.length,
-      bitDepth: (await page.directory.numbers(258))[0] ?? 1,
-      colourSpace: page.photometric === undefined ? undefined : SPACES[page.photometric],
-      hasAlpha: extraSamples.some((kind) => kind === 1 || kind === 2),
-      icc,
-    }
+    const picture = await readPages(pictures)
+    return picture && { ...found, ...picture }
   }
-
   const [sensor] = pictures
     .filter(({ reduced }) => !reduced)
     .toSorted((a, b) => b.width * b.height - a.width * a.height)
-  // What CR2 and RW2 have under this tag is of their preview.
+  // In CR2 and RW2 this tag describes the preview.
   const [bitDepth] = (!SELF_EVIDENT.has(mediaType) && (await sensor?.directory.numbers(258))) || []
   return { ...found, ...(await rawSize(mediaType, exif.main, exif.exif, sensor)), bitDepth }
 }
 
-// PhotometricInterpretation; what says nothing more of its colours is meant to be in sRGB.
+async function readPages(pictures: Picture[]): Promise<Header | undefined> {
+  const pages = pictures.filter(({ reduced }) => !reduced)
+  const page = pages[0] ?? pictures[0]
+  if (!page) return undefined
+  const extraSamples = await page.directory.numbers(338, 8)
+  return {
+    width: page.width,
+    height: page.height,
+    frames: pages.length,
+    bitDepth: (await page.directory.numbers(258))[0] ?? 1,
+    colourSpace: page.photometric === undefined ? undefined : SPACES[page.photometric],
+    hasAlpha: extraSamples.some((kind) => kind === 1 || kind === 2),
+    icc: await page.directory.bytes(34675, MAX_BLOCK_BYTES),
+  }
+}
+
+// PhotometricInterpretation. Colours without a profile are sRGB.
 const SPACES: Record<number, string> = {
   0: 'grey',
   1: 'grey',
@@ -120,12 +121,12 @@ async function rawSize(
   }
   const size = { width: sensor?.width, height: sensor?.height }
   if (mediaType !== 'image/x-canon-cr2') return size
-  // CR2 does not tell the size of its raw picture, but that of the finished one.
+  // CR2 has the size of the finished picture, not that of the raw one.
   const finished = { width: await number(exif, 0xa002), height: await number(exif, 0xa003) }
   return finished.width > (size.width ?? 0) && finished.height > 0 ? finished : size
 }
 
-/** All pictures that have a size, in the chain of directories and below its first ones. */
+/** All pictures with a size, in the chain of directories and below its first ones. */
 async function readPictures(tiff: Tiff) {
   const pictures: Picture[] = []
   const seen = new Set<number>()
@@ -150,9 +151,9 @@ async function readPictures(tiff: Tiff) {
   }
 
   let directory = await add(tiff.first)
-  for (let page = 1; directory && page < MOST_PAGES; page++) {
-    if (page <= MOST_SUB_DIRECTORIES)
-      for (const offset of await directory.numbers(330, MOST_SUB_DIRECTORIES)) await add(offset)
+  for (let page = 1; directory && page < MAX_PAGES; page++) {
+    if (page <= MAX_SUB_DIRECTORIES)
+      for (const offset of await directory.numbers(330, MAX_SUB_DIRECTORIES)) await add(offset)
     directory = await add(directory.next)
   }
   return pictures

@@ -1,38 +1,55 @@
 import { type Bytes, part } from './bytes.ts'
 
-/** A TIFF file or block: directories of tags, reached by their offsets. */
+/** A TIFF file or block: directories of tags at offsets. */
 export interface Tiff {
   /** The offset of the first directory. */
   readonly first: number
-  /** The directory at an offset, as far as it is there; undefined where there is none. */
+  /** The directory at an offset, as far as the file has it; undefined if there is none. */
   directory(offset: number): Promise<Directory | undefined>
 }
 
-/** An image file directory (IFD): tags and their values. What can't be read of a value is not there. */
-export interface Directory {
-  /** The offset of the directory after this one, 0 after the last. */
-  readonly next: number
-  /** How many entries were read. */
-  readonly size: number
-  /** Whether those are all that it says to have. */
-  readonly complete: boolean
-  has(tag: number): boolean
-  /** A tag's numbers, not more than `most`; fractions are divided, and one over zero is NaN or infinite. */
-  numbers(tag: number, most?: number): Promise<number[]>
-  /** A tag's bytes as they are, not more than `most`. */
-  bytes(tag: number, most: number): Promise<Buffer>
+/** An entry of a directory: a tag with its value. */
+export interface Entry {
+  type: number
+  /** The number of values. */
+  count: number
+  /** The offset of the values. */
+  at: number
 }
 
-// TIFF 6.0 §2, BigTIFF, and the marks by which Olympus and Panasonic set their raw files apart.
+/** An image file directory (IFD, TIFF 6.0 §2). A value that cannot be read is absent. */
+export interface Directory {
+  /** The offset of the next directory, 0 after the last. */
+  readonly next: number
+  /** The number of entries that were read. */
+  readonly size: number
+  /** Whether all entries were read that the directory declares. */
+  readonly complete: boolean
+  has(tag: number): boolean
+  /** The type of a tag's value; undefined if the directory does not have the tag. */
+  type(tag: number): number | undefined
+  /** All entries of a tag, in the directory's order. The other methods use the first. */
+  entriesOf(tag: number): readonly Entry[]
+  /** The numbers of an entry, not more than `max`. Fractions are divided: one over zero is NaN or infinite. */
+  valuesOf(entry: Entry, max: number): Promise<number[]>
+  /** The numbers of a tag, not more than `max`. */
+  numbers(tag: number, max?: number): Promise<number[]>
+  /** The bytes of a tag, not more than `max`. */
+  bytes(tag: number, max: number): Promise<Buffer>
+}
+
+// TIFF 6.0 §2, BigTIFF, and the magic numbers of the raw files of Olympus and Panasonic.
 const CLASSIC = new Set([42, 0x4f52, 0x5352, 0x55])
 const BIG = 43
 
-// A directory has some tens of entries. More than these in one, or in all of them, are made to keep a reader busy.
-const MOST_ENTRIES = 4096
-const MOST_ENTRIES_IN_ALL = 2 ** 18
+// A directory has some tens of entries. A file with more than these was made to keep a reader busy.
+const MAX_ENTRIES = 4096
+const MAX_ENTRIES_IN_ALL = 2 ** 18
+// Entries of one tag that are remembered.
+const MAX_REPETITIONS = 16
 const HEADER_SEARCH_BYTES = 32
 
-/** Opens what begins with a TIFF header. */
+/** Opens a file or block that begins with a TIFF header; undefined if it does not. */
 export async function openTiff(bytes: Bytes): Promise<Tiff | undefined> {
   const header = await bytes.read(0, 16)
   const order = header.toString('latin1', 0, 2)
@@ -41,40 +58,38 @@ export async function openTiff(bytes: Bytes): Promise<Tiff | undefined> {
   const magic = little ? header.readUInt16LE(2) : header.readUInt16BE(2)
   if (magic === BIG ? header.length < 16 : !CLASSIC.has(magic)) return undefined
   const layout = magic === BIG ? { little, ...bigLayout } : { little, ...classicLayout }
-  let left = MOST_ENTRIES_IN_ALL
+  let left = MAX_ENTRIES_IN_ALL
   return {
     first: unsigned(header, layout.little, layout.offsetBytes, layout.offsetBytes),
     async directory(offset) {
-      const found = await readDirectory(bytes, layout, offset, Math.min(left, MOST_ENTRIES))
+      const found = await readDirectory(bytes, layout, offset, Math.min(left, MAX_ENTRIES))
       left -= found?.size ?? 0
       return found
     },
   }
 }
 
-/** Opens an Exif block, which may have bytes before its TIFF header: `Exif\0\0`, or the offset that HEIF writes. */
-export async function openExif(bytes: Bytes) {
+/**
+ * Opens an Exif block. Bytes may precede its TIFF header: `Exif\0\0`, or the offset that HEIF writes.
+ *
+ * @returns the block and the number of these bytes; undefined if the block has no TIFF header
+ */
+export async function openExif(bytes: Bytes): Promise<{ tiff: Tiff; tiffAt: number } | undefined> {
   const head = (await bytes.read(0, HEADER_SEARCH_BYTES)).toString('latin1')
-  const at = head.search(/II\*\0|MM\0\*/)
-  return at < 0 ? undefined : openTiff(part(bytes, at))
+  const tiffAt = head.search(/II\*\0|MM\0\*/)
+  const tiff = tiffAt < 0 ? undefined : await openTiff(part(bytes, tiffAt))
+  return tiff && { tiff, tiffAt }
 }
 
 const classicLayout = { countBytes: 2, offsetBytes: 4, entryBytes: 12 }
 const bigLayout = { countBytes: 8, offsetBytes: 8, entryBytes: 20 }
 type Layout = typeof classicLayout & { little: boolean }
 
-interface Entry {
-  type: number
-  count: number
-  /** Where the value begins. */
-  at: number
-}
-
 async function readDirectory(
   bytes: Bytes,
   layout: Layout,
   offset: number,
-  most: number,
+  max: number,
 ): Promise<Directory | undefined> {
   const { little, countBytes, offsetBytes, entryBytes } = layout
   if (offset < 8 || !Number.isSafeInteger(offset)) return undefined
@@ -82,46 +97,62 @@ async function readDirectory(
   if (counter.length < countBytes) return undefined
   const declared = unsigned(counter, little, 0, countBytes)
   const start = offset + countBytes
-  const table = await bytes.read(start, Math.min(declared, most) * entryBytes)
+  const table = await bytes.read(start, Math.min(declared, max) * entryBytes)
   const length = Math.floor(table.length / entryBytes)
   if (length === 0) return undefined
-
-  const entries = new Map<number, Entry>()
-  for (let i = 0; i < length; i++) {
-    const base = i * entryBytes
-    const type = unsigned(table, little, base + 2, 2)
-    const count = unsigned(table, little, base + 4, offsetBytes)
-    const slot = base + 4 + offsetBytes
-    const inline = count * (SIZES[type] ?? 0) <= offsetBytes
-    const tag = unsigned(table, little, base, 2)
-    if (type in SIZES && !entries.has(tag))
-      entries.set(tag, {
-        type,
-        count,
-        at: inline ? start + slot : unsigned(table, little, slot, offsetBytes),
-      })
-  }
   const complete = length === declared
   const tail = complete ? await bytes.read(start + length * entryBytes, offsetBytes) : Buffer.alloc(0)
+  const next = tail.length === offsetBytes ? unsigned(tail, little, 0, offsetBytes) : 0
+  return createDirectory(bytes, little, parseEntries(table, layout, start), { next, size: length, complete })
+}
 
+/** @param start the offset of the table in the file */
+function parseEntries(table: Buffer, { little, offsetBytes, entryBytes }: Layout, start: number) {
+  const entries = new Map<number, Entry[]>()
+  for (let base = 0; base + entryBytes <= table.length; base += entryBytes) {
+    const type = unsigned(table, little, base + 2, 2)
+    const size = SIZES[type]
+    if (!size) continue
+    const count = unsigned(table, little, base + 4, offsetBytes)
+    const slot = base + 4 + offsetBytes
+    const isInline = count * size <= offsetBytes
+    const at = isInline ? start + slot : unsigned(table, little, slot, offsetBytes)
+    const tag = unsigned(table, little, base, 2)
+    const repeated = entries.get(tag)
+    if (!repeated) entries.set(tag, [{ type, count, at }])
+    else if (repeated.length < MAX_REPETITIONS) repeated.push({ type, count, at })
+  }
+  return entries
+}
+
+function createDirectory(
+  bytes: Bytes,
+  little: boolean,
+  entries: ReadonlyMap<number, Entry[]>,
+  extent: Pick<Directory, 'next' | 'size' | 'complete'>,
+): Directory {
+  const first = (tag: number) => entries.get(tag)?.[0]
+  const valuesOf = async ({ type, count, at }: Entry, max: number) => {
+    const size = SIZES[type]!
+    const value = await bytes.read(at, Math.min(count, max) * size)
+    return Array.from({ length: Math.floor(value.length / size) }, (_, i) =>
+      number(value, little, type, i * size),
+    )
+  }
   return {
-    next: tail.length === offsetBytes ? unsigned(tail, little, 0, offsetBytes) : 0,
-    size: length,
-    complete,
+    ...extent,
     has: (tag) => entries.has(tag),
-    async numbers(tag, most = 1) {
-      const entry = entries.get(tag)
-      if (!entry) return []
-      const size = SIZES[entry.type]!
-      const value = await bytes.read(entry.at, Math.min(entry.count, most) * size)
-      return Array.from({ length: Math.floor(value.length / size) }, (_, i) =>
-        number(value, little, entry.type, i * size),
-      )
+    type: (tag) => first(tag)?.type,
+    entriesOf: (tag) => entries.get(tag) ?? [],
+    valuesOf,
+    async numbers(tag, max = 1) {
+      const entry = first(tag)
+      return entry ? valuesOf(entry, max) : []
     },
-    async bytes(tag, most) {
-      const entry = entries.get(tag)
+    async bytes(tag, max) {
+      const entry = first(tag)
       if (!entry) return Buffer.alloc(0)
-      return bytes.read(entry.at, Math.min(entry.count * SIZES[entry.type]!, most))
+      return bytes.read(entry.at, Math.min(entry.count * SIZES[entry.type]!, max))
     },
   }
 }

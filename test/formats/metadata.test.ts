@@ -8,7 +8,7 @@ import * as make from '../helpers/make.ts'
 
 const jpeg = await make.picture().jpeg().toBuffer()
 
-t.test('what each format tells of its picture', async (t) => {
+t.test('reads the size, depth, colours, alpha and frames of each format', async (t) => {
   const size = { width: 48, height: 32 }
   const plain = { ...size, bitDepth: 8, colourSpace: 'sRGB', hasAlpha: false }
   const sequence = { ...size, frames: 50, duration: 2000 }
@@ -151,7 +151,7 @@ function canonRaw() {
   return file
 }
 
-t.test('the size of an SVG is what its root element asks for', async (t) => {
+t.test('the size of an SVG is the size that its root element asks for', async (t) => {
   for (const [attributes, size] of [
     ['width="120" height="80"', [120, 80]],
     ["width='1in' height = '2.54cm'", [96, 96]],
@@ -159,9 +159,15 @@ t.test('the size of an SVG is what its root element asks for', async (t) => {
     ['viewBox="0,0,\n 30, 15"', [30, 15]],
     [`${'data-long="x" '.repeat(200)} width="7" height="9"`, [7, 9]],
     ['height="10" title="a > b" width="20"', [20, 10]],
-    ['', undefined],
+    ['', [300, 150]],
+    ['width="40"', [40, 150]],
+    ['height="40" viewBox="0 0 10 20"', [20, 40]],
+    ['width="40" viewBox="0 0 10 20"', [40, 80]],
+    ['width="50%" height="40"', [300, 40]],
+    ['viewBox="0 0 0.4 0.4"', [150, 150]],
+    ['viewBox="0 0 0 0"', [300, 150]],
     ['width="0" height="0"', undefined],
-    ['width="all" height="none"', undefined],
+    ['width="all" height="none"', [300, 150]],
   ] as const) {
     const { width, height } = await make.read(
       Buffer.from(`<svg ${attributes}><rect width="1" height="1"/></svg>`),
@@ -292,7 +298,7 @@ t.test('HEIF turns by its own properties, in their order, as its decoder does', 
   )
 })
 
-t.test('what is only the beginning of an image is none', async (t) => {
+t.test('a file that only begins like an image is no image', async (t) => {
   const html = '<html><script>alert(1)</script></html>'
   const cut = (file: Buffer, length: number) => file.subarray(0, length)
   for (const [name, format, file] of [
@@ -331,10 +337,10 @@ t.test('what is only the beginning of an image is none', async (t) => {
   await t.rejects(readMetadata(Buffer.alloc(0), { format: 'PDF', mediaType: 'application/pdf' }), NotAnImage)
 })
 
-t.test('a file on disk is read like a buffer', async (t) => {
+t.test('a file on disk and a buffer have the same metadata', async (t) => {
   const path = `${t.testdir({})}/image`
   const turned = make.turnAvif(await make.tagged(make.picture().avif()), [make.irot(3)])
-  // Its directory is at the end, and larger than what is read at once.
+  // Its directory is at the end, and larger than one read.
   const long = make.tiff({ 256: 9, 257: 9, 700: Buffer.alloc(100_000), ...make.TAGS }, { at: 3_000_000 })
   for (const file of [
     jpeg,
@@ -355,7 +361,7 @@ t.test('a file on disk is read like a buffer', async (t) => {
     t.match(
       await readMetadata({ path }, { format: 'WebP', mediaType: 'image/webp' }),
       { width, height },
-      'another file in its place',
+      'another file at the same path',
     )
   }
   await t.rejects(readMetadata({ path: `${path}-gone` }, { format: 'JPEG', mediaType: 'image/jpeg' }), {
@@ -381,49 +387,48 @@ interface Truth {
   GPSAltitude?: number
 }
 
-// Where the samples are not read as ExifTool reads them, and why that is right, or what is missing here.
+// The samples of which ExifTool reads other metadata, and the reason.
 const DIFFERENCES: Record<string, { fields: string[]; reason: string }> = {
   'ft_fixture_fixture-json.webp': {
     fields: ['mediaType'],
-    reason: 'it is JSON, which is no image: it is not sniffed',
+    reason: 'it is JSON, which is no image',
   },
   'ft_fixture_fixture-sequence.avif': {
     fields: ['mediaType'],
-    reason: 'its brand is avis, for a sequence of AVIF; ExifTool 12.57 takes what it does not know for MP4',
+    reason: 'its brand is avis, a sequence of AVIF. ExifTool 12.57 takes unknown brands for MP4',
   },
   'ft_fixture_fixture.psd': {
     fields: ['mediaType'],
-    reason: "image/vnd.adobe.photoshop is IANA's, application/vnd.adobe.photoshop is not registered",
+    reason: 'image/vnd.adobe.photoshop is registered with IANA, application/vnd.adobe.photoshop is not',
   },
   'ft_fixture_fixture.nef': {
     fields: ['mediaType'],
     reason:
-      'the first 128 bytes of a file, whose directory is at 24 MB: sniffed as NEF, and without a header',
+      'the first 128 bytes of a file whose directory is at 24 MB: it is detected as NEF, but has no header',
   },
   'ft_fixture_fixture-Leica-M10.dng': {
     fields: ['takenAt'],
-    reason:
-      'the file is cut: ExifTool stops at the first tag that is not there, and this one stands after it',
+    reason: 'the file is cut off: ExifTool stops at the first missing tag, and this tag is after it',
   },
   'jpg_exif-org_olympus-d320l.jpg': {
     fields: ['takenAt'],
-    reason: "missing here: it is in Olympus' own text of 1998 (APP12), not in Exif",
+    reason: "not supported: the time is in Olympus' own text of 1998 (APP12), not in Exif",
   },
   'jpg_exif-org_sony-powershota5.jpg': {
     fields: ['cameraMake', 'cameraModel', 'takenAt'],
-    reason: "missing here: they are in Canon's own format of 1998 (CIFF in APP0), not in Exif",
+    reason: "not supported: the tags are in Canon's own format of 1998 (CIFF in APP0), not in Exif",
   },
   'jpg_invalid_image01088.jpg': {
     fields: ['orientation'],
-    reason: 'XMP alone has it, by which no browser and no decoder turns',
+    reason: 'only XMP has the orientation, and browsers and decoders ignore it there',
   },
   'jpg_invalid_image01713.jpg': {
     fields: ['orientation'],
-    reason: 'XMP alone has it, by which no browser and no decoder turns',
+    reason: 'only XMP has the orientation, and browsers and decoders ignore it there',
   },
 }
 
-t.test('the samples are read as ExifTool reads them', { skip }, async (t) => {
+t.test('the samples have the metadata that ExifTool reads', { skip }, async (t) => {
   const truths: Truth[] = JSON.parse(readFileSync(new URL('truth.json', samples), 'utf8'))
   for (const truth of truths) {
     const name = truth.SourceFile
@@ -454,6 +459,6 @@ t.test('the samples are read as ExifTool reads them', { skip }, async (t) => {
   t.strictSame(
     Object.keys(DIFFERENCES).filter((name) => !truths.some(({ SourceFile }) => SourceFile === name)),
     [],
-    'no difference is told of a file that is not there',
+    'each difference is about a file that exists',
   )
 })

@@ -3,16 +3,16 @@ import sharp, { type Sharp } from 'sharp'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import { readMetadata } from '../../formats/metadata.ts'
 
-// Makes small images of every format byte by byte, so that a test shows what a reader goes by.
+// Makes small images of every format byte by byte, so that a test shows which bytes a reader uses.
 
-/** What callers do: sniff the head, then read. */
+/** Detects the format by the head and reads the metadata, as callers do. */
 export async function read(file: Buffer) {
   const format = await sniff(file.subarray(0, HEAD_BYTES))
-  if (!format) throw new Error('not sniffed')
+  if (!format) throw new Error('no image format was detected')
   return readMetadata(file, format)
 }
 
-/** A picture with a red corner at its top left, so that a turned one is told from an upright one. */
+/** A picture with a red corner at its top left, so that a turned picture differs from an upright one. */
 export const picture = (width = 48, height = 32) => {
   const pixels = Buffer.alloc(width * height * 3)
   for (let i = 0; i < width * height; i++) {
@@ -28,8 +28,13 @@ export const animation = (frames: number) =>
     raw: { width: 16, height: 16 * frames, channels: 3, pageHeight: 16 },
   })
 
-type Value = string | number | number[] | [numerator: number, denominator: number][] | Buffer | Tags
-/** Tags by their numbers; what is itself a set of tags becomes a directory of its own. */
+type Value = string | number | number[] | [numerator: number, denominator: number][] | Buffer | Typed | Tags
+/** Values of a type of their own, as signed numbers (TIFF 6.0 §2). */
+export interface Typed {
+  type: number
+  numbers: number[]
+}
+/** Tags by their numbers. A set of tags as a value becomes a directory of its own. */
 export interface Tags {
   [tag: number]: Value
 }
@@ -45,7 +50,10 @@ export interface TiffOptions {
   at?: number
 }
 
-/** A TIFF file, or a block of Exif: LONGs for numbers, RATIONALs for pairs, ASCII for text, bytes for a buffer. */
+/**
+ * A TIFF file, or a block of Exif: LONGs for numbers (a SHORT for the orientation), RATIONALs for pairs, ASCII for text,
+ * BYTEs for a buffer, and the type that is given for a value with a type.
+ */
 export function tiff(tags: Tags, { little = true, big = false, magic, pages = [], at }: TiffOptions = {}) {
   const width = big ? 8 : 4
   const chunks: Buffer[] = []
@@ -61,10 +69,17 @@ export function tiff(tags: Tags, { little = true, big = false, magic, pages = []
     else bytes.writeUIntLE(value, 0, size)
     return little ? bytes : bytes.reverse()
   }
-  const encode = (value: Value): [type: number, count: number, Buffer] => {
+  const encodeTyped = ({ type, numbers }: Typed): [type: number, count: number, Buffer] => {
+    const size = { 1: 1, 3: 2, 4: 4, 9: 4, 10: 4 }[type]!
+    const bytes = numbers.map((number) => uint(number < 0 ? number + 2 ** (8 * size) : number, size))
+    return [type, type === 10 ? numbers.length / 2 : numbers.length, Buffer.concat(bytes)]
+  }
+  const encode = (value: Value, tag = 0): [type: number, count: number, Buffer] => {
+    if (tag === 274 && typeof value === 'number') return [3, 1, uint(value, 2)]
     if (typeof value === 'string') return [2, Buffer.byteLength(value) + 1, Buffer.from(`${value}\0`)]
     if (Buffer.isBuffer(value)) return [1, value.length, value]
     if (typeof value === 'number') return [4, 1, uint(value, 4)]
+    if ('numbers' in value) return encodeTyped(value as Typed)
     if (!Array.isArray(value)) return [4, 1, uint(append(directory(value, 0)), 4)]
     const parts = value.map((one) =>
       Array.isArray(one) ? Buffer.concat(one.map((half) => uint(half, 4))) : uint(one, 4),
@@ -73,7 +88,7 @@ export function tiff(tags: Tags, { little = true, big = false, magic, pages = []
   }
   const directory = (entries: Tags, next: number) => {
     const table = Object.entries(entries).map(([tag, value]) => {
-      const [type, count, bytes] = encode(value)
+      const [type, count, bytes] = encode(value, Number(tag))
       const slot = Buffer.alloc(width)
       if (bytes.length <= width) bytes.copy(slot)
       else uint(append(bytes), width).copy(slot)
@@ -93,7 +108,7 @@ export function tiff(tags: Tags, { little = true, big = false, magic, pages = []
   return file
 }
 
-/** Who, when and where, as Exif has it, and what is to be read of it. */
+/** Camera, time and place as Exif has them, and the metadata that has to be read of them. */
 export const TAGS: Tags = {
   271: 'Contoso',
   272: 'C-1',
@@ -131,7 +146,7 @@ export const READ_TAGS = {
   longitude: 98.75,
   altitude: -12.5,
 }
-// So that a pattern can say that a field is absent.
+// For patterns in which a field must be absent.
 export const BLANK = Object.fromEntries(
   [
     ...Object.keys(READ_TAGS),
@@ -179,14 +194,14 @@ export const withExif = (jpeg: Buffer, block: Buffer) =>
 export const withXmp = (jpeg: Buffer, packet: Buffer) =>
   withSegment(jpeg, 0xe1, Buffer.concat([Buffer.from('http://ns.adobe.com/xap/1.0/\0'), packet]))
 
-/** Segments over 64 KiB, so that what libvips gets first has no picture. */
+/** More than 256 KiB of segments before the picture. */
 export function longJpeg(jpeg: Buffer, block: Buffer) {
   let file = withExif(jpeg, block)
   for (let i = 0; i < 5; i++) file = withSegment(file, 0xe5, Buffer.alloc(65_000))
   return file
 }
 
-/** Writes the tags by libvips, with the camera above the sea. */
+/** Writes the tags with libvips, which has no altitude below the sea. */
 export function tagged(image: Sharp) {
   return image
     .withExif({
@@ -223,7 +238,7 @@ export const png = (before: Buffer[] = [], after: Buffer[] = []) =>
     ...after,
     chunk('IEND'),
   ])
-/** The control chunk of a frame that is shown for so long. */
+/** The control chunk of a frame with a delay of `numerator / denominator` seconds. */
 export const frameControl = (numerator: number, denominator: number) =>
   chunk(
     'fcTL',
@@ -238,7 +253,7 @@ const fullBox = (type: string, ...content: Buffer[]) => box(type, u32(0), ...con
 export const ftyp = (...brands: string[]) =>
   box('ftyp', Buffer.from(brands[0]!), u32(0), Buffer.from(brands.slice(1).join('')))
 
-/** HEIF's boxes around a picture that is not there: its size, and further properties in their order. */
+/** HEIF's boxes without a picture: its size, and further properties in their order. */
 export const heif = (brand: string, properties: Buffer[] = []) =>
   Buffer.concat([
     ftyp(brand, 'mif1'),
@@ -270,7 +285,7 @@ export const imir = (axis: number) => box('imir', Buffer.from([axis]))
 export const nclx = (primaries: number, transfer: number) =>
   box('colr', Buffer.from('nclx'), u16(primaries), u16(transfer), u16(0), Buffer.from([0x80]))
 
-/** A sequence of pictures: so many frames in so many units, of which there are `scale` in a second. */
+/** A sequence of pictures that lasts `units / scale` seconds. */
 export const sequence = (brand: string, frames: number, units: number, scale: number) =>
   Buffer.concat([
     ftyp(brand, 'msf1'),
@@ -289,7 +304,7 @@ export const sequence = (brand: string, frames: number, units: number, scale: nu
     ),
   ])
 
-/** An AVIF that libheif turns: its boxes are opened and properties put in, which its decoder then applies. */
+/** An AVIF that libheif turns: properties are inserted into its boxes. */
 export function turnAvif(avif: Buffer, properties: Buffer[]) {
   const at = (type: string) => avif.indexOf(type, 0, 'latin1') - 4
   const [meta, iloc, iprp, ipco, ipma] = [at('meta'), at('iloc'), at('iprp'), at('ipco'), at('ipma')]
@@ -419,7 +434,7 @@ export const jp2 = (...more: Buffer[]) =>
     ...more,
   ])
 export const jp2Exif = (block: Buffer) => uuid('4a706754696666457869662d3e4a5032', block)
-/** The start of a JPEG 2000 codestream: a picture of 48 by 32 in an area that begins at 2, 3. */
+/** The start of a JPEG 2000 codestream: a picture of 48 x 32 in an area that begins at 2, 3. */
 export const j2c = () =>
   Buffer.concat([
     Buffer.from([0xff, 0x4f, 0xff, 0x51]),
@@ -437,7 +452,7 @@ export const j2c = () =>
     Buffer.from([9, 1, 1]),
   ])
 
-/** The header of a JPEG XL codestream, of `[value, bits]` pairs, lowest bit first. */
+/** The header of a JPEG XL codestream from `[value, bits]` pairs, lowest bit first. */
 export const jxlCodestream = (...fields: [value: number, bits: number][]) => {
   const bits = fields.flatMap(([value, count]) => Array.from({ length: count }, (_, i) => (value >> i) & 1))
   const bytes = Buffer.alloc(Math.ceil(bits.length / 8) + 8)
@@ -449,7 +464,7 @@ export const jxlCodestream = (...fields: [value: number, bits: number][]) => {
 export const jxl = (...boxes: Buffer[]) =>
   Buffer.concat([box('JXL ', Buffer.from('\r\n\x87\n', 'latin1')), ftyp('jxl ', 'jxl '), ...boxes])
 
-/** Numbers that are the same in each run (mulberry32): 0 to below 1. */
+/** Pseudo-random numbers from 0 to below 1, the same in each run (mulberry32). */
 export function random(seed: number) {
   let state = seed
   return () => {

@@ -1,6 +1,8 @@
-import type { WholeFile } from '../../../formats/decode/decode.ts'
+import type { Decoded } from '../../../formats/decode/decode.ts'
+import type { WholeFile } from '../../../formats/decode/libvips.ts'
 import { Undecodable } from '../../../formats/decode/undecodable.ts'
 import { NotAnImage, readMetadata } from '../../../formats/metadata.ts'
+import type { Metadata } from '../../../schemas/images.ts'
 import type { Verdict } from '../../../stores/data/data-store.ts'
 import { FILE_DESCRIPTOR, type Job } from './messages.ts'
 
@@ -28,13 +30,17 @@ async function decodeFully(
   // Loaded only if an image is decoded: libheif takes 20 MB.
   const { decode } = await import('../../../formats/decode/decode.ts')
   try {
-    const placeholder = await decode(source, metadata)
-    return {
-      status: 'ready',
-      metadata: placeholder === undefined ? metadata : { ...metadata, placeholder },
-    }
+    return { status: 'ready', metadata: { ...metadata, ...toFields(await decode(source, metadata)) } }
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error
     return { status: error.status, failure: error.message, metadata }
   }
+}
+
+function toFields(decoded: Decoded | undefined): Partial<Metadata> {
+  if (!decoded) return {}
+  const { placeholder, damage } = decoded
+  if (!damage) return { placeholder }
+  const { reason, presentShare } = damage
+  return { placeholder, damaged: true, damage: reason, ...(presentShare !== undefined && { presentShare }) }
 }

@@ -4,10 +4,10 @@ import * as make from '../../helpers/make.ts'
 
 const jpeg = await make.picture().jpeg().toBuffer()
 const { READ_TAGS } = make
-// What is read of a format that does not turn by Exif.
+// The metadata of a format, or of a place in a file, whose Exif does not turn the picture.
 const UNTURNED = { ...READ_TAGS, orientation: undefined }
 
-t.test('Exif is found wherever a format has it', async (t) => {
+t.test('reads Exif in each place where a format can have it', async (t) => {
   const block = make.exif()
   const exifBox = Buffer.concat([Buffer.alloc(4), block])
   const jxl = make.box('jxlc', make.jxlCodestream([1, 1], [1, 5], [1, 3], [1, 1]))
@@ -27,9 +27,9 @@ t.test('Exif is found wherever a format has it', async (t) => {
     ],
     ['JPEG, after 300 KB', make.longJpeg(jpeg, block), READ_TAGS],
     ['PNG', make.png([make.chunk('eXIf', block)]), READ_TAGS],
-    ['PNG, after the pixels', make.png([], [make.chunk('eXIf', block)]), READ_TAGS],
-    ['PNG, as text', make.png([profile]), READ_TAGS],
-    ['WebP', await make.tagged(make.picture().webp()), { ...READ_TAGS, altitude: 12.5 }],
+    ['PNG, after the pixels', make.png([], [make.chunk('eXIf', block)]), UNTURNED],
+    ['PNG, as text', make.png([profile]), UNTURNED],
+    ['WebP', await make.tagged(make.picture().webp()), { ...UNTURNED, altitude: 12.5 }],
     ['AVIF', await make.tagged(make.picture().avif()), { ...READ_TAGS, altitude: 12.5 }],
     ['TIFF', make.tiff({ 256: 48, 257: 32, ...make.TAGS }), READ_TAGS],
     ['TIFF, big-endian', make.tiff({ 256: 48, 257: 32, ...make.TAGS }, { little: false }), READ_TAGS],
@@ -69,7 +69,7 @@ function near(t: Test, found: Record<string, unknown>, expected: Record<string, 
     )
 }
 
-t.test('text is cleaned', async (t) => {
+t.test('cleans the text of tags', async (t) => {
   for (const [name, bytes, expected] of [
     ['blanks', '  PENTAX K10D        ', 'PENTAX K10D'],
     ['a NUL', 'C-1\0junk', 'C-1'],
@@ -91,7 +91,7 @@ t.test('text is cleaned', async (t) => {
   }
 })
 
-t.test('a time is one that the calendar has, and an offset one that a place has', async (t) => {
+t.test('reads only times that exist in the calendar, and offsets that exist on earth', async (t) => {
   const time = async (original: string, offset?: string) => {
     const block = make.tiff({ 34665: { 36867: original, ...(offset !== undefined && { 36881: offset }) } })
     const { takenAt, takenOffset } = await make.read(make.withExif(jpeg, block))
@@ -104,7 +104,7 @@ t.test('a time is one that the calendar has, and an offset one that a place has'
     '    :  :     :  :  ',
     '2023:02:29 00:00:00',
     '2023:13:01 00:00:00',
-    '2023:01:01 24:00:00',
+    '2023:01:01 25:00:00',
     '2023:01:01',
     'yesterday',
     '',
@@ -120,10 +120,14 @@ t.test('a time is one that the calendar has, and an offset one that a place has'
   ])
     t.equal((await time('2024:02:29 23:59:59', offset))[1], expected, `${offset}`)
   const inMain = make.tiff({ 36867: '2024:02:29 23:59:59' })
-  t.equal((await make.read(make.withExif(jpeg, inMain))).takenAt, '2024-02-29T23:59:59', 'as TIFF/EP has it')
+  t.equal(
+    (await make.read(make.withExif(jpeg, inMain))).takenAt,
+    '2024-02-29T23:59:59',
+    'in the first directory, as in TIFF/EP',
+  )
 })
 
-t.test('a place is both its numbers, with their sides, or none', async (t) => {
+t.test('reads a location only if both numbers and both sides are present', async (t) => {
   const place = async (gps: make.Tags) => {
     const { latitude, longitude, altitude } = await make.read(make.withExif(jpeg, make.tiff({ 34853: gps })))
     return [latitude, longitude, altitude]
@@ -149,7 +153,7 @@ t.test('a place is both its numbers, with their sides, or none', async (t) => {
     'zeros without sides': { 2: zero!, 4: zero! },
     'zeros with blank sides': { 1: '', 2: zero!, 3: '', 4: zero! },
     'no sides': { 2: ten!, 4: ten! },
-    'a side that is none': { ...half, 1: 'X' },
+    'a wrong side': { ...half, 1: 'X' },
     'one of both': { 1: 'N', 2: ten! },
     'nothing over nothing': {
       ...half,
@@ -198,15 +202,15 @@ t.test('a place is both its numbers, with their sides, or none', async (t) => {
   t.strictSame(await place(degreesAlone), [10.5, -10.5, undefined], 'degrees with a fraction')
 
   const altitude = async (gps: make.Tags) => (await place(gps))[2]
-  t.equal(await altitude({ 6: [[25, 2]] }), 12.5, 'above the sea where nothing is said')
+  t.equal(await altitude({ 6: [[25, 2]] }), 12.5, 'above the sea without a reference')
   t.equal(await altitude({ 5: Buffer.from([0]), 6: [[0, 1]] }), 0, 'at the sea')
   t.equal(await altitude({ 5: Buffer.from([1]), 6: [[25, 2]] }), -12.5)
-  t.equal(await altitude({ 5: Buffer.from([3]), 6: [[25, 2]] }), -12.5, 'below, in the words of Exif 3')
+  t.equal(await altitude({ 5: Buffer.from([3]), 6: [[25, 2]] }), -12.5, 'below, by a value of Exif 3')
   t.equal(await altitude({ 6: [[0, 0]] }), undefined)
   t.equal(await altitude({ 6: [[4_000_000_000, 1]] }), undefined)
 })
 
-t.test('an orientation is from 1 to 8', async (t) => {
+t.test('reads only orientations from 1 to 8', async (t) => {
   for (const [value, expected] of [
     [1, 1],
     [8, 8],
@@ -221,7 +225,7 @@ t.test('an orientation is from 1 to 8', async (t) => {
     )
 })
 
-t.test('XMP tells what Exif does not', async (t) => {
+t.test('reads from XMP the tags that Exif does not have', async (t) => {
   const packet = make.xmp({
     'tiff:Make': 'X-Make',
     'tiff:Model': 'X-1',
@@ -254,7 +258,7 @@ t.test('XMP tells what Exif does not', async (t) => {
   ] as const) {
     const found = await make.read(file)
     t.match(found, expected, name)
-    t.equal(found.orientation, undefined, `${name}: no program turns by XMP`)
+    t.equal(found.orientation, undefined, `${name}: browsers ignore the orientation in XMP`)
   }
 
   const both = await make.read(
@@ -269,9 +273,9 @@ t.test('XMP tells what Exif does not', async (t) => {
   t.match(
     both,
     { cameraMake: 'X-Make', cameraModel: 'C-1', takenAt: '2021-03-04T05:06:07' },
-    'Exif goes first',
+    'Exif has priority',
   )
-  t.equal(both.takenOffset, undefined, 'and its time does not get an offset from elsewhere')
+  t.equal(both.takenOffset, undefined, 'and its time does not get the offset of XMP')
 
   const time = async (value: string) =>
     await make.read(make.withXmp(jpeg, make.xmp({ 'exif:DateTimeOriginal': value })))
