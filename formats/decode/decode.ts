@@ -14,7 +14,7 @@ const MAX_FRAMES = 10_000
 const MAX_SVG_BYTES = 2 ** 24
 
 // Frames after the first are only checked. They are made this small, so that thousands of them fit in memory.
-const SMALL_SIDE = 16
+const SMALL = { side: 16 }
 
 /** A picture that could be decoded. */
 export interface Decoded {
@@ -66,7 +66,8 @@ export async function decode(file: WholeFile, metadata: Metadata): Promise<Decod
   try {
     const strict = await attempt('strict')
     if (!(strict instanceof Undecodable)) return { placeholder: toPlaceholder(strict) }
-    const unlimited = strict.isFinal ? strict : await attempt('unlimited')
+    if (strict.isFinal) throw strict
+    const unlimited = await attempt('unlimited')
     if (!(unlimited instanceof Undecodable)) return { placeholder: toPlaceholder(unlimited) }
     const completed = await decodeCompleted(file, metadata)
     if (completed) return { placeholder: toPlaceholder(completed) }
@@ -113,9 +114,10 @@ async function decodeCompleted(file: WholeFile, metadata: Metadata): Promise<Pix
   const end = ENDS[metadata.format]
   if (!end) return undefined
   const completed = Buffer.concat([await readWhole(file), end])
-  // libjpeg only warns of missing data before the marker.
-  const pixels = await catchFailure(decodeByLibvips(completed, 'unlimited', { failOn: 'warning' }))
-  return pixels instanceof Undecodable ? undefined : orient(pixels, metadata.orientation)
+  // libjpeg only warns of missing data, and reads them all only if it does not make the picture smaller itself.
+  const check = await catchFailure(decodeByLibvips(completed, 'unlimited', { failOn: 'warning' }, { whole: true }))
+  if (check instanceof Undecodable) return undefined
+  return orient(await decodeByLibvips(completed, 'unlimited'), metadata.orientation)
 }
 
 /** @param failure why the strict decoding has failed */
@@ -126,7 +128,7 @@ async function decodeDamaged(
   failure: Undecodable,
 ): Promise<Decoded> {
   const lenient = await attempt('lenient')
-  const pixels = lenient instanceof Undecodable ? await decodePadded(file, metadata) : lenient
+  const pixels = lenient instanceof Undecodable ? await decodeRepairedWebp(file, metadata) : lenient
   if (pixels instanceof Undecodable || !pixels) throw mostHarmless(failure, lenient as Undecodable)
   const share = await presentShare(await readWhole(file), metadata)
   if (share === 0) throw failure
@@ -140,12 +142,37 @@ async function decodeDamaged(
 const mostHarmless = (...failures: Undecodable[]) =>
   failures.find(({ kind }) => kind !== 'damage') ?? failures[0]!
 
-/** Decodes a WebP that is cut off, with zeros in place of the missing bytes: libwebp reads only whole files. */
-async function decodePadded(file: WholeFile, { format, frames }: Metadata): Promise<Pixels | undefined> {
-  if (format !== 'WebP' || frames !== undefined) return undefined
+/**
+ * Decodes a damaged WebP. libwebp reads only whole files, so zeros take the place of missing bytes. Of an animation, only
+ * the first frame is decoded.
+ */
+async function decodeRepairedWebp(
+  file: WholeFile,
+  { format, frames }: Metadata,
+): Promise<Pixels | undefined> {
+  if (format !== 'WebP') return undefined
   const bytes = await readWhole(file)
-  const pixels = await catchFailure(decodeByLibvips(pad(bytes, 8 + bytes.readUInt32LE(4), 0), 'lenient'))
+  const repaired = frames === undefined ? bytes : firstFrame(bytes)
+  if (!repaired) return undefined
+  const size = 8 + repaired.readUInt32LE(4)
+  const pixels = await catchFailure(decodeByLibvips(pad(repaired, size, 0), 'lenient'))
   return pixels instanceof Undecodable ? undefined : pixels
+}
+
+const FRAME_HEADER_BYTES = 16
+
+/** The first frame of an animated WebP, as a still one without its alpha (RFC 9649 §2.7.1.1). */
+function firstFrame(bytes: Buffer): Buffer | undefined {
+  const frame = bytes.indexOf('ANMF')
+  let at = frame + 8 + FRAME_HEADER_BYTES
+  if (frame >= 0 && bytes.toString('latin1', at, at + 4) === 'ALPH')
+    at += 8 + ((bytes.readUInt32LE(at + 4) + 1) & ~1)
+  if (frame < 0 || at + 8 > bytes.length || !/^VP8[ L]$/.test(bytes.toString('latin1', at, at + 4)))
+    return undefined
+  const size = 8 + ((bytes.readUInt32LE(at + 4) + 1) & ~1)
+  const head = Buffer.from('RIFF\0\0\0\0WEBP', 'latin1')
+  head.writeUInt32LE(size + 4, 4)
+  return Buffer.concat([head, bytes.subarray(at, at + size)])
 }
 
 async function decodeStill(file: WholeFile, { orientation }: Metadata, mode: Mode) {
@@ -174,7 +201,7 @@ async function decodeSvg(file: WholeFile, _metadata: Metadata, mode: Mode) {
 async function decodeAnimation(file: WholeFile, metadata: Metadata, mode: Mode) {
   const first = await decodeStill(file, metadata, mode)
   if (metadata.frames !== undefined && mode !== 'lenient')
-    await decodeByLibvips(file, mode, { pages: -1, limitInputPixels: MAX_PIXELS_IN_ALL }, SMALL_SIDE)
+    await decodeByLibvips(file, mode, { pages: -1, limitInputPixels: MAX_PIXELS_IN_ALL }, SMALL)
   return first
 }
 
@@ -184,7 +211,7 @@ async function decodePages(file: WholeFile, metadata: Metadata, mode: Mode) {
   // Smaller versions of a page count too. They are no frames.
   const { pages = 1 } = await open(file, 'lenient', { limitInputPixels: false }).metadata()
   if (pages > MAX_FRAMES) throw excess(`the image has ${pages} pages, the maximum is ${MAX_FRAMES}`)
-  for (let page = 1; page < pages; page++) await decodeByLibvips(file, mode, { page }, SMALL_SIDE)
+  for (let page = 1; page < pages; page++) await decodeByLibvips(file, mode, { page }, SMALL)
   return first
 }
 

@@ -1,7 +1,9 @@
 import { createInflateRaw } from 'node:zlib'
 import type { Metadata } from '../../schemas/images.ts'
 import { bytesOf } from '../headers/bytes.ts'
-import { EOI, SOF2, SOI } from '../headers/jpeg-segments.ts'
+import { locateItems } from '../headers/heif-items.ts'
+import { readBoxes } from '../headers/isobmff.ts'
+import { EOI, SOF2, SOI, SOS } from '../headers/jpeg-segments.ts'
 import { openTiff } from '../headers/tiff.ts'
 import { open } from './libvips.ts'
 
@@ -22,6 +24,9 @@ const shareOf: Record<string, (file: Buffer, metadata: Metadata) => Promise<numb
   PNG: shareOfPng,
   GIF: shareOfGif,
   TIFF: shareOfTiff,
+  HEIC: shareOfHeif,
+  HEIF: shareOfHeif,
+  AVIF: shareOfHeif,
   WebP: async (file, metadata) =>
     file.length < 8 + file.readUInt32LE(4)
       ? shareByFilling(metadata, (fill) => pad(file, file.readUInt32LE(4) + 8, fill))
@@ -36,7 +41,7 @@ const MAX_FILL = 2 ** 26
 
 /** A baseline JPEG that is cut off. In a progressive one each scan improves the whole picture. */
 async function shareOfJpeg(file: Buffer, metadata: Metadata) {
-  const isCutOff = file.lastIndexOf(Buffer.of(0xff, EOI)) < file.lastIndexOf(Buffer.of(0xff, 0xda))
+  const isCutOff = file.lastIndexOf(Buffer.of(0xff, EOI)) < file.lastIndexOf(Buffer.of(0xff, SOS))
   if (!isCutOff || isProgressive(file)) return undefined
   const end = Buffer.of(0xff, EOI)
   return shareByFilling(metadata, (fill) => Buffer.concat([file, Buffer.alloc(1024, fill), end]))
@@ -46,7 +51,7 @@ function isProgressive(file: Buffer) {
   for (let at = 2; at + 4 <= file.length && file[at] === 0xff; at += 2 + file.readUInt16BE(at + 2)) {
     const marker = file[at + 1]!
     if (marker === SOF2) return true
-    if (marker === 0xda || marker === SOI) return false
+    if (marker === SOS || marker === SOI) return false
   }
   return false
 }
@@ -175,4 +180,21 @@ async function shareOfTiff(file: Buffer) {
     0,
   )
   return present / sum
+}
+
+const MAX_TABLE_BYTES = 2 ** 20
+
+/** The share of the items' bytes that are in the file: pictures, tiles and thumbnails. */
+async function shareOfHeif(file: Buffer) {
+  const boxes = readBoxes(bytesOf(file))
+  const meta = await boxes.find(undefined, 'meta')
+  const iloc = meta && (await boxes.find({ start: meta.start + 4, end: meta.end }, 'iloc'))
+  if (!iloc) return undefined
+  const ranges = [...locateItems(await boxes.content(iloc, MAX_TABLE_BYTES), undefined).values()].flat()
+  let [present, sum] = [0, 0]
+  for (const { start, end } of ranges) {
+    sum += end - start
+    present += Math.max(0, Math.min(end, file.length) - start)
+  }
+  return sum > 0 ? present / sum : undefined
 }

@@ -8,6 +8,8 @@ export type FailureKind =
   | 'limit'
   /** The decoder does not support this kind of picture. */
   | 'unsupported'
+  /** The decoder's message is not known. */
+  | 'unknown'
 
 /** A decoder has made no picture. The message is for the admin. */
 export class Undecodable extends Error {

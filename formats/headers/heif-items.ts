@@ -13,10 +13,9 @@ export async function readTagItems(bytes: Bytes, boxes: BoxReader, meta: Range) 
   }
   const { exif, xmp } = tagItems(await table('iinf'))
   if (exif === undefined && xmp === undefined) return {}
-  const locations = await table('iloc')
-  const idat = await boxes.find(meta, 'idat')
-  const read = async (item: number | undefined) =>
-    item === undefined ? undefined : readExtents(bytes, locate(locations, item, idat))
+  const items = locateItems(await table('iloc'), await boxes.find(meta, 'idat'))
+  const read = async (id: number | undefined) =>
+    id === undefined ? undefined : readExtents(bytes, items.get(id) ?? [])
   return { exif: await read(exif), xmp: await read(xmp) }
 }
 
@@ -53,38 +52,35 @@ function numberReader(table: Buffer, start: number) {
   }
 }
 
-/** Where an item's bytes are (ItemLocationBox, ISO/IEC 14496-12 §8.11.3); nothing if they are in another file or item. */
-function locate(table: Buffer, item: number, idat: Range | undefined): Range[] {
-  if (table.length < 8) return []
+/**
+ * Where the bytes of each item are (ItemLocationBox, ISO/IEC 14496-12 §8.11.3). Items in other files or other items have
+ * no ranges.
+ */
+export function locateItems(table: Buffer, idat: Range | undefined): Map<number, Range[]> {
+  const items = new Map<number, Range[]>()
+  if (table.length < 8) return items
   const version = table[0]!
   const [offsetBytes, lengthBytes] = [table[4]! >> 4, table[4]! & 15]
   const [baseBytes, indexBytes] = [table[5]! >> 4, version === 0 ? 0 : table[5]! & 15]
   if (![offsetBytes, lengthBytes, baseBytes, indexBytes].every((size) => size % 4 === 0 && size <= 8))
-    return []
+    return items
   const { next, isAtEnd } = numberReader(table, 6)
   const idBytes = version < 2 ? 2 : 4
   for (let left = next(idBytes); left > 0 && !isAtEnd(); left--) {
     const id = next(idBytes)
     const method = version === 0 ? 0 : next(2) & 15
     next(2) // the data reference
-    const base = next(baseBytes)
+    const base = next(baseBytes) + (method === 1 && idat ? idat.start : 0)
     const ranges: Range[] = []
     for (let extents = next(2); extents > 0 && !isAtEnd(); extents--) {
       next(indexBytes)
       const start = base + next(offsetBytes)
       const end = start + next(lengthBytes)
-      if (id === item && ranges.length < MAX_EXTENTS) ranges.push({ start, end })
+      if (ranges.length < MAX_EXTENTS) ranges.push({ start, end })
     }
-    if (id !== item) continue
-    if (method === 0) return ranges
-    return method === 1 && idat
-      ? ranges.map(({ start, end }) => ({
-          start: idat.start + start,
-          end: Math.min(idat.start + end, idat.end),
-        }))
-      : []
+    if (method === 0 || (method === 1 && idat)) items.set(id, ranges)
   }
-  return []
+  return items
 }
 
 async function readExtents(bytes: Bytes, ranges: Range[]) {

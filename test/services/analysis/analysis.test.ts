@@ -59,7 +59,7 @@ eachDatabase(async (t, env) => {
 
   await t.test('an image that is ready after its upload is verified by the worker', async (t) => {
     const whole = await makeImage('png', small)
-    const cut = whole.subarray(0, whole.length / 2)
+    const cut = whole.subarray(0, whole.indexOf('IDAT') + 6)
     const [first, second] = await upload(app, await makeImage('jpeg', { ...small, model: 'Box 1' }), cut)
     t.match([first, second], [{ status: 'ready' }, { status: 'ready' }])
     t.equal(await app.stores.queue.waiting(), 2)
@@ -75,7 +75,7 @@ eachDatabase(async (t, env) => {
     t.match(await show(app, second!.id), {
       status: 'corrupt',
       width: 30,
-      failure: /^it is damaged or cut off/,
+      failure: /damaged or cut off/,
     })
     t.match(await counted(app, 'unknown'), { today: 2, model: 0 }, 'what is corrupt counts towards no camera')
     t.match(await counted(app, 'Box 1'), { today: 2, model: 1 }, 'and what is verified as before')

@@ -44,7 +44,7 @@ function noise(width = 400, height = 300, pageHeight = height) {
 const turned = (orientation: number) =>
   make.picture(96, 64).withMetadata({ orientation }).jpeg({ quality: 95 }).toBuffer()
 
-t.test('what can be decoded is ready, and has a placeholder', async (t) => {
+t.test('an image that can be decoded is ready and has a placeholder', async (t) => {
   for (const [name, file] of Object.entries({
     jpeg: await make.picture().jpeg().toBuffer(),
     grey: await make.picture().toColourspace('b-w').jpeg().toBuffer(),
@@ -66,7 +66,7 @@ t.test('what can be decoded is ready, and has a placeholder', async (t) => {
   }
 })
 
-t.test('the placeholder is of the picture as it is shown', async (t) => {
+t.test('the placeholder shows the picture with its orientation', async (t) => {
   const placeholders = new Set<string>()
   const upright = make.picture(96, 64)
   const undo: Record<number, (image: Sharp) => Sharp> = {
@@ -102,57 +102,85 @@ async function placeholderOf(file: Buffer) {
   return verdict.status === 'ready' && verdict.metadata.placeholder
 }
 
-t.test('what is cut off or damaged is corrupt, and keeps what its header tells', async (t) => {
-  const formats = {
-    jpeg: await noise().jpeg().toBuffer(),
-    png: await noise().png().toBuffer(),
-    webp: await noise().webp({ lossless: true }).toBuffer(),
-    gif: await noise().gif().toBuffer(),
-    // libvips writes its directory at the end, without which it is no TIFF at all.
-    'tiff, directory first': tiffInFront(),
-    avif: await noise().avif().toBuffer(),
-  }
-  for (const [name, file] of Object.entries(formats)) {
-    t.match(await verdictOf(file), { status: 'ready' }, name)
-    const cut = await verdictOf(file.subarray(0, file.length * 0.6))
-    t.match(cut, { status: 'corrupt', failure: /^it is damaged or cut off/ }, `${name}, cut off`)
-    t.notMatch(cut, { failure: new RegExp(folder) }, 'and no path is told')
-  }
-  t.match(await verdictOf(formats.jpeg.subarray(0, 20_000)), { metadata: { width: 400, height: 300 } })
+t.test(
+  'a damaged image of which a decoder makes a picture is ready and flagged, with the share that is present',
+  async (t) => {
+    const formats = {
+      jpeg: await noise().jpeg().toBuffer(),
+      png: await noise().png().toBuffer(),
+      webp: await noise().webp({ lossless: true }).toBuffer(),
+      gif: await noise().gif().toBuffer(),
+      // libvips writes its directory at the end, without which it is no TIFF at all.
+      'tiff, directory first': tiffInFront(),
+    }
+    for (const [name, file] of Object.entries(formats)) {
+      t.match(await verdictOf(file), { status: 'ready' }, name)
+      const cut = await verdictOf(file.subarray(0, file.length * 0.6))
+      t.match(
+        cut,
+        { status: 'ready', metadata: { damaged: true, damage: /damaged or cut off/, placeholder: String } },
+        `${name}, cut off`,
+      )
+      const share = (cut.status === 'ready' && cut.metadata.presentShare) || 0
+      t.ok(Math.abs(share - 0.6) < 0.06, `${name}: the share is ${share}`)
+      t.notMatch(cut, { metadata: { damage: new RegExp(folder) } }, 'and the message has no path')
+    }
+    const flipped = Buffer.from(formats.png)
+    flipped[flipped.length >> 1]! ^= 0xff
+    t.match(await verdictOf(flipped), { status: 'ready', metadata: { damaged: true } }, 'a wrong checksum')
+  },
+)
 
-  const flipped = Buffer.from(formats.png)
-  flipped[flipped.length >> 1]! ^= 0xff
-  t.match(await verdictOf(flipped), { status: 'corrupt' }, 'a PNG has checksums')
-  const animation = await noise(60, 60 * 20, 60)
-    .webp({ lossless: true })
-    .toBuffer()
-  animation[animation.lastIndexOf('VP8L') + 8] = 0 // its signature
-  t.match(await verdictOf(animation), { status: 'corrupt' }, 'a later frame')
-  const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect')
-  t.match(await verdictOf(svg), { status: 'corrupt' }, 'SVG')
-})
+t.test(
+  'an image of which no decoder makes a picture is corrupt, and keeps the metadata of its header',
+  async (t) => {
+    const jpeg = await noise().jpeg().toBuffer()
+    t.match(
+      await verdictOf(jpeg.subarray(0, jpeg.indexOf(Buffer.of(0xff, 0xda)) + 14)),
+      { status: 'corrupt', metadata: { width: 400, height: 300 } },
+      'JPEG without any data',
+    )
+    const png = await noise().png().toBuffer()
+    t.match(
+      await verdictOf(png.subarray(0, png.indexOf('IDAT') + 6)),
+      { status: 'corrupt' },
+      'PNG without pixels',
+    )
+    const avif = await noise().avif().toBuffer()
+    t.match(await verdictOf(avif.subarray(0, avif.length * 0.6)), { status: 'corrupt' }, 'AVIF, cut off')
+    const animation = await noise(60, 60 * 20, 60)
+      .webp({ lossless: true })
+      .toBuffer()
+    animation[animation.lastIndexOf('VP8L') + 8] = 0 // its signature
+    t.match(
+      await verdictOf(animation),
+      { status: 'ready', metadata: { damaged: true } },
+      'an animation whose later frame is damaged',
+    )
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><rect')
+    t.match(await verdictOf(svg), { status: 'corrupt' }, 'SVG')
+  },
+)
 
-t.test('a JPEG that lacks but the mark of its end is whole', async (t) => {
+t.test('a JPEG that lacks only the marker of its end is complete', async (t) => {
   const jpeg = await noise().withMetadata({ orientation: 6 }).jpeg().toBuffer()
   const whole = await verdictOf(jpeg)
   t.match(whole, { status: 'ready' })
   t.strictSame(await verdictOf(jpeg.subarray(0, -2)), whole)
   t.strictSame(await verdictOf(jpeg.subarray(0, -1)), whole)
-  t.match(await verdictOf(jpeg.subarray(0, -200)), { status: 'corrupt' })
+  t.match(await verdictOf(jpeg.subarray(0, -200)), { status: 'ready', metadata: { damaged: true } })
 })
 
-t.test('what begins like an image and is none is rejected', async (t) => {
+t.test('a file that only begins like an image is rejected', async (t) => {
   const jpeg = await make.picture().jpeg().toBuffer()
   const verdict = await verdictOf(Buffer.concat([jpeg.subarray(0, 20), Buffer.alloc(9000)]))
   t.match(verdict, { status: 'rejected', failure: /no readable header/ })
 })
 
-t.test('what no decoder here knows is ready by its header', async (t) => {
+t.test('an image whose format no decoder supports is ready by its header', async (t) => {
   for (const [name, file] of Object.entries({
     bmp: make.bmp(3, 2, 24),
     psd: make.psd(),
-    'a PNG that only Apple reads': make.png([make.chunk('CgBI', Buffer.alloc(4))]),
-    'a TIFF of odd samples': make.tiff({ 256: 3, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 279: 9 }),
     jp2: make.jp2(),
     cr3: make.cr3(),
     'HEIC sequence': make.sequence('hevc', 50, 100, 1000),
@@ -163,7 +191,17 @@ t.test('what no decoder here knows is ready by its header', async (t) => {
   }
 })
 
-t.test('what is more than is decoded is told by its header, and not begun', async (t) => {
+t.test('an image that the decoder does not support is failed, never corrupt', async (t) => {
+  for (const [name, file] of Object.entries({
+    "Apple's kind of PNG": make.png([make.chunk('CgBI', Buffer.alloc(4))]),
+    'a TIFF with unusual samples': make.tiff({ 256: 3, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 279: 9 }),
+  })) {
+    const verdict = await verdictOf(file)
+    t.match(verdict, { status: 'failed', failure: /does not support/, metadata: { height: Number } }, name)
+  }
+})
+
+t.test('an image that exceeds a limit is failed by its header, without decoding', async (t) => {
   const start = performance.now()
   const header = Buffer.alloc(13)
   header.writeUInt32BE(60_000, 0)
@@ -177,20 +215,20 @@ t.test('what is more than is decoded is told by its header, and not begun', asyn
   ])
   t.match(await verdictOf(bomb), {
     status: 'failed',
-    failure: 'it has 60000 x 60000 pixels, and no more than 268 million are decoded',
+    failure: 'the image has 60000 x 60000 pixels, the maximum is 268 million pixels',
     metadata: { width: 60_000 },
   })
   const { path, ...format } = await job(await make.animation(2).gif().toBuffer())
   const film = { ...format, width: 20_000, height: 13_000 }
   await t.rejects(decode({ path }, { ...film, frames: 3 }), {
     status: 'failed',
-    message: 'its 3 frames have 780 million pixels, and no more than 536 million are decoded',
+    message: 'the 3 frames of the image have 780 million pixels, the maximum is 536 million',
   })
   await t.rejects(decode({ path }, { ...film, width: 1, frames: 10_001 }), { message: /10001 frames/ })
   t.ok(performance.now() - start < 2_000, 'at once')
 })
 
-t.test('an SVG draws in no other file', async (t) => {
+t.test('an SVG cannot include another file', async (t) => {
   const { path } = await job(
     await sharp({ create: { width: 40, height: 40, channels: 3, background: 'red' } })
       .png()
@@ -207,15 +245,15 @@ t.test('an SVG draws in no other file', async (t) => {
   t.equal(await placeholderOf(draw(`file://${path}`)), blank)
 })
 
-t.test('HEIC is decoded, and one that is cut off is found out', { skip: noSamples }, async (t) => {
+t.test('a HEIC is decoded, and flagged if it is cut off', { skip: noSamples }, async (t) => {
   const heic = sample('heic_IMG_5195.HEIC')
   const verdict = await verdictOf(heic)
   t.match(verdict, { status: 'ready', metadata: { placeholder: /.{20}/, cameraModel: String } })
   for (const part of [0.2, 0.6, 0.98])
-    t.match(await verdictOf(heic.subarray(0, heic.length * part)), { status: 'corrupt' }, `${part}`)
+    t.match(await verdictOf(heic.subarray(0, heic.length * part)), { metadata: { damaged: true } }, `${part}`)
 })
 
-t.test('each sample has a verdict', { skip: noSamples }, async (t) => {
+t.test('each sample gets a verdict', { skip: noSamples }, async (t) => {
   const truths: { SourceFile: string }[] = JSON.parse(sample('truth.json').toString())
   const found: Record<string, string[]> = {}
   for (const { SourceFile } of truths) {
@@ -226,7 +264,7 @@ t.test('each sample has a verdict', { skip: noSamples }, async (t) => {
   t.strictSame(
     found.rejected?.sort(),
     ['ft_fixture_fixture-json.webp', 'ft_fixture_fixture.nef'],
-    'no picture: 19 bytes, and the first 128 of a file whose header is further behind',
+    'no picture: 19 bytes of JSON, and the first 128 bytes of a file whose header is further behind',
   )
   t.equal(found.failed, undefined)
 })
