@@ -45,6 +45,9 @@ create table if not exists images (
   colour_space text,
   has_alpha boolean,
   placeholder text, -- a ThumbHash in Base64
+  damaged boolean, -- true: decoders make a picture of a damaged file
+  damage text, -- what is wrong with a damaged file
+  present_share double precision, -- of a damaged picture, from 0 to 1
   received_at timestamptz(3) not null default now(),
   last_accessed_at timestamptz not null default now(), -- written at most once a day
   settled_at timestamptz, -- when a worker recorded its verdict

@@ -115,7 +115,9 @@ async function decodeCompleted(file: WholeFile, metadata: Metadata): Promise<Pix
   if (!end) return undefined
   const completed = Buffer.concat([await readWhole(file), end])
   // libjpeg only warns of missing data, and reads them all only if it does not make the picture smaller itself.
-  const check = await catchFailure(decodeByLibvips(completed, 'unlimited', { failOn: 'warning' }, { whole: true }))
+  const check = await catchFailure(
+    decodeByLibvips(completed, 'unlimited', { failOn: 'warning' }, { whole: true }),
+  )
   if (check instanceof Undecodable) return undefined
   return orient(await decodeByLibvips(completed, 'unlimited'), metadata.orientation)
 }

@@ -38,13 +38,35 @@ export function orients({ container, tiffAt, isFirstAndBeforePixels = false }: E
  * rule. Firefox uses the last.
  */
 export async function orientationsOf(directory: Directory | undefined): Promise<number[]> {
-  const found: number[] = []
+  return (await orientationTags(directory)).filter((value) => value !== undefined)
+}
+
+/** The orientation tags of a directory, in its order: undefined for each that is not valid. */
+async function orientationTags(directory: Directory | undefined): Promise<(number | undefined)[]> {
+  const tags: (number | undefined)[] = []
   for (const entry of directory?.entriesOf(ORIENTATION) ?? []) {
-    if (entry.type !== SHORT || entry.count !== 1) continue
-    const [value = 0] = await directory!.valuesOf(entry, 1)
-    if (value >= 1 && value <= 8) found.push(value)
+    const isValid = entry.type === SHORT && entry.count === 1
+    const [value = 0] = isValid ? await directory!.valuesOf(entry, 1) : []
+    tags.push(value >= 1 && value <= 8 ? value : undefined)
   }
-  return found
+  return tags
+}
+
+/**
+ * A short list of orientation tags that browsers treat as those of a directory: Chromium uses the first valid tag,
+ * Firefox the last one before the first invalid one. Undefined if no browser turns the picture.
+ */
+export async function equivalentTags(
+  directory: Directory | undefined,
+): Promise<(number | undefined)[] | undefined> {
+  const tags = await orientationTags(directory)
+  const firstInvalid = tags.indexOf(undefined)
+  const leading = firstInvalid < 0 ? tags : tags.slice(0, firstInvalid)
+  const chromium = tags.find((value) => value !== undefined)
+  const firefox = leading.at(-1)
+  if ((chromium ?? 1) === 1 && (firefox ?? 1) === 1) return undefined
+  if (firefox === undefined) return [undefined, chromium]
+  return chromium === firefox ? [chromium] : [chromium, firefox]
 }
 
 /**

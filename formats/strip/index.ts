@@ -13,29 +13,28 @@ const planners = new Map<string, (reader: Reader) => Promise<Plan>>([
   ['image/webp', planWebp],
 ])
 
-/** The media types whose pictures can be rid of their metadata without being encoded anew. */
+/** The media types from whose pictures metadata can be removed without encoding them again. */
 export const strippable: ReadonlySet<string> = new Set(planners.keys())
 
 /** Opens the original for reading, all of it or a range. */
 export type Open = (range?: ByteRange) => Promise<Readable>
 
 /**
- * Plans how to hand a picture on without its metadata: without Exif, XMP, IPTC, comments, thumbnails and whatever else
- * is not needed to show it, but with its orientation and colour profile. No coded pixel is touched. What is kept is
- * listed, and what is not on the list goes.
+ * Plans a copy of a picture without its metadata: without Exif, XMP, IPTC, comments, thumbnails, gain maps and everything
+ * else that is not needed to show it, but with its orientation and colour profile. No coded pixel is changed. The parts
+ * that are kept are listed, all others are removed.
  *
- * It is a plan and not a stream that filters, because an answer needs its length before its first byte, as does WebP
- * in its own header, and so that a range can be answered without making all that comes before it. The planner reads
- * the original once, in order, up to the picture's end, since only the scans of a JPEG tell where it ends; it holds
- * one chunk and the plan. A plan is the same for the same bytes and can be cached with them; another ETag than the
- * original's is due.
+ * It is a plan and not a filter, because a response needs its length before its first byte, and because a range must not
+ * require everything before it. The planner reads the original once, from the front to the end of the picture, and holds
+ * one chunk and the plan. The plan for the same bytes is always the same. The copy needs another ETag than the original.
  *
- * @throws {CannotStrip} the format is not one of `strippable`, or the file is cut off, damaged or not what it seems, so
- * that metadata could not be told from the rest
+ * @throws {CannotStrip} the format is not supported, or the file is damaged so that metadata cannot be told apart from
+ * the picture
  */
 export async function planWithoutMetadata(mediaType: string, open: Open): Promise<Plan> {
   const planner = planners.get(mediaType)
-  if (!planner) throw new CannotStrip(`${mediaType} has to be encoded anew`)
+  if (!planner)
+    throw new CannotStrip(`metadata cannot be removed from ${mediaType} without encoding it again`)
   const source = await open()
   try {
     return await planner(createReader(source))
@@ -45,8 +44,8 @@ export async function planWithoutMetadata(mediaType: string, open: Open): Promis
 }
 
 /**
- * Opens the stripped picture, or a range within it, for reading. The original is opened once and read in order; what
- * is dropped in between is read over. Resolves when `open` has.
+ * Opens the copy, or a range of it, for reading. The original is opened once and read in order, and bytes that are not
+ * part of the copy are skipped. Resolves when `open` has.
  */
 export async function readPlan({ pieces }: Plan, open: Open, range?: ByteRange): Promise<Readable> {
   const wanted = range ? slicePieces(pieces, range) : pieces
@@ -54,11 +53,11 @@ export async function readPlan({ pieces }: Plan, open: Open, range?: ByteRange):
   const [first] = ranges
   if (!first) return Readable.from(wanted, { objectMode: false })
   const source = await open({ start: first.start, end: ranges.at(-1)!.end })
-  // Whoever reads the result sees its error, which is the source's too.
+  // The reader of the result gets the error of the source too.
   return pipeline(source, assemble(wanted, first.start), () => {})
 }
 
-/** Makes the pieces from the original's bytes, which come in from `offset` on. */
+/** Makes the pieces from the original's bytes, which begin at `offset`. */
 function assemble(pieces: Piece[], offset: number) {
   let position = offset
   let next = 0

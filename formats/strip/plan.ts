@@ -1,44 +1,49 @@
 import type { ByteRange } from '../../schemas/byte-range.ts'
 
-/** The picture can't be told from its metadata with certainty, so none of it is handed on. The message says why. */
+/** Metadata cannot be told apart from the picture with certainty, so there is no copy. The message gives the reason. */
 export class CannotStrip extends Error {
   override name = 'CannotStrip'
 }
 
-/** A part of the stripped picture: a range of the original's bytes, or bytes that take the place of others. */
+/** A part of the copy: a range of the original's bytes, or other bytes. */
 export type Piece = ByteRange | Buffer
 
-/** The stripped picture: its pieces in order, whose ranges follow one another in the original. */
+/** The copy: its pieces in order. Their ranges follow one another in the original. */
 export interface Plan {
   pieces: Piece[]
-  /** Bytes of the stripped picture. */
+  /** The bytes of the copy. */
   size: number
 }
 
-// A film of 5,000 frames, each rebuilt, has 10,000. It bounds what a plan takes to 2 MiB, whatever the file.
-const MOST_PIECES = 16_384
+// A film of 5,000 frames that are all rebuilt has 10,000. With this limit a plan takes at most 2 MiB.
+const MAX_PIECES = 16_384
 
-/** What the planner of a format writes down, from the front of the file to its end. */
+/** Builds a plan, from the front of the file to its end. */
 export interface PlanBuilder extends Plan {
-  /** Keeps the original's bytes from `start` up to, and without, `end`. */
+  /** Keeps the original's bytes from `start` to `end`, without `end`. */
   copy(start: number, end: number): void
 
-  /** Puts bytes in. They may still be changed, not lengthened, until the plan is done. */
+  /** Adds bytes. They may be changed, but not lengthened, until the plan is complete. */
   add(bytes: Buffer): void
+
+  /** Keeps bytes of the original, or adds bytes, and returns a function that removes them again. */
+  addRemovable(piece: Piece): () => void
 }
 
-/** Begins a plan. `keep` and `add` throw CannotStrip where the pieces become too many. */
+/** Begins a plan. Its methods throw CannotStrip if there are too many pieces. */
 export function createPlan(): PlanBuilder {
   const pieces: Piece[] = []
+  // The last one, to which no other bytes must be added.
+  let removable: Piece | undefined
   const push = (piece: Piece) => {
-    if (pieces.push(piece) > MOST_PIECES) throw new CannotStrip('it is in too many pieces')
+    if (pieces.push(piece) > MAX_PIECES) throw new CannotStrip('it is in too many pieces')
   }
   const plan: PlanBuilder = {
     pieces,
     size: 0,
     copy(start, end) {
       const last = pieces.at(-1)
-      if (last && !Buffer.isBuffer(last) && last.end + 1 === start) last.end = end - 1
+      if (last && last !== removable && !Buffer.isBuffer(last) && last.end + 1 === start) last.end = end - 1
       else push({ start, end: end - 1 })
       plan.size += end - start
     },
@@ -46,16 +51,27 @@ export function createPlan(): PlanBuilder {
       push(bytes)
       plan.size += bytes.length
     },
+    addRemovable(piece) {
+      push(piece)
+      removable = piece
+      plan.size += sizeOf(piece)
+      return () => {
+        pieces.splice(pieces.indexOf(piece), 1)
+        plan.size -= sizeOf(piece)
+      }
+    },
   }
   return plan
 }
 
-/** The pieces of a range of the stripped picture. */
+const sizeOf = (piece: Piece) => (Buffer.isBuffer(piece) ? piece.length : piece.end + 1 - piece.start)
+
+/** The pieces of a range of the copy. */
 export function slicePieces(pieces: Piece[], { start, end }: ByteRange): Piece[] {
   const slice: Piece[] = []
   let offset = 0
   for (const piece of pieces) {
-    const size = Buffer.isBuffer(piece) ? piece.length : piece.end + 1 - piece.start
+    const size = sizeOf(piece)
     const from = Math.max(start - offset, 0)
     const to = Math.min(end + 1 - offset, size)
     if (from < to) {

@@ -1,15 +1,15 @@
 import { crc32 } from 'node:zlib'
-import { MOST_EXIF_BYTES, orientationOnly } from './allowed.ts'
-import { CannotStrip, createPlan, type Plan } from './plan.ts'
-import type { Reader } from './reader.ts'
+import { createExifReducer, MAX_EXIF_BYTES } from './allowed.ts'
+import { CannotStrip, createPlan, type Plan, type PlanBuilder } from './plan.ts'
+import { EndOfFile, type Reader } from './reader.ts'
 
 const SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
 
 /**
- * The chunks that are kept, with the most bytes that each may have: those without which the picture can't be shown, or
- * would be shown in other colours, another size or without its motion (W3C PNG, third edition, §11). Of the others
- * text (tEXt, zTXt, iTXt) and times go, and so do suggested palettes, histograms and all that is private: they can
- * be named or filled at will, and no picture is shown differently without them.
+ * The chunks that are kept, each with its maximum size: those without which the picture could not be shown, or would have
+ * other colours, another size or no motion (W3C PNG, third edition, §11). Text (tEXt, zTXt, iTXt) and times are removed,
+ * and also suggested palettes, histograms and private chunks: they can contain anything, and pictures look the same
+ * without them.
  */
 const kept = new Map([
   ['IHDR', 13],
@@ -35,55 +35,116 @@ const kept = new Map([
   ['fdAT', Number.POSITIVE_INFINITY],
 ])
 
+/** Chunks of pixels, which are kept even if they are damaged. */
+const isPixels = (type: string) => type === 'IDAT' || type === 'fdAT'
+
 /**
- * Plans a PNG or APNG without metadata. The CRC of each chunk that is kept must be right, so no damaged length can
- * carry metadata along. What comes after IEND goes.
+ * Plans a PNG or APNG without metadata. Each chunk that is kept must have a correct CRC, so a damaged length cannot carry
+ * metadata along. Damaged or cut pixels are kept if they contain no name of a chunk. Everything behind IEND is removed;
+ * a missing IEND is added.
  */
 export async function planPng(reader: Reader): Promise<Plan> {
   const plan = createPlan()
-  if (!(await reader.take(SIGNATURE.length)).equals(SIGNATURE)) throw new CannotStrip('it is no PNG')
+  if (!(await reader.take(SIGNATURE.length)).equals(SIGNATURE)) throw new CannotStrip('the image is no PNG')
   plan.copy(0, SIGNATURE.length)
-
-  let hadExif = false
-  for (;;) {
-    const start = reader.position
-    const header = await reader.takeHeader(8)
-    const length = header.readUInt32BE()
-    const type = header.toString('latin1', 4)
-    if (!/^[A-Za-z]{4}$/.test(type)) throw new CannotStrip('it has a chunk without a type')
-    if (start === SIGNATURE.length && type !== 'IHDR') throw new CannotStrip('it does not begin with IHDR')
-
-    const most = kept.get(type)
-    if (most !== undefined) {
-      if (length > most) throw new CannotStrip(`its ${type} is too long`)
-      const crc = await checksum(reader, length, crc32(header.subarray(4)))
-      if ((await reader.take(4)).readUInt32BE() !== crc) throw new CannotStrip(`its ${type} is damaged`)
-      plan.copy(start, reader.position)
-      if (type === 'IEND') return plan
-    } else if (isCritical(type)) {
-      throw new CannotStrip(`it can't be shown without ${type}, which is not known`)
-    } else if (type === 'eXIf' && !hadExif) {
-      hadExif = true
-      if (length > MOST_EXIF_BYTES) throw new CannotStrip('its Exif is too long')
-      const orientation = orientationOnly(await reader.take(length))
-      await reader.skip(4)
-      if (orientation) plan.add(makeChunk('eXIf', orientation))
-    } else {
-      await reader.skip(length + 4)
-    }
+  const state: State = { plan, hadPixels: false, reduceExif: createExifReducer(0) }
+  try {
+    while ((await planChunk(reader, state)) !== 'IEND');
+  } catch (error) {
+    if (!(error instanceof EndOfFile) || !state.hadPixels) throw error
+    plan.add(makeChunk('IEND', Buffer.alloc(0)))
   }
+  return plan
 }
 
-/** Reads `length` bytes and tells their CRC, begun with `crc`. */
-async function checksum(reader: Reader, length: number, crc: number) {
-  let sum = crc
-  for (let left = length; left > 0; ) {
-    const bytes = (await reader.peek()).subarray(0, left)
-    sum = crc32(bytes, sum)
-    reader.advance(bytes.length)
-    left -= bytes.length
+interface State {
+  plan: PlanBuilder
+  hadPixels: boolean
+  reduceExif: (block: Buffer) => Promise<Buffer[]>
+}
+
+/** Plans the next chunk and returns its type. */
+async function planChunk(reader: Reader, state: State): Promise<string> {
+  const start = reader.position
+  const header = await reader.takeHeader(8)
+  const length = header.readUInt32BE()
+  const type = header.toString('latin1', 4)
+  if (!/^[A-Za-z]{4}$/.test(type)) throw new CannotStrip('the image has a chunk without a type')
+  if (start === SIGNATURE.length && type !== 'IHDR')
+    throw new CannotStrip('the image does not begin with IHDR')
+  const max = kept.get(type)
+  if (max !== undefined) {
+    if (length > max) throw new CannotStrip(`chunk ${type} is too long`)
+    if (isPixels(type)) await planPixels(reader, state, { start, type, length })
+    else await planIntact(reader, state, { start, type, length })
+  } else if (isCritical(type)) {
+    throw new CannotStrip(`the image cannot be shown without ${type}, which is not known`)
+  } else if (type === 'eXIf' && !state.hadPixels) {
+    await planExif(reader, state, length)
+  } else {
+    await reader.skip(length + 4)
   }
-  return sum
+  return type
+}
+
+interface Chunk {
+  start: number
+  type: string
+  length: number
+}
+
+async function planIntact(reader: Reader, { plan }: State, { start, type, length }: Chunk) {
+  const { crc } = await inspect(reader, type, length)
+  if ((await reader.take(4)).readUInt32BE() !== crc) throw new CannotStrip(`chunk ${type} is damaged`)
+  plan.copy(start, reader.position)
+}
+
+async function planPixels(reader: Reader, state: State, { start, type, length }: Chunk) {
+  const { crc, hasNames, left } = await inspect(reader, type, length)
+  const isCutOff = left > 0
+  const isIntact = !isCutOff && (await reader.take(4)).readUInt32BE() === crc
+  if (!isIntact && hasNames) throw new CannotStrip(`chunk ${type} is damaged`)
+  state.plan.copy(start, reader.position)
+  state.hadPixels ||= length > left
+  if (isCutOff) throw new EndOfFile('the image is cut off')
+}
+
+/** Browsers use Exif only with a correct CRC, and only before the pixels. */
+async function planExif(reader: Reader, { plan, reduceExif }: State, length: number) {
+  if (length > MAX_EXIF_BYTES) throw new CannotStrip('the Exif is too long')
+  const block = await reader.take(length)
+  const isIntact = (await reader.take(4)).readUInt32BE() === crc32(block, crc32('eXIf'))
+  if (!isIntact) return
+  for (const reduced of await reduceExif(block)) plan.add(makeChunk('eXIf', reduced))
+}
+
+// The names of chunks that have metadata, or that follow the pixels.
+const NAMES = ['eXIf', 'tEXt', 'zTXt', 'iTXt', 'tIME', 'iCCP', 'IEND', 'IDAT'].map((name) =>
+  Buffer.from(name),
+)
+
+/** Reads `length` bytes, or as many as there are: their CRC, whether they contain the name of a chunk, and what is missing. */
+async function inspect(reader: Reader, type: string, length: number) {
+  let crc = crc32(type)
+  let hasNames = false
+  let end = Buffer.alloc(0)
+  let left = length
+  try {
+    while (left > 0) {
+      const bytes = (await reader.peek()).subarray(0, left)
+      crc = crc32(bytes, crc)
+      if (isPixels(type)) {
+        const joined = Buffer.concat([end, bytes.subarray(0, 3)])
+        hasNames ||= NAMES.some((name) => bytes.includes(name) || joined.includes(name))
+        end = Buffer.concat([end, bytes.subarray(-3)]).subarray(-3)
+      }
+      left -= bytes.length
+      reader.advance(bytes.length)
+    }
+  } catch (error) {
+    if (!(error instanceof EndOfFile) || !isPixels(type)) throw error
+  }
+  return { crc, hasNames, left }
 }
 
 function makeChunk(type: string, contents: Buffer) {
@@ -93,5 +154,5 @@ function makeChunk(type: string, contents: Buffer) {
   return chunk
 }
 
-/** An upper-case first letter: who does not know the chunk can't show the picture (W3C PNG §5.4). */
+/** An upper-case first letter: a decoder that does not know the chunk cannot show the picture (W3C PNG §5.4). */
 const isCritical = (type: string) => type[0]! < 'a'

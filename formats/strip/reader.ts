@@ -1,29 +1,32 @@
 import { CannotStrip } from './plan.ts'
 
-// With 4 KiB in each, and few encoders put in less, it is a file of 512 MiB. It bounds the time that a file of nothing
-// but headers takes.
-const MOST_HEADERS = 131_072
+// Few encoders write chunks of less than 4 KiB: a file of these has 512 MiB. It limits the time for a file that consists
+// of headers.
+const MAX_HEADERS = 131_072
 
-/** Reads a stream from its front to its end. It holds one chunk, and what is asked of `take`. */
+/** The stream has ended. Unless a planner can go on without the rest, there is no copy. */
+export class EndOfFile extends CannotStrip {}
+
+/** Reads a stream from its front to its end. It holds one chunk, and the bytes for `take`. */
 export interface Reader {
-  /** How many bytes were read. */
+  /** The number of bytes that were read. */
   readonly position: number
 
-  /** What is at hand, one byte at least, without reading it. */
+  /** The next bytes, at least one, without reading them. */
   peek(): Promise<Buffer>
 
-  /** Reads as many bytes of those that `peek` gave. */
+  /** Reads bytes that `peek` returned. */
   advance(count: number): void
 
   take(count: number): Promise<Buffer>
 
-  /** Takes the header of a chunk or segment; rejects with CannotStrip where there were too many. */
+  /** Takes the header of a chunk or segment; rejects with CannotStrip if there were too many. */
   takeHeader(count: number): Promise<Buffer>
 
   skip(count: number): Promise<void>
 }
 
-/** All of the reader's methods reject with CannotStrip where the stream ends before they have what was asked. */
+/** All methods of the reader reject with EndOfFile if the stream ends too early. */
 export function createReader(source: AsyncIterable<Buffer>): Reader {
   const chunks = source[Symbol.asyncIterator]()
   let chunk: Buffer = Buffer.alloc(0)
@@ -33,7 +36,7 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
   async function peek() {
     while (chunk.length === 0) {
       const { done, value } = await chunks.next()
-      if (done) throw new CannotStrip('it is cut off')
+      if (done) throw new EndOfFile('the image is cut off')
       chunk = value
     }
     return chunk
@@ -63,7 +66,7 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
     take,
 
     async takeHeader(count) {
-      if (++headers > MOST_HEADERS) throw new CannotStrip('it is in too many chunks')
+      if (++headers > MAX_HEADERS) throw new CannotStrip('the image has too many chunks')
       return take(count)
     },
 

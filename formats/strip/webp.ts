@@ -1,4 +1,5 @@
-import { isColourProfile, MOST_EXIF_BYTES, orientationOnly, PROFILE_FRONT_BYTES } from './allowed.ts'
+import { MAX_BLOCK_BYTES } from '../headers/header.ts'
+import { PROFILE_FRONT_BYTES, profileSize } from './allowed.ts'
 import { CannotStrip, createPlan, type Plan, type PlanBuilder } from './plan.ts'
 import type { Reader } from './reader.ts'
 
@@ -23,14 +24,15 @@ interface Chunk {
 }
 
 /**
- * Plans a WebP (RFC 9649) without metadata: kept are the picture or its frames, their alpha and the colour profile.
- * Chunks that are not known go, within frames too, and so does what comes after the end of the RIFF.
+ * Plans a WebP (RFC 9649) without metadata. It keeps the picture or its frames, their alpha and the colour profile. Other
+ * chunks are removed, also within frames, and everything behind the end of the RIFF. Exif is removed completely: browsers
+ * do not turn a WebP by it.
  */
 export async function planWebp(reader: Reader): Promise<Plan> {
   const plan = createPlan()
   const riff = await reader.take(12)
   if (riff.toString('latin1', 0, 4) !== 'RIFF' || riff.toString('latin1', 8) !== 'WEBP')
-    throw new CannotStrip('it is no WebP')
+    throw new CannotStrip('the image is no WebP')
   plan.add(riff)
 
   const end = HEADER_BYTES + riff.readUInt32LE(4)
@@ -39,11 +41,11 @@ export async function planWebp(reader: Reader): Promise<Plan> {
   if (first?.fourCC === 'VP8X') {
     await planExtended(reader, plan, chunks)
   } else if (first && isBitstream(first)) {
-    // A simple file is one bitstream, and decoders look at no chunk after it.
+    // A simple file is one bitstream. Decoders ignore chunks after it.
     plan.copy(first.start, first.end)
     for await (const _ of chunks);
   } else {
-    throw new CannotStrip('it does not begin with a picture')
+    throw new CannotStrip('the image does not begin with a picture')
   }
   riff.writeUInt32LE(plan.size - HEADER_BYTES, 4)
   return plan
@@ -66,31 +68,33 @@ async function planExtended(reader: Reader, plan: PlanBuilder, chunks: AsyncIter
     if (kind === 'ANMF' && isAnimated) {
       await planFrame(reader, plan, chunk)
     } else if (isAnimated ? kind === 'ANIM' : kind === 'picture' || kind === 'ALPH') {
-      if (again) throw new CannotStrip(`it has ${fourCC} twice`)
+      if (again) throw new CannotStrip(`the image has ${fourCC} twice`)
       plan.copy(start, end)
     } else if (fourCC === 'ICCP' && had & ICC_FLAG && !again) {
-      if (!isColourProfile(await reader.take(Math.min(size, PROFILE_FRONT_BYTES)), size))
-        throw new CannotStrip('its colour profile is damaged')
+      const profile = await takeProfile(reader, size)
+      if (!profile) continue
       has |= ICC_FLAG
-      plan.copy(start, end)
-    } else if (fourCC === 'EXIF' && had & EXIF_FLAG && !again) {
-      if (size > MOST_EXIF_BYTES) throw new CannotStrip('its Exif is too long')
-      const orientation = orientationOnly(await reader.take(size))
-      if (orientation) {
-        has |= EXIF_FLAG
-        plan.add(makeChunk('EXIF', orientation))
-      }
+      if (profile.length === size) plan.copy(start, end)
+      else plan.add(makeChunk('ICCP', profile))
     }
   }
 
-  if (!seen.has(isAnimated ? 'ANMF' : 'picture')) throw new CannotStrip('it has no picture')
-  // If it is not found, a damaged length may have made it a part of another chunk.
+  if (!seen.has(isAnimated ? 'ANMF' : 'picture')) throw new CannotStrip('the image has no picture')
+  // A damaged length can have made missing metadata a part of another chunk.
   if ((had & EXIF_FLAG && !seen.has('EXIF')) || (had & XMP_FLAG && !seen.has('XMP ')))
-    throw new CannotStrip('it lacks the metadata that it says it has')
+    throw new CannotStrip('the image lacks the metadata that it announces')
   vp8x[HEADER_BYTES] = has
 }
 
-/** A frame is kept as it is, or is rebuilt where it has chunks that are not known. */
+/** A colour profile without bytes behind its end; undefined if it is damaged: browsers ignore it. */
+async function takeProfile(reader: Reader, size: number) {
+  if (size > MAX_BLOCK_BYTES) return undefined
+  const profile = await reader.take(size)
+  const declared = profileSize(profile.subarray(0, PROFILE_FRONT_BYTES))
+  return declared === undefined || declared > size ? undefined : profile.subarray(0, declared)
+}
+
+/** Plans a frame as it is, or rebuilds it if it has unknown chunks. */
 async function planFrame(reader: Reader, plan: PlanBuilder, { start, size, end }: Chunk) {
   if (size < FRAME_HEADER_BYTES) throw new CannotStrip('a frame is cut off')
   const frame = makeChunk('ANMF', await reader.take(FRAME_HEADER_BYTES))
@@ -115,16 +119,17 @@ async function planFrame(reader: Reader, plan: PlanBuilder, { start, size, end }
   }
 }
 
-/** The chunks up to `end` (RFC 9649 §2.3). What of a chunk is not read before the next is asked for is read over. */
+/** The chunks up to `end` (RFC 9649 §2.3). Bytes of a chunk that the caller does not read are skipped. */
 async function* chunksOf(reader: Reader, end: number): AsyncGenerator<Chunk, undefined> {
   while (reader.position < end) {
     const start = reader.position
     const header = await reader.takeHeader(HEADER_BYTES)
-    const fourCC = header.toString('latin1', 0, 4)
+    // A Sony camera ends the name of its XMP with a NUL.
+    const fourCC = header.toString('latin1', 0, 4).replace(/\0$/, ' ')
     const size = header.readUInt32LE(4)
     const chunk = { fourCC, start, size, end: start + HEADER_BYTES + size + (size % 2) }
-    if (!/^[\x20-\x7e]{4}$/.test(fourCC)) throw new CannotStrip('it has a chunk without a name')
-    if (chunk.end > end) throw new CannotStrip('a chunk is longer than what it is in')
+    if (!/^[\x20-\x7e]{4}$/.test(fourCC)) throw new CannotStrip('the image has a chunk without a name')
+    if (chunk.end > end) throw new CannotStrip('a chunk is longer than its container')
     yield chunk
     await reader.skip(chunk.end - reader.position)
   }
@@ -132,9 +137,10 @@ async function* chunksOf(reader: Reader, end: number): AsyncGenerator<Chunk, und
 
 const isBitstream = ({ fourCC }: Chunk) => fourCC === 'VP8 ' || fourCC === 'VP8L'
 
-/** Makes a chunk; the contents have an even size and need no padding. */
+/** Makes a chunk, padded to an even size. */
 function makeChunk(fourCC: string, contents: Buffer) {
-  const chunk = Buffer.concat([Buffer.from(fourCC, 'latin1'), Buffer.alloc(4), contents])
+  const padding = Buffer.alloc(contents.length % 2)
+  const chunk = Buffer.concat([Buffer.from(fourCC, 'latin1'), Buffer.alloc(4), contents, padding])
   chunk.writeUInt32LE(contents.length, 4)
   return chunk
 }

@@ -115,11 +115,11 @@ async function decode(context: Context, lease: Lease, decoder: Decoder): Promise
     if (!(cause instanceof DecoderTimeout) && attempt < MAX_ATTEMPTS)
       return { kind: 'retry', failure: message }
     context.log.error({ err: error, imageId }, 'an image cannot be analysed')
-    return failed(message)
+    const header = cause instanceof DecoderTimeout && cause.metadata ? { metadata: cause.metadata } : {}
+    const verdict: Verdict = { status: 'failed', failure: message, ...header }
+    return { kind: 'verdict', verdict: rejectUnlessAccepted(context, lease, verdict) }
   }
 }
-
-const failed = (failure: string): Outcome => ({ kind: 'verdict', verdict: { status: 'failed', failure } })
 
 /** Rejects a pending image whose media type is not accepted. A ready image was accepted when it was uploaded. */
 function rejectUnlessAccepted({ accept }: Context, { pending }: Lease, verdict: Verdict): Verdict {

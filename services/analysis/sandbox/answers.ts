@@ -51,9 +51,10 @@ function parseAnswer(text: string): Answer {
   } catch {
     throw new InvalidAnswer('a message that is not JSON')
   }
-  const { ready, verdict, fault, outOfMemory, last } = Object(answer)
+  const { ready, header, verdict, fault, outOfMemory, last } = Object(answer)
   const isAnswer =
     [ready, outOfMemory, last].every((flag) => flag === undefined || typeof flag === 'boolean') &&
+    (header === undefined || isMetadata(header)) &&
     (fault === undefined || isText(fault)) &&
     (verdict === undefined || isVerdict(verdict))
   if (!isAnswer) throw new InvalidAnswer('a message that is not an answer')

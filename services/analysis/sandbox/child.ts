@@ -43,7 +43,7 @@ async function run({ size, ...job }: Job): Promise<Answer> {
   const bytes = size === undefined ? undefined : receiveBytes(size)
   if (size !== undefined && !bytes) process.exit()
   try {
-    return { verdict: await examine(job, bytes) }
+    return { verdict: await examine(job, bytes, (header) => send({ header })) }
   } catch (error) {
     return { fault: String((error as Error).message).slice(0, 1_000) }
   }

@@ -9,6 +9,7 @@ import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Format } from '../../../formats/format.ts'
+import type { Metadata } from '../../../schemas/images.ts'
 import type { Verdict } from '../../../stores/data/data-store.ts'
 import { InvalidAnswer, readAnswers } from './answers.ts'
 import { type Sandbox, searchPath } from './levels.ts'
@@ -23,6 +24,8 @@ export type FileContent = Buffer[] | { descriptor: number }
 /** The file took longer than the limit. */
 export class DecoderTimeout extends Error {
   override name = 'DecoderTimeout'
+  /** The metadata of the header, if the process had read it. */
+  metadata?: Metadata
 }
 
 /**
@@ -88,14 +91,23 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     return starting
   }
 
-  async function runJob(running: Running, job: Job, content: Buffer[]) {
+  async function runJob(
+    running: Running,
+    job: Job,
+    content: Buffer[],
+    onHeader: (metadata: Metadata) => void,
+  ) {
     const { child, answer, ended } = running
     setBusy(running, true)
     try {
       child.stdin.cork()
       for (const chunk of [encodeMessage(job), ...content]) child.stdin.write(chunk)
       child.stdin.uncork()
-      const answered = await answer()
+      let answered = await answer()
+      if (answered?.header) {
+        onHeader(answered.header)
+        answered = await answer()
+      }
       if (!answered) throw new Error(`the decoder process ended (${await ended})`)
       return answered
     } catch (error) {
@@ -119,15 +131,28 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
       const used = hasBytes ? running! : startProcess(content.descriptor)
       const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
       const job: Job = { ...format, task, ...size }
-      const working = used.then((process) => runJob(process, job, hasBytes ? content : []))
+      let header: { metadata?: Metadata } = {}
+      const working = used.then((process) =>
+        runJob(process, job, hasBytes ? content : [], (metadata) => {
+          header = { metadata }
+        }),
+      )
       try {
         const { verdict, fault, outOfMemory, last } = await withTimeout(working, milliseconds)
         if (last && running === used) running = undefined
-        if (outOfMemory) return failed(`the image takes more than ${memory / 2 ** 20} MiB to decode`)
+        if (outOfMemory)
+          return {
+            status: 'failed',
+            failure: `the image takes more than ${memory / 2 ** 20} MiB to decode`,
+            ...header,
+          }
         if (verdict) return verdict
         throw new Error(fault ?? 'the decoder process gave no verdict')
       } catch (error) {
-        if (error instanceof DecoderTimeout) used.then(({ child }) => child.kill('SIGKILL'))
+        if (error instanceof DecoderTimeout) {
+          Object.assign(error, header)
+          used.then(({ child }) => child.kill('SIGKILL'))
+        }
         if (running === used) running = undefined
         throw error
       } finally {
@@ -140,8 +165,6 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     },
   }
 }
-
-const failed = (failure: string): Verdict => ({ status: 'failed', failure })
 
 async function withTimeout<T>(work: Promise<T>, milliseconds: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()

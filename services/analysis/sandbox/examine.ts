@@ -11,12 +11,19 @@ import { FILE_DESCRIPTOR, type Job } from './messages.ts'
  * `ready` by its metadata alone.
  *
  * @param bytes the file; undefined if it is descriptor `FILE_DESCRIPTOR`
+ * @param onHeader gets the metadata before the decoding
  */
-export async function examine({ task, ...format }: Omit<Job, 'size'>, bytes?: Buffer): Promise<Verdict> {
+export async function examine(
+  { task, ...format }: Omit<Job, 'size'>,
+  bytes?: Buffer,
+  onHeader: (metadata: Metadata) => void = () => {},
+): Promise<Verdict> {
   const source = bytes ?? { path: `/proc/self/fd/${FILE_DESCRIPTOR}` }
   try {
     const metadata = await readMetadata(source, format)
-    return task === 'read' ? { status: 'ready', metadata } : await decodeFully(source, metadata)
+    if (task === 'read') return { status: 'ready', metadata }
+    onHeader(metadata)
+    return await decodeFully(source, metadata)
   } catch (error) {
     if (!(error instanceof NotAnImage)) throw error
     return { status: 'rejected', failure: error.message }

@@ -16,9 +16,13 @@ export interface Job extends Format {
 /** The descriptor of a file that is too large to be sent as bytes. */
 export const FILE_DESCRIPTOR = 3
 
-/** The first message of a sandboxed process is `ready`. Then there is one answer to each job. */
+/**
+ * The first message of a sandboxed process is `ready`. Then there is one answer to each job. Before it, an `examine` job
+ * has a message with the header's metadata: the process may not survive the decoding.
+ */
 export interface Answer {
   ready?: boolean
+  header?: Metadata
   verdict?:
     | { status: 'ready'; metadata: Metadata }
     | { status: 'corrupt' | 'failed'; failure: string; metadata?: Metadata }

@@ -15,7 +15,7 @@ const laden = Object.entries(pictures).map(
 const one = ['baseline JPEG', 'APNG', 'lossy WebP', 'animated WebP']
 
 for (const [name, original] of laden) {
-  t.test(`${name} cut off or damaged is refused, or has no metadata`, async (t) => {
+  t.test(`${name} cut off or damaged is refused, or loses its metadata`, async (t) => {
     const random = seeded(2)
     const outcome = { stripped: 0, refused: 0 }
     const tryOut = async (bytes: Buffer, what: string) => {
@@ -45,7 +45,7 @@ for (const [name, original] of laden) {
 }
 
 for (const [name, original] of laden.filter(([name]) => one.includes(name))) {
-  t.test(`${name} with any bit flipped before its metadata is refused, or has none`, async (t) => {
+  t.test(`${name} with any bit changed before its metadata is refused, or loses its metadata`, async (t) => {
     const places = new Set<number>()
     for (let at = original.bytes.indexOf(SECRET); at !== -1; at = nextRun(original.bytes, at)) {
       for (let n = at - 24; n < at; n++) places.add(n)
@@ -65,7 +65,7 @@ for (const [name, original] of laden.filter(([name]) => one.includes(name))) {
   })
 }
 
-t.test('what is no file of its type is refused', async (t) => {
+t.test('refuses a file of another format', async (t) => {
   for (const mediaType of strippable) {
     for (const bytes of [
       Buffer.of(1),

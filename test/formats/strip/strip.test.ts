@@ -19,7 +19,7 @@ const laden = Object.entries(pictures).map(
   ([name, picture]) => [name, { ...picture, bytes: addMetadata(picture) }] as const,
 )
 
-/** What must be true of every stripped picture. */
+/** Checks a copy without metadata. */
 async function checkStripped(t: Test, original: Picture, stripped: Buffer, orientation: number | undefined) {
   t.notOk(stripped.includes(SECRET), 'no metadata')
   t.ok((await pixels(stripped)).equals(await pixels(original.bytes)), 'same pixels')
@@ -36,9 +36,15 @@ async function checkStripped(t: Test, original: Picture, stripped: Buffer, orien
 }
 
 for (const [name, original] of laden) {
-  t.test(`${name} loses its metadata and nothing else`, async (t) => {
+  t.test(`${name} loses its metadata and keeps everything else`, async (t) => {
     t.ok(original.bytes.includes(SECRET))
-    await checkStripped(t, original, await strip(original), 6)
+    // Browsers do not turn a WebP by its Exif.
+    await checkStripped(
+      t,
+      original,
+      await strip(original),
+      original.mediaType === 'image/webp' ? undefined : 6,
+    )
   })
 
   t.test(`${name} in chunks of any size gives the same bytes`, async (t) => {
@@ -65,10 +71,10 @@ for (const [name, original] of laden) {
 }
 
 for (const [name, picture] of Object.entries(pictures)) {
-  t.test(`${name} without metadata stays as it is`, async (t) => {
+  t.test(`${name} without metadata is not changed`, async (t) => {
     const plan = await planWithoutMetadata(picture.mediaType, opener(picture.bytes))
     const kept = plan.pieces.reduce((sum, piece) => sum + (Buffer.isBuffer(piece) ? piece.length : 0), 0)
-    t.ok(kept <= 12 + 18 + 18, 'but for its header')
+    t.ok(kept <= 12 + 18 + 18, 'except its header')
     t.ok(plan.pieces.length <= 5, 'what stands together is one piece')
     const stripped = await strip(picture)
     // sharp writes its own Exif (of resolution and the like) into a JPEG and a WebP.
@@ -98,7 +104,7 @@ for (const [name, picture] of Object.entries(pictures)) {
   )
 }
 
-t.test('each orientation stays, and 1 needs no Exif', async (t) => {
+t.test('each orientation is kept, and 1 needs no Exif', async (t) => {
   for (const kind of ['baseline JPEG', 'PNG', 'lossy WebP']) {
     for (let orientation = 1; orientation <= 8; orientation++) {
       const { mediaType, bytes: plain } = pictures[kind]!
@@ -110,7 +116,7 @@ t.test('each orientation stays, and 1 needs no Exif', async (t) => {
 })
 
 const samples = new URL('../../../../shared/samples/', import.meta.url)
-t.test('real pictures', { skip: existsSync(samples) ? false : 'shared/samples is not there' }, async (t) => {
+t.test('photographs of the samples lose their metadata', { skip: existsSync(samples) ? false : 'no ../shared/samples' }, async (t) => {
   const damaged = ['ft_fixture_fixture-corrupt.png']
   for (const name of readdirSync(samples)) {
     const bytes = readFileSync(new URL(name, samples))
@@ -127,7 +133,7 @@ t.test('real pictures', { skip: existsSync(samples) ? false : 'shared/samples is
   }
 })
 
-t.test('other formats are refused without being opened', async (t) => {
+t.test('refuses other formats without opening the file', async (t) => {
   const open = () => t.fail('opened') as never
   for (const mediaType of ['image/gif', 'image/avif', 'image/heic', 'image/tiff', 'image/svg+xml']) {
     t.notOk(strippable.has(mediaType))
@@ -135,7 +141,7 @@ t.test('other formats are refused without being opened', async (t) => {
   }
 })
 
-t.test('the original is closed, whatever happens', async (t) => {
+t.test('closes the original after success and after errors', async (t) => {
   const { mediaType, bytes } = laden[0]![1]
   const opened: Readable[] = []
   const open = (bytes: Buffer) => async () => {
@@ -154,7 +160,7 @@ t.test('the original is closed, whatever happens', async (t) => {
   )
 })
 
-t.test('the errors of the store come through', async (t) => {
+t.test('passes on errors of the object store', async (t) => {
   const { mediaType, bytes } = laden[0]![1]
   const failing = async () => {
     const source = new Readable({ read() {} })
@@ -172,7 +178,7 @@ t.test('the errors of the store come through', async (t) => {
   await t.rejects(buffer(await readPlan(plan, short)), { message: /shorter than its plan/ })
 })
 
-t.test('a file of 256 MiB takes little memory', async (t) => {
+t.test('needs little memory for a file of 256 MiB', async (t) => {
   const { bytes } = pictures['baseline JPEG']!
   const scan = Buffer.alloc(65_536, 'no byte of this is FF ')
   const parts = 4096
@@ -204,7 +210,7 @@ t.test('a file of 256 MiB takes little memory', async (t) => {
   t.ok(peak > 0 && peak - before < 64 * 2 ** 20, `${(peak - before) / 2 ** 20} MiB at most`)
 })
 
-t.test('it goes out over HTTP with its length', async (t) => {
+t.test('is sent over HTTP with its length', async (t) => {
   const [, original] = laden.find(([name]) => name === 'animated WebP')!
   const open = opener(original.bytes)
   const server = createServer(async (_request, response) => {
