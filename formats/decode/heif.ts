@@ -37,8 +37,6 @@ export function checkVersion(installed = stringAt(libheif._heif_get_version())):
     )
 }
 
-checkVersion()
-
 /**
  * Decodes the primary picture of a HEIF file with HEVC, by libheif in WebAssembly, and makes it small. libheif turns it
  * as its boxes say.
@@ -63,6 +61,7 @@ type Own = <T>(thing: T, release: (thing: T) => void) => T
 
 /** Decodes the primary picture, and returns its address. */
 function decodePrimary(file: Buffer, mode: Mode, own: Own): number {
+  checkVersion()
   const allocate = (bytes: number) => own(libheif._malloc(bytes), libheif._free)
   const error = allocate(ERROR_BYTES)
   const out = allocate(POINTER_BYTES)

@@ -86,7 +86,7 @@ for (const [name, picture] of Object.entries(pictures)) {
 const exiftool = findExiftool()
 for (const [name, picture] of Object.entries(pictures)) {
   t.test(
-    `${name} with metadata by ExifTool has none afterwards, says ExifTool`,
+    `${name} with metadata by ExifTool has none of it in the copy`,
     { skip: exiftool ? false : 'exiftool is not installed' },
     async (t) => {
       const thumbnail = `${t.testdir({ 'thumbnail.jpg': pictures['grey JPEG']!.bytes })}/thumbnail.jpg`
@@ -98,8 +98,9 @@ for (const [name, picture] of Object.entries(pictures)) {
       t.ok(tagsOf(bytes).some((tag) => tag.startsWith('GPS:')))
       const original = { ...picture, bytes }
       const stripped = await strip(original)
-      await checkStripped(t, original, stripped, 6)
-      t.strictSame(metadataTagsOf(stripped), ['IFD0:Orientation'])
+      const isWebp = original.mediaType === 'image/webp'
+      await checkStripped(t, original, stripped, isWebp ? undefined : 6)
+      t.strictSame(metadataTagsOf(stripped), isWebp ? [] : ['IFD0:Orientation'])
     },
   )
 }
@@ -110,28 +111,33 @@ t.test('each orientation is kept, and 1 needs no Exif', async (t) => {
       const { mediaType, bytes: plain } = pictures[kind]!
       const bytes = await sharp(plain).withMetadata({ orientation }).toBuffer()
       const { orientation: kept } = await sharp(await strip({ mediaType, bytes })).metadata()
-      t.equal(kept, orientation === 1 ? undefined : orientation, `${kind} ${orientation}`)
+      const expected = orientation === 1 || mediaType === 'image/webp' ? undefined : orientation
+      t.equal(kept, expected, `${kind} ${orientation}`)
     }
   }
 })
 
 const samples = new URL('../../../../shared/samples/', import.meta.url)
-t.test('photographs of the samples lose their metadata', { skip: existsSync(samples) ? false : 'no ../shared/samples' }, async (t) => {
-  const damaged = ['ft_fixture_fixture-corrupt.png']
-  for (const name of readdirSync(samples)) {
-    const bytes = readFileSync(new URL(name, samples))
-    const { mediaType = '' } = (await sniff(bytes.subarray(0, 4100))) ?? {}
-    if (!strippable.has(mediaType)) continue
-    await t.test(name, async (t) => {
-      if (damaged.includes(name)) return t.rejects(strip({ mediaType, bytes }), { name: 'CannotStrip' })
-      const { orientation } = await sharp(bytes).metadata()
-      const kept = orientation === 1 ? undefined : orientation
-      const stripped = await strip({ mediaType, bytes })
-      await checkStripped(t, { mediaType, bytes }, stripped, kept)
-      if (exiftool) t.strictSame(metadataTagsOf(stripped), kept === undefined ? [] : ['IFD0:Orientation'])
-    })
-  }
-})
+t.test(
+  'photographs of the samples lose their metadata',
+  { skip: existsSync(samples) ? false : 'no ../shared/samples' },
+  async (t) => {
+    const damaged = ['ft_fixture_fixture-corrupt.png']
+    for (const name of readdirSync(samples)) {
+      const bytes = readFileSync(new URL(name, samples))
+      const { mediaType = '' } = (await sniff(bytes.subarray(0, 4100))) ?? {}
+      if (!strippable.has(mediaType)) continue
+      await t.test(name, async (t) => {
+        if (damaged.includes(name)) return t.rejects(strip({ mediaType, bytes }), { name: 'CannotStrip' })
+        const { orientation } = await sharp(bytes).metadata()
+        const kept = orientation === 1 ? undefined : orientation
+        const stripped = await strip({ mediaType, bytes })
+        await checkStripped(t, { mediaType, bytes }, stripped, kept)
+        if (exiftool) t.strictSame(metadataTagsOf(stripped), kept === undefined ? [] : ['IFD0:Orientation'])
+      })
+    }
+  },
+)
 
 t.test('refuses other formats without opening the file', async (t) => {
   const open = () => t.fail('opened') as never
