@@ -61,7 +61,8 @@ export const createSandbox = (level: Level, limited: boolean): Sandbox => ({
   level,
   limited,
   command(module, args, { memory }) {
-    const node = [process.execPath, ...permissions(module), module, ...args]
+    // An empty environment, also without the search path that the launchers need.
+    const node = ['env', '-i', process.execPath, ...permissions(module), module, ...args]
     const [file, ...rest] = [...isolate(level, module), ...(limited ? limit(level, memory) : []), ...node]
     return [file!, rest]
   },

@@ -47,12 +47,17 @@ async function attempt(level: Level, limited: boolean): Promise<Attempts> {
   const targets = { object, tokenFile, socket: join(folder, 'db.sock'), port, written, parent: process.pid }
   const sandbox = createSandbox(level, limited)
   const [file, args] = sandbox.command(ESCAPE, [JSON.stringify(targets)], { memory: 2 ** 30 })
-  const child = spawn(file, args, { env: searchPath(), cwd: '/', stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(file, args, { env: searchPath(), cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] })
+  let errors = ''
+  child.stderr.on('data', (data) => {
+    errors += data
+  })
   let output = ''
   child.stdout.on('data', (data) => {
     output += data
   })
-  await once(child, 'close')
+  const ended = await once(child, 'close')
+  if (output === '') throw new Error(`ended with ${ended}: ${errors}`)
   return JSON.parse(output)
 }
 
