@@ -4,6 +4,7 @@ import type { Stores } from '../../stores/index.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
 import { removeTemporaryFiles, withContent } from './content.ts'
 import { decoderLimits, timeLimitOf } from './limits.ts'
+import { createOccupancy, type Occupancy } from './occupancy.ts'
 import { createDecoder, type Decoder, DecoderTimeout, DecoderUnavailable } from './sandbox/decoder.ts'
 import { detectSandbox } from './sandbox/levels.ts'
 
@@ -45,9 +46,12 @@ export function createAnalysis({ concurrency, ...context }: Context & { concurre
         context.log.error({ err }, 'temporary files cannot be removed'),
       )
       const { level, limited } = await detectSandbox()
+      const occupancy = createOccupancy(limits.concurrency)
       context.log.info({ sandbox: level, limited, ...limits }, 'decoders are isolated')
       await Promise.all(
-        Array.from({ length: limits.concurrency }, () => runPipeline(context, limits.memory, signal)),
+        Array.from({ length: limits.concurrency }, () =>
+          runPipeline(context, { ...limits, occupancy }, signal),
+        ),
       )
     },
   }
@@ -57,14 +61,18 @@ export function createAnalysis({ concurrency, ...context }: Context & { concurre
  * Analyses one image after the other, in three stages: take, decode, settle. The decoder reads the next image while the
  * verdict on the last one is written.
  */
-async function runPipeline(context: Context, memory: number, signal: AbortSignal) {
+async function runPipeline(
+  context: Context,
+  { memory, occupancy }: { memory: number; occupancy: Occupancy },
+  signal: AbortSignal,
+) {
   const decoder = createDecoder('examine', { sandbox: detectSandbox(), memory })
   let settling = Promise.resolve()
   while (!signal.aborted) {
-    const lease = await take(context, signal)
+    const lease = await take(context, occupancy, signal)
     if (!lease) continue
     const stopExtending = extendRepeatedly(context, lease)
-    const outcome = await decode(context, lease, decoder)
+    const outcome = await occupancy.during(lease.imageId, () => decode(context, lease, decoder))
     await settling
     settling = settle(context, lease, outcome).finally(stopExtending)
     if (outcome.kind === 'delay') await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
@@ -74,9 +82,9 @@ async function runPipeline(context: Context, memory: number, signal: AbortSignal
 }
 
 /** Leases the next image. Resolves with undefined, after a pause, if the database does not answer. */
-async function take({ stores: { queue }, log }: Context, signal: AbortSignal) {
+async function take({ stores: { queue }, log }: Context, occupancy: Occupancy, signal: AbortSignal) {
   try {
-    return await queue.take(signal)
+    return await queue.take(signal, occupancy.notLike)
   } catch (error) {
     log.error({ err: error }, 'no image can be taken from the queue')
     await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})

@@ -186,9 +186,9 @@ export type Verdict =
 export interface ImageLeaseStore {
   /**
    * Leases up to `limit` images that are due, for `milliseconds`. An image that is not settled, extended or released
-   * by then can be leased again.
+   * by then can be leased again. With `notLike`, the ids of images, no image is leased that came by a link of theirs.
    */
-  lease(request: { token: string; limit: number; milliseconds: number }): Promise<Lease[]>
+  lease(request: { token: string; limit: number; milliseconds: number; notLike?: string[] }): Promise<Lease[]>
 
   /** Leases one image. Undefined if it does not wait, or is not due yet. */
   leaseOne(request: { imageId: string; token: string; milliseconds: number }): Promise<Lease | undefined>

@@ -9,12 +9,12 @@ import { once, repeatable, type StoreCalls } from './store-call.ts'
 
 export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
   return {
-    lease: once(async ({ token, limit, milliseconds }) => {
+    lease: once(async ({ token, limit, milliseconds, notLike = [] }) => {
       // Materialized: otherwise a plan may run the subquery once for each row of the table, and lock other rows each time.
       const rows = await sql<LeasedRow[]>`
         with due as materialized (
           select id from images
-          where due_at <= now()
+          where due_at <= now() ${notLike.length > 0 ? ofOtherLinks(sql, notLike) : sql``}
           order by due_at limit ${limit}
           for update skip locked
         )
@@ -81,6 +81,12 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
     }),
   }
 }
+
+const ofOtherLinks = (sql: Database, imageIds: string[]) => sql`
+  and not exists (
+    select 1 from uploads as own join uploads as other on other.link_id = own.link_id
+    where own.image_id = images.id and other.image_id = any(${imageIds}::text[])
+  )`
 
 function settle(sql: Database, { imageId, token }: LeaseKey, verdict: Verdict): Promise<boolean> {
   return sql.begin(async (sql) => {

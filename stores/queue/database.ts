@@ -13,9 +13,10 @@ export function createDatabaseQueue(
   return {
     announce() {},
 
-    async take(signal) {
+    async take(signal, notLike = () => []) {
       while (!signal.aborted) {
-        const [taken] = await imageLeases.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
+        const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
+        const [taken] = await imageLeases.lease({ ...request, notLike: notLike() })
         if (taken) return taken
         await sleep(POLL_MS, undefined, { signal }).catch(() => {})
       }

@@ -20,8 +20,11 @@ export interface Queue {
    * Leases the next waiting image for `LEASE_MS`; waits until there is one. Resolves with undefined when `signal` is
    * aborted. If it resolves with a lease at that moment, the caller must release it. Rejects if the database does not
    * respond.
+   *
+   * @param notLike gives the ids of images that occupy decoders for long. An image that came by a link of theirs is not
+   *   taken. A queue with a broker ignores it.
    */
-  take(signal: AbortSignal): Promise<Lease | undefined>
+  take(signal: AbortSignal, notLike?: () => string[]): Promise<Lease | undefined>
 
   /** Extends the lease to `LEASE_MS` from now; false if it has expired and another worker may have the image. */
   extend(lease: Lease): Promise<boolean>

@@ -24,11 +24,15 @@ export type App = Awaited<ReturnType<typeof build>>
  * Builds the whole service on stores of its own, to be spoken to with `inject` or to listen. The test fails where an
  * answer is not as the contract says.
  */
-export async function build(t: Test, env: Record<string, string> = {}) {
+export async function build(
+  t: Test,
+  env: Record<string, string> = {},
+  parts: Parameters<typeof buildApp>[2] = { imageReader },
+) {
   const DATA_DIR = env.DATA_DIR ?? newFolder(t)
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
   if (!config.databaseUrl) await copyDatabase(config.dataDir)
-  const app = buildApp(config, createLog(config, 'test'), { imageReader })
+  const app = buildApp(config, createLog(config, 'test'), parts)
   const faults = watchContract(app)
   t.teardown(async () => {
     await app.close()

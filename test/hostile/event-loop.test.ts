@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import t from 'tap'
+import { createImageReader } from '../../services/analysis/reader.ts'
 import { build, makeLink } from '../helpers/app.ts'
 import { everyFormat } from '../helpers/make.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -11,9 +12,12 @@ import { multipart } from '../helpers/multipart.ts'
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
 const BLOCKED_MS = 50
 // A busy machine pauses a process for longer than the code does: then the same is measured again.
-const TRIES = 5
+const TRIES = 3
 
-const app = await build(t, { INLINE_LIMIT: '1MiB', MAX_FILES: '20' })
+// Less time than in production, so that the test is short.
+const imageReader = createImageReader({ log: { warn() {} }, milliseconds: 250 })
+const app = await build(t, { INLINE_LIMIT: '1MiB', MAX_FILES: '20' }, { imageReader })
+t.teardown(() => imageReader.close())
 
 /** Uploads files in one request, and measures the longest time for which the event loop was blocked. */
 async function upload(files: Buffer[]) {
@@ -43,7 +47,9 @@ const another = (file: Buffer) => Buffer.concat([file, Buffer.from(`${count++}`)
 
 function readHostile() {
   try {
-    return Object.fromEntries(readdirSync(HOSTILE).map((name) => [name, readFileSync(new URL(name, HOSTILE))]))
+    return Object.fromEntries(
+      readdirSync(HOSTILE).map((name) => [name, readFileSync(new URL(name, HOSTILE))]),
+    )
   } catch {
     return {}
   }
@@ -54,19 +60,25 @@ const skip = Object.keys(hostile).length === 0 && 'the hostile files are not her
 // Everything is loaded and compiled before it is measured.
 for (const file of Object.values(await everyFormat())) await upload([file])
 
-t.test('a hostile file does not block the event loop, alone or ten times in one request', { skip }, async (t) => {
-  for (const [name, file] of Object.entries(hostile)) {
-    for (const copies of [1, 10]) {
-      const { response, blockedMs } = await measure(() => Array.from({ length: copies }, () => another(file)))
-      t.ok(response.statusCode === 200 || response.statusCode === 415, `${name}: ${response.statusCode}`)
-      t.ok(blockedMs < BLOCKED_MS, `${copies} x ${name}: blocked for ${blockedMs.toFixed(1)} ms`)
+t.test(
+  'a hostile file does not block the event loop, alone or ten times in one request',
+  { skip },
+  async (t) => {
+    for (const [name, file] of Object.entries(hostile)) {
+      for (const copies of [1, 10]) {
+        const { response, blockedMs } = await measure(() =>
+          Array.from({ length: copies }, () => another(file)),
+        )
+        t.ok(response.statusCode === 200 || response.statusCode === 415, `${name}: ${response.statusCode}`)
+        t.ok(blockedMs < BLOCKED_MS, `${copies} x ${name}: blocked for ${blockedMs.toFixed(1)} ms`)
+      }
     }
-  }
-})
+  },
+)
 
 t.test('no format blocks the event loop', async (t) => {
   for (const [name, file] of Object.entries(await everyFormat())) {
-    const { blockedMs } = await measure(() => Array.from({ length: 10 }, () => another(file)))
-    t.ok(blockedMs < BLOCKED_MS, `ten of ${name}: ${blockedMs.toFixed(1)} ms`)
+    const { blockedMs } = await measure(() => Array.from({ length: 5 }, () => another(file)))
+    t.ok(blockedMs < BLOCKED_MS, `five of ${name}: ${blockedMs.toFixed(1)} ms`)
   }
 })
