@@ -42,7 +42,7 @@ t.test('a media type that is not known is refused at the start', async (t) => {
   for (const ACCEPT of ['image/jpg', 'image/*', 'jpeg', 'image/jpeg,', 'image/svg.xml'])
     await t.rejects(
       build(t, { ACCEPT }),
-      { message: /^ACCEPT is .* but must be a comma-separated list/ },
+      { message: /^ACCEPT is .* but must be a list of supported media types/ },
       ACCEPT,
     )
 })
