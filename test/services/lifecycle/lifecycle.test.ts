@@ -112,7 +112,7 @@ eachDatabase(async (t, env) => {
     await age(notAccessed!.id, 3 * DAY)
     await age(gone!.id, 9 * DAY)
     await stores.data.sql`
-      update images set status = 'corrupt', settled_at = now() - interval '9 days' where id = ${damaged!.id}`
+      update images set status = 'corrupt', due_at = null, settled_at = now() - interval '9 days' where id = ${damaged!.id}`
     await putOld(objects)
     await putOld(objects, 'incoming/cut-off')
     await stores.data.sql`
