@@ -1,39 +1,46 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Stores } from '../stores/index.ts'
+import { StoreUnavailable } from '../stores/unavailable.ts'
 import { Unavailable } from './errors.ts'
 
-const PATIENCE_MS = 2_000
+const TIMEOUT_MS = 2_000
 
-/** Whether all that an upload needs answers. */
+/** Checks the stores that an upload needs. */
 export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'objects'>) {
-  const parts: Record<string, Pings> = { database: data }
-  for (const { location, store } of objects.all) {
-    if (location.tier === 'hot')
-      parts[location.region ? `object store of ${location.region}` : 'object store'] = store
-  }
+  const hot = objects.all.filter(({ location }) => location.tier === 'hot')
+  const stores = [
+    { name: 'database', store: data as Pingable },
+    ...hot.map(({ location, store }) => ({
+      name: location.region ? `object store of ${location.region}` : 'object store',
+      store,
+    })),
+  ]
   return {
-    /** @throws {Unavailable} its detail names what does not answer */
+    /** @throws {Unavailable} its detail gives the reason for each store that can't be used */
     async check() {
-      const failing = (
-        await Promise.all(
-          Object.entries(parts).map(async ([name, store]) => ((await answers(store)) ? [] : [name])),
-        )
-      ).flat()
-      if (failing.length > 0) throw new Unavailable({ detail: `No answer from: ${failing.join(', ')}.` })
+      const faults = await Promise.all(stores.map(({ name, store }) => findFault(name, store)))
+      const found = faults.filter((fault) => fault !== undefined)
+      if (found.length > 0) throw new Unavailable({ detail: found.join(' ') })
     },
   }
 }
 
-interface Pings {
+interface Pingable {
   ping(): Promise<void>
 }
 
-async function answers(store: Pings) {
-  const impatience = new AbortController()
-  const answer = store.ping().then(
-    () => true,
-    () => false,
+/** What is wrong with a store, as a sentence; undefined if it can be used. */
+async function findFault(name: string, store: Pingable): Promise<string | undefined> {
+  const timeout = new AbortController()
+  const fault = store.ping().then(
+    () => undefined,
+    (error: Error) =>
+      error instanceof StoreUnavailable
+        ? error.message.replace(/^The (database|object store)/, `The ${name}`)
+        : `The ${name} cannot be used.`,
   )
-  const silence = sleep(PATIENCE_MS, false, { signal: impatience.signal }).catch(() => false)
-  return Promise.race([answer, silence]).finally(() => impatience.abort())
+  const silence = sleep(TIMEOUT_MS, `The ${name} does not respond.`, { signal: timeout.signal }).catch(
+    () => undefined,
+  )
+  return Promise.race([fault, silence]).finally(() => timeout.abort())
 }

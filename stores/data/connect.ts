@@ -1,6 +1,9 @@
 import postgres from 'postgres'
 import type { Config } from '../../config.ts'
+import { readDatabaseUrl } from './database-url.ts'
 import { type Embedded, openEmbedded } from './embedded/index.ts'
+import { losesPreparedStatements } from './pooler.ts'
+import { retry } from './retry.ts'
 import type { Database } from './sql.ts'
 
 const POOL = 16
@@ -9,10 +12,32 @@ const EMBEDDED_POOL = 4
 const CONNECT_TIMEOUT_S = 5
 const RECONNECT_PAUSE_S = 0.1
 
+type Options = postgres.Options<{ bigint: postgres.PostgresType<number> }>
+
 /** A connection pool. */
 export interface Connection {
   sql: Database
   close(): Promise<void>
+}
+
+/** Opens the pool for a DATABASE_URL. If a pooler loses prepared statements, it uses none. */
+async function connectToServer(databaseUrl: string, options: Options): Promise<Database> {
+  const { url, options: fromUrl } = readDatabaseUrl(databaseUrl)
+  const open = (more: Options) => postgres(url, { ...options, ...fromUrl, ...more }) as Database
+  const sql = open({ max: POOL })
+  try {
+    if (!(await retry(() => losesPreparedStatements(sql, open)))) return sql
+  } catch (error) {
+    await sql.end({ timeout: 0 })
+    throw error
+  }
+  await sql.end({ timeout: 5 })
+  process.emitWarning(
+    'DATABASE_URL leads to a pooler that loses prepared statements (PgBouncer before 1.21 in transaction mode does). ' +
+      'Hasty does not prepare statements, which costs the database more time. Use PgBouncer 1.21 or later with ' +
+      'max_prepared_statements, or session mode.',
+  )
+  return open({ max: POOL, prepare: false })
 }
 
 /**
@@ -39,7 +64,7 @@ export async function connect(
   let embedded: Embedded | undefined
   let sql: Database
   if (config.databaseUrl) {
-    sql = postgres(config.databaseUrl, { ...options, max: POOL })
+    sql = await connectToServer(config.databaseUrl, options)
   } else {
     embedded = await openEmbedded(config.dataDir, { attach })
     const { path } = embedded

@@ -32,7 +32,11 @@ export interface DataStore {
     work: (held: HeldLease) => Promise<Result>,
   ): Promise<{ result: Result } | undefined>
 
-  /** Resolves when the database responds. */
+  /**
+   * Resolves when the database responds and can be written to.
+   *
+   * @throws {StoreUnavailable} its message gives the reason
+   */
   ping(): Promise<void>
 
   close(): Promise<void>

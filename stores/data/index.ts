@@ -9,6 +9,8 @@ import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { withLease } from './process-leases.ts'
+import { toUnavailable } from './retry.ts'
+import type { Database } from './sql.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
 import { createUploads } from './uploads.ts'
@@ -37,9 +39,7 @@ export async function openDataStore(
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),
       withLease: (name, work) => withLease(sql, name, work),
-      async ping() {
-        await sql`select 1`
-      },
+      ping: () => ping(sql),
       close,
       migrated,
       sql,
@@ -47,5 +47,17 @@ export async function openDataStore(
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+async function ping(sql: Database): Promise<void> {
+  try {
+    const [row] = await sql<
+      { readOnly: string }[]
+    >`select current_setting('transaction_read_only') as read_only`
+    if (row!.readOnly === 'on')
+      throw Object.assign(new Error('transaction_read_only is on'), { code: '25006' })
+  } catch (error) {
+    throw toUnavailable(error)
   }
 }

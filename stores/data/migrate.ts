@@ -8,6 +8,18 @@ import type { Sql } from './sql.ts'
 
 const POLL_MS = 100
 
+/** The database was used by a newer version of Hasty, whose rows this version does not understand. */
+export class NewerSchema extends Error {
+  override name = 'NewerSchema'
+
+  constructor(current: number, latest: number) {
+    super(
+      `The database has schema version ${current}, but this version of Hasty knows only versions up to ${latest}. ` +
+        'Start the version of Hasty that has migrated the database, or restore a back-up from before.',
+    )
+  }
+}
+
 /**
  * Updates the schema. Resolves with the names of the applied migrations.
  *
@@ -25,7 +37,9 @@ export async function migrate(sql: Sql): Promise<string[]> {
     },
     newline: 'LF',
   })
-  if ((await postgrator.getDatabaseVersion()) >= (await postgrator.getMaxVersion())) return []
+  const [current, latest] = [await postgrator.getDatabaseVersion(), await postgrator.getMaxVersion()]
+  if (current > latest) throw new NewerSchema(current, latest)
+  if (current === latest) return []
 
   await createLeases(sql)
   for (;;) {

@@ -65,7 +65,7 @@ export async function retry<T>(work: () => PromiseLike<T>, { repeatable = false 
       const again = unavailable
         ? (repeatable || NOT_CONNECTED.has(codeOf(error))) && performance.now() < deadline
         : isConflict(error) && tried < TRIES
-      if (!again) throw unavailable ? new StoreUnavailable('database', { cause: error }) : error
+      if (!again) throw unavailable ? toUnavailable(error) : error
       await sleep(Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** tried, LONGEST_PAUSE_MS))
     }
   }
@@ -76,6 +76,22 @@ const codeOf = (error: unknown) => String((error as { code?: unknown } | undefin
 function isUnavailable(error: unknown) {
   const code = codeOf(error)
   return NOT_CONNECTED.has(code) || LOST.has(code) || UNAVAILABLE.test(code)
+}
+
+/** What the admin must know of a database that cannot do what it is asked. */
+const FAULTS: Record<string, string> = {
+  '25006': 'is read-only',
+  '53100': 'has no space left on its disk',
+  '53300': 'has too many connections',
+  '57P03': 'is starting or shutting down',
+}
+
+/** The error for a caller of the database, with the reason if the database has given one. */
+export function toUnavailable(error: unknown): StoreUnavailable {
+  if (error instanceof StoreUnavailable) return error
+  const code = codeOf(error)
+  const fault = FAULTS[code] ?? (isUnavailable(error) ? undefined : `reports an error (${code})`)
+  return new StoreUnavailable('database', { cause: error }, fault)
 }
 
 /** Whether the database refused the statement itself. It had no effect, and a repetition would fail too. */

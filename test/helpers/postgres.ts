@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -50,18 +50,26 @@ export function startPostgres(t: Test, { own = false } = {}) {
  *
  * @param bin the folder of its programs
  * @param settings further ones, by the names of postgresql.conf
+ * @param folder where the cluster is, or will be created; by default a new temporary folder
  */
-export async function runPostgres(bin: string, settings: Record<string, string | number> = {}) {
-  const folder = mkdtempSync(join(tmpdir(), 'hasty-postgres-'))
+export async function runPostgres(
+  bin: string,
+  settings: Record<string, string | number> = {},
+  folder = mkdtempSync(join(tmpdir(), 'hasty-postgres-')),
+) {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
   // PostgreSQL does not run as root.
   const user = process.getuid?.() === 0 ? unprivilegedUser() : {}
   if (user.uid) chownSync(folder, user.uid, user.gid)
   const options = { ...user, cwd: folder, stdio: 'ignore' as const }
-  execFileSync(
-    join(bin, 'initdb'),
-    ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'],
-    options,
-  )
+  if (!existsSync(join(folder, 'PG_VERSION'))) {
+    const sync = settings.fsync === 'off' ? ['--no-sync'] : []
+    execFileSync(
+      join(bin, 'initdb'),
+      ['-D', folder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', ...sync],
+      options,
+    )
+  }
   const port = await freePort()
   const all = {
     listen_addresses: '127.0.0.1',
@@ -130,7 +138,7 @@ async function untilReady(url: string) {
       await sql`select 1`
       return
     } catch (error) {
-      if (tried === 100) throw error
+      if (tried === 1000) throw error
       await sleep(50)
     } finally {
       await sql.end()

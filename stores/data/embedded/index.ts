@@ -14,12 +14,13 @@ import {
 } from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { warnWhenSlow } from '../warn-when-slow.ts'
+import { flush } from './flush.ts'
 
 /** The folder of the embedded database is open in another process. */
 export class DataDirInUse extends Error {
@@ -53,7 +54,8 @@ const REOPEN_MS = 1_000
  * @throws {DataDirInUse} also with `attach`, where the socket does not answer
  */
 export async function openEmbedded(dataDir: string, { attach }: { attach: boolean }): Promise<Embedded> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  const created = mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  if (created) flush(dirname(created))
   const socket = shortPath(dataDir, 'db.sock')
   const patientUntil = Date.now() + (attach ? PATIENCE_MS : 0)
   let lock: ReturnType<typeof takeLock>
@@ -109,6 +111,7 @@ async function create(dataDir: string, folder: string) {
   const [code] = await warnWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
   if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
   renameSync(draft, folder)
+  flush(dataDir)
 }
 
 /**

@@ -6,6 +6,8 @@ import { createServer } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import { PGLiteSocketHandler } from '@electric-sql/pglite-socket'
+import { assertPgliteVersion, DURABLE_START, DurableFiles } from './durable-files.ts'
+import { flushTree } from './flush.ts'
 import { createSessionQueue } from './session-queue.ts'
 
 // Of as many API processes and workers as there may be, with four each.
@@ -18,10 +20,17 @@ const ERROR_STATUS = 100
 const { folder, socket } = (workerData ?? { folder: process.argv[2] }) as { folder: string; socket?: string }
 // Nobody waits for the database of a process that is killed.
 if (!socket) process.once('disconnect', () => process.exit(1))
-const database = await PGlite.create(folder, { postgresqlconf: SETTINGS })
+assertPgliteVersion()
+const database = await PGlite.create({
+  fs: new DurableFiles(folder),
+  startParams: DURABLE_START,
+  postgresqlconf: SETTINGS,
+})
 endWithBackend(database)
 if (socket) await serve(socket)
 await database.close()
+// PGlite copies the first files of a new database to the folder without flushing them.
+if (!socket) flushTree(folder)
 process.exit(0)
 
 /** Serves the database on a socket, until the thread is told to end. */

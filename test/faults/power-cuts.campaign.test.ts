@@ -1,0 +1,3 @@
+import { testPowerCuts } from './power-cuts.ts'
+
+testPowerCuts(30)

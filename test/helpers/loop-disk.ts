@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const run = (command: string, ...parameters: string[]) => execFileSync(command, parameters, { stdio: 'pipe' })
+
+/** An ext4 file system on a disk of its own, whose bytes can be copied as a power cut leaves them. */
+export interface Disk {
+  /** Where it is mounted. */
+  folder: string
+  /**
+   * Copies the bytes that the disk has at this moment, and mounts the copy. What processes have written and not flushed is
+   * not on it. Stop all processes that write to the disk before.
+   */
+  copy(): Disk
+  /** Unmounts it, and deletes its bytes. All its files must be closed. */
+  remove(): void
+}
+
+/** Makes a disk of 512 MiB in a loop device. */
+export function makeDisk(): Disk {
+  const home = mkdtempSync(join(tmpdir(), 'hasty-disk-'))
+  const image = join(home, 'image')
+  writeFileSync(image, '')
+  truncateSync(image, 512 * 1024 * 1024)
+  run('mkfs.ext4', '-q', '-F', image)
+  return mount(home)
+}
+
+function mount(home: string): Disk {
+  const image = join(home, 'image')
+  const folder = join(home, 'mounted')
+  chmodSync(home, 0o755) // PostgreSQL is another user
+  mkdirSync(folder)
+  // The kernel commits by itself only every five minutes. So only what a process has flushed is on the disk, and the copy
+  // is not taken during a commit.
+  run('mount', '-o', 'loop,commit=300', image, folder)
+  return {
+    folder,
+    copy() {
+      const other = mkdtempSync(join(tmpdir(), 'hasty-disk-'))
+      run('cp', '--sparse=always', image, join(other, 'image'))
+      return mount(other)
+    },
+    remove() {
+      run('umount', folder)
+      rmSync(home, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Why tests with loop devices are skipped; false if there are some. */
+export function findLoopDevices(): string | false {
+  try {
+    makeDisk().remove()
+    return false
+  } catch {
+    return 'loop devices cannot be mounted here'
+  }
+}
