@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { createS3Store } from '../../../stores/objects/s3/index.ts'
 
@@ -31,4 +34,27 @@ t.test('a wrong URL is refused with a message that says what is wrong', async (t
       'the message contains no secret',
     )
   }
+})
+
+t.test('the endpoint may be an IPv6 address', async (t) => {
+  const seen: string[] = []
+  const server = createServer((request, response) => {
+    seen.push(`${request.method} ${request.url}`)
+    response.end()
+  })
+  server.listen(0, '::1')
+  await once(server, 'listening')
+  t.teardown(() => server.close().closeAllConnections())
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret' })
+  const endpoint = `http://[::1]:${(server.address() as AddressInfo).port}`
+  const store = await createS3Store(new URL(`s3://bucket?endpoint=${endpoint}&region=eu&forcePathStyle=true`))
+  await store.ping()
+  t.strictSame(seen, ['HEAD /bucket/'])
+})
+
+t.test('the URL says whether requests have checksums', async (t) => {
+  await createS3Store(new URL('s3://bucket?region=eu&checksums=when-required'))
+  await t.rejects(createS3Store(new URL('s3://bucket?region=eu&checksums=no')), {
+    message: /neither when-supported nor when-required/,
+  })
 })
