@@ -18,7 +18,7 @@ import { readSvg } from './headers/svg.ts'
 import type { FoundTags } from './headers/tags.ts'
 import { readTiffFile } from './headers/tiff-files.ts'
 import { readWebp } from './headers/webp.ts'
-import { readXmp } from './headers/xmp.ts'
+import { mayAddTags, readXmp } from './headers/xmp.ts'
 
 export { type Source, START_BYTES }
 
@@ -81,7 +81,11 @@ export async function readMetadata(source: Source, { format, mediaType }: Format
 export async function readStart(front: Source, { format, mediaType }: Format): Promise<Metadata | undefined> {
   if (format !== 'JPEG') return undefined
   const header = await withBytes(front, readJpegStart)
-  return header && toMetadata(header, mediaType)
+  if (!header) return undefined
+  // XML is parsed only in a sandboxed process.
+  const { exif, xmp } = header
+  if (xmp && mayAddTags(xmp, exif ? await readExif(exif) : noTags)) return undefined
+  return toMetadata(header, mediaType)
 }
 
 async function toMetadata({ exif, xmp, icc, ...picture }: Header, sniffed: string): Promise<Metadata> {

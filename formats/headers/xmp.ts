@@ -43,16 +43,20 @@ const FIELDS = [
   ['altitude', 'GPSAltitude'],
 ] as const
 
+/** Whether a packet may have tags that Exif does not have. It is not parsed for that. */
+export function mayAddTags(packet: Buffer, fromExif: FoundTags): boolean {
+  if (packet.length > MAX_PACKET_BYTES) return false
+  const xml = decodePacket(packet)
+  return FIELDS.some(([field, property]) => fromExif[field] === undefined && xml.includes(property))
+}
+
 /**
  * Reads tags from an XMP packet (ISO 16684-1). A packet that cannot add to the tags of Exif is not parsed. Errors in the
  * packet are ignored: tags before and after them are read.
  */
 export function readXmp(packet: Buffer, fromExif: FoundTags): FoundTags {
-  if (packet.length > MAX_PACKET_BYTES) return {}
-  const xml = decodePacket(packet)
-  const adds = FIELDS.some(([field, property]) => fromExif[field] === undefined && xml.includes(property))
-  if (!adds) return {}
-  const properties = readProperties(xml)
+  if (!mayAddTags(packet, fromExif)) return {}
+  const properties = readProperties(decodePacket(packet))
   const value = (name: string) => cleanText(properties.get(name) ?? '')
   const { time, zone } = dateTime(value('DateTimeOriginal'))
   const [numerator, denominator = 1] = value('GPSAltitude')?.split('/').map(Number) ?? []
