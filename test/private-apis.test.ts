@@ -24,6 +24,13 @@ const USES: PrivateUse[] = [
       'PGlite calls a backend that has ended for ever (electric-sql/pglite#1058). The thread ends instead.',
   },
   {
+    package: '@electric-sql/pglite',
+    version: '0.5.14',
+    file: 'stores/data/embedded/durable-files.ts',
+    mark: 'NODEFS.stream_ops.fsync',
+    reason: "Emscripten's NODEFS does not flush, so a power cut would lose answered uploads.",
+  },
+  {
     package: '@electric-sql/pglite-socket',
     version: '0.2.17',
     file: 'stores/data/embedded/session-queue.ts',

@@ -1,6 +1,7 @@
 import postgres from 'postgres'
 import type { Config } from '../../config.ts'
 import { readDatabaseUrl } from './database-url.ts'
+import { assertPatched } from './driver.ts'
 import { type Embedded, openEmbedded } from './embedded/index.ts'
 import { losesPreparedStatements } from './pooler.ts'
 import { retry } from './retry.ts'
@@ -49,6 +50,7 @@ export async function connect(
   config: Pick<Config, 'databaseUrl' | 'dataDir'>,
   { attach }: { attach: boolean },
 ): Promise<Connection> {
+  assertPatched()
   const options = {
     connect_timeout: CONNECT_TIMEOUT_S,
     // The driver's own pause grows to 20 s, so it would delay the end of an outage by up to 20 s.
