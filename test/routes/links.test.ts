@@ -17,7 +17,7 @@ const inMs = (milliseconds: number) => new Date(Date.now() + milliseconds).toISO
 eachDatabase(async (t, env) => {
   const app = await build(t, env)
 
-  await t.test('a link is made by a duration or an instant', async (t) => {
+  await t.test('a link is created with a duration or a time', async (t) => {
     const answer = await create(app, {
       sinceNow: 'PT1H',
       label: 'Wedding',
@@ -48,7 +48,7 @@ eachDatabase(async (t, env) => {
     t.ok(Math.abs(Date.parse(both.json().expiresOn) - Date.now() - 7_200_000) < 5_000)
   })
 
-  await t.test('what can not be a link is refused with what to do', async (t) => {
+  await t.test('an invalid link is refused with what to do', async (t) => {
     for (const [body, problem, detail] of [
       ['{"sinceNow":', 'invalid-request', /JSON/],
       ['nonsense', 'invalid-request', /JSON/],
@@ -84,7 +84,7 @@ eachDatabase(async (t, env) => {
     ] as const) {
       isProblem(t, await create(app, body), 400, problem, detail, body)
     }
-    for (const type of ['text/css', 'text/plain', 'application/x-www-form-urlencoded']) {
+    for (const type of ['text/css', 'text/plain', 'application/x-www-form-urlencodedx']) {
       const answer = await create(app, 'sinceNow=PT1H', { 'content-type': type })
       isProblem(t, answer, 415, 'unsupported-media-type', /application\/json/, type)
     }
@@ -93,6 +93,17 @@ eachDatabase(async (t, env) => {
     ])
     isProblem(t, await create(app, form.payload, form.headers), 415, 'unsupported-media-type')
     isProblem(t, await create(app, `{"label":"${'x'.repeat(70_000)}"}`), 413, 'too-large', /65536 bytes/)
+  })
+
+  await t.test('JSON is accepted with the content type of a form, or without one', async (t) => {
+    for (const headers of [
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      { 'content-type': 'Application/X-WWW-Form-Urlencoded; charset=utf-8' },
+      {},
+    ]) {
+      t.equal((await create(app, Buffer.from('{"sinceNow":"PT1H"}').toString(), headers)).statusCode, 201)
+      isProblem(t, await create(app, 'sinceNow=PT1H', headers), 400, 'invalid-request', /JSON/)
+    }
   })
 
   await t.test('links are listed newest first, page by page', async (t) => {
