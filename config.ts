@@ -54,6 +54,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
     /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
+    /** Whether only images that a decoder has decoded are served. */
+    servesOnlyVerified: env.SERVE === 'verified',
     /** Seconds for which caches may serve an image without revalidation; `immutable`: for ever. */
     cacheMaxAge:
       env.CACHE_MAX_AGE === 'immutable'

@@ -190,6 +190,11 @@ export const Environment = Type.Object({
       examples: ['image/jpeg,image/png'],
     }),
   ),
+  SERVE: Type.Enum(['all', 'verified'], {
+    default: 'all',
+    description: 'all or verified: with verified, an image is served only after a decoder has decoded it',
+    examples: ['verified'],
+  }),
   CACHE_MAX_AGE: Type.String({
     default: 'PT10M',
     pattern: `^immutable$|${duration}`,

@@ -214,6 +214,12 @@ export const ImageDamaged = problem(
   'The image is damaged',
   'It cannot be decoded and is not served. Upload the original file again.',
 )
+export const ImageNotVerified = problem(
+  'ImageNotVerified',
+  404,
+  'The image is not verified',
+  'It is served after it has been decoded. Images that cannot be decoded are not served here.',
+)
 export const MetadataNotRemovable = problem(
   'MetadataNotRemovable',
   406,

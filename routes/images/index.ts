@@ -9,6 +9,7 @@ import {
   ImageDamaged,
   ImageGone,
   ImageNotFound,
+  ImageNotVerified,
   InvalidRequest,
   MetadataNotRemovable,
   PreconditionFailed,
@@ -26,6 +27,7 @@ const responses = {
   ...problems(
     InvalidRequest,
     ImageNotFound,
+    ImageNotVerified,
     MetadataNotRemovable,
     ImageGone,
     ImageDamaged,

@@ -4,7 +4,7 @@ import type { ImageRow, ServedRow } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
-import { ImageDamaged, ImageGone, ImageNotFound } from '../errors.ts'
+import { ImageDamaged, ImageGone, ImageNotFound, ImageNotVerified } from '../errors.ts'
 import { isId } from '../ids.ts'
 import type { ByteCache } from './byte-cache.ts'
 import { createContent, readObject } from './content.ts'
@@ -24,6 +24,7 @@ export function createImages({
   plans,
   bytes: byteCache,
   lastAccess,
+  servesOnlyVerified = false,
 }: {
   stores: Stores
   cache: Cache<Servable>
@@ -31,6 +32,8 @@ export function createImages({
   /** The bytes of small images. They are served only while the image's row allows it. */
   bytes: ByteCache
   lastAccess: LastAccess
+  /** Whether an image is served only after a decoder has made a picture of it. */
+  servesOnlyVerified?: boolean
 }) {
   /** @throws {ImageNotFound | ImageGone} */
   async function findRow(id: string): Promise<ServedRow> {
@@ -39,10 +42,12 @@ export function createImages({
     return row
   }
 
-  /** @throws {ImageNotFound | ImageGone | ImageDamaged} */
+  /** @throws {ImageNotFound | ImageGone | ImageDamaged | ImageNotVerified} */
   async function readServable(id: string) {
     try {
-      const servable = toServable(requireUndamaged(await findRow(id)))
+      const servable = toServable(await findRow(id))
+      if (servable.row.status === 'corrupt') throw new ImageDamaged()
+      if (servesOnlyVerified && !isVerified(servable.row)) throw new ImageNotVerified()
       cache.set(id, servable)
       return servable
     } catch (error) {
@@ -105,10 +110,7 @@ function found<Row>(row: Row | undefined): Row {
   return row
 }
 
-function requireUndamaged(row: ServedRow) {
-  if (row.status === 'corrupt') throw new ImageDamaged()
-  return row
-}
+const isVerified = ({ status, decoded }: ServedRow) => status === 'ready' && decoded
 
 const showImage = ({
   id,

@@ -79,7 +79,7 @@ export function createServe({
     /**
      * Finds an image and opens what the client wants of it.
      *
-     * @throws {ImageNotFound | ImageGone | ImageDamaged}
+     * @throws {ImageNotFound | ImageGone | ImageDamaged | ImageNotVerified}
      * @throws {MetadataNotRemovable | Busy} with `metadata: 'none'`
      */
     async serve(id: string, request: ServeRequest): Promise<Served> {

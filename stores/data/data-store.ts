@@ -121,7 +121,10 @@ export interface ImageRow extends MetadataRow, StorageLocation {
 export type ServedRow = Pick<
   ImageRow,
   'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'receivedAt' | 'removedAt' | 'region' | 'tier'
->
+> & {
+  /** Whether a decoder has made a picture of it. */
+  decoded: boolean
+}
 
 /** Filters of a list of images. Ranges include their `From` and exclude their `To`. */
 export interface ImageSearch {

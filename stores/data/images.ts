@@ -21,7 +21,8 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
       batchLookups(
         (ids) => sql<ServedRow[]>`
           select image.* from unnest(${ids as string[]}::text[]) as wanted (id), lateral (
-            select id, hash, size, status, media_type, received_at, removed_at, region, tier
+            select id, hash, size, status, media_type, received_at, removed_at, region, tier,
+              placeholder is not null as decoded
             from images where images.id = wanted.id limit 1
           ) as image`,
         (row) => row.id,

@@ -1,3 +1,4 @@
+import { hasDeclaredLength } from '../../../formats/declared-length.ts'
 import type { Decoded } from '../../../formats/decode/decode.ts'
 import type { WholeFile } from '../../../formats/decode/libvips.ts'
 import { Undecodable } from '../../../formats/decode/undecodable.ts'
@@ -37,7 +38,10 @@ async function decodeFully(
   // Loaded only if an image is decoded: libheif takes 20 MB.
   const { decode } = await import('../../../formats/decode/decode.ts')
   try {
-    return { status: 'ready', metadata: { ...metadata, ...toFields(await decode(source, metadata)) } }
+    const decoded = await decode(source, metadata)
+    if (!decoded && !(await hasDeclaredLength(source, metadata)))
+      return { status: 'rejected', failure: 'its length is not the one that its header declares' }
+    return { status: 'ready', metadata: { ...metadata, ...toFields(decoded) } }
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error
     return { status: error.status, failure: error.message, metadata }
