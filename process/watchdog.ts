@@ -20,7 +20,7 @@ const PONG = { type: 'hasty:pong' }
 export function watchOwnEventLoop(name: string, { blockedMs = BLOCKED_MS, beatMs = BEAT_MS } = {}): void {
   const beats = new Int32Array(new SharedArrayBuffer(4))
   setInterval(() => Atomics.add(beats, 0, 1), beatMs).unref()
-  const thread = new Worker(new URL('./watchdog-thread.ts', import.meta.url), {
+  const thread = new Worker(new URL('./watchdog-thread.mjs', import.meta.url), {
     workerData: { name, beats, beatMs, blockedMs },
   })
   thread.unref()

@@ -49,7 +49,9 @@ t.test('a file up to the limit is read fully, a larger one by its front', async 
 
 t.test('finds metadata at the end of a file if the file may be read fully', async (t) => {
   const late = Buffer.concat([large.subarray(0, -12), make.chunk('eXIf', make.exif()), large.subarray(-12)])
-  t.match(await pass(late, { content: true }), { status: 'ready', metadata: tags })
+  // Browsers do not turn a PNG by Exif behind its pixels.
+  const lateTags = { ...tags, orientation: undefined }
+  t.match(await pass(late, { content: true }), { status: 'ready', metadata: lateTags })
   const front = await pass(late, { inlineLimit: 300_000, content: true })
   t.match(front, { status: 'pending', metadata: { width: 640, height: 480, cameraModel: undefined } })
 
