@@ -6,6 +6,7 @@ import { isRefusal } from '../../stores/data/data-store.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import type { Lease, Queue } from '../../stores/queue/queue.ts'
 import { dataDirWithDatabase } from './embedded.ts'
+import { newLink } from './links.ts'
 
 export const ready = {
   status: 'ready' as const,
@@ -20,14 +21,7 @@ export async function pendingImages(t: Test) {
   )
   t.teardown(() => data.close())
   const { images, imageLeases, links, uploads } = data
-  const link = await links.insert({
-    id: newId(),
-    label: null,
-    region: '',
-    maxImages: null,
-    maxBytes: null,
-    expiresAt: new Date(Date.now() + 3_600_000),
-  })
+  const link = await links.insert(newLink())
 
   /** Records the upload of a new image that is not analysed, and returns its id. */
   async function upload() {

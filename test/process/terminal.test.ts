@@ -32,7 +32,7 @@ async function startInTerminal(t: Test, env: Record<string, string>) {
   child.stdout.on('data', (data) => {
     output += data
   })
-  await until(async () => output.includes('/admin/ephemeral-links') || undefined, 60_000)
+  await until(async () => output.includes('/admin/ephemeral-links') || undefined, 120_000)
   return {
     read: () => output,
     url: /http:\/\/[\d.]+:\d+/.exec(stripVTControlCharacters(output))![0],
@@ -64,7 +64,7 @@ t.test(
 
     await fetch(`${server.url}/admin/stats`, { headers: { 'x-access-token': token } })
     await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
-    const open = globSync('*', { cwd: DATA_DIR }).filter(
+    const open = globSync('**/*', { cwd: DATA_DIR }).filter(
       (path) => statSync(join(DATA_DIR, path)).mode & 0o077,
     )
     t.strictSame(open, [], 'other users can read nothing that was created')

@@ -7,7 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import { PGLiteSocketHandler } from '@electric-sql/pglite-socket'
 import { assertPgliteVersion, DURABLE_START, DurableFiles } from './durable-files.ts'
-import { flushTree } from './flush.ts'
+import { protectAndFlushTree } from './flush.ts'
 import { createSessionQueue } from './session-queue.ts'
 
 // Of as many API processes and workers as there may be, with four each.
@@ -29,8 +29,8 @@ const database = await PGlite.create({
 endWithBackend(database)
 if (socket) await serve(socket)
 await database.close()
-// PGlite copies the first files of a new database to the folder without flushing them.
-if (!socket) flushTree(folder)
+// PGlite copies the first files of a new database to the folder without flushing them, and everybody may read them.
+if (!socket) protectAndFlushTree(folder)
 process.exit(0)
 
 /** Serves the database on a socket, until the thread is told to end. */

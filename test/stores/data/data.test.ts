@@ -19,6 +19,7 @@ import type { PageOf, PageRequest } from '../../../stores/data/keyset.ts'
 import { retry } from '../../../stores/data/retry.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
 import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { newLink } from '../../helpers/links.ts'
 import { type Random, seeded } from '../../helpers/random.ts'
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex')
@@ -38,15 +39,7 @@ eachDatabase(
     t.beforeEach(() => sql`truncate links, images, uploads, upload_counts, removed_cameras`)
 
     const insertLink = (limits: Partial<Pick<LinkRow, 'maxImages' | 'maxBytes' | 'expiresAt'>> = {}) =>
-      links.insert({
-        id: newId(),
-        label: null,
-        region: '',
-        maxImages: null,
-        maxBytes: null,
-        expiresAt: new Date(Date.now() + 3_600_000),
-        ...limits,
-      })
+      links.insert(newLink(limits))
     const part = (
       link: LinkRow,
       content: string,

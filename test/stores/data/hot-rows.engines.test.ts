@@ -6,6 +6,7 @@ import { openDataStore } from '../../../stores/data/index.ts'
 import type { Database, Sql } from '../../../stores/data/sql.ts'
 import { createUploads } from '../../../stores/data/uploads.ts'
 import { newFolder } from '../../helpers/folder.ts'
+import { newLink } from '../../helpers/links.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
 // Sixteen uploads at most go together and add to one of 32 shards by chance, so of 33 such groups some meet the one that is
@@ -24,14 +25,7 @@ for (const isolation of ['read committed', 'serializable'] as const) {
     const databaseUrl = await postgres.createDatabase(isolation)
     const data = await openDataStore({ databaseUrl, dataDir: newFolder(t) }, { attach: false })
     t.teardown(() => data.close())
-    const link = await data.links.insert({
-      id: newId(),
-      label: null,
-      region: '',
-      maxImages: null,
-      maxBytes: null,
-      expiresAt: new Date(Date.now() + 3_600_000),
-    })
+    const link = await data.links.insert(newLink())
     const newHash = () => randomBytes(32).toString('hex')
     const received = (hash = newHash()) => ({ link, name: '', startedAt: new Date(), hash, size: 200_000 })
     const newImage = () => ({

@@ -5,6 +5,7 @@ import t from 'tap'
 import { newId } from '../../../services/ids.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
 import { newFolder } from '../../helpers/folder.ts'
+import { newLink } from '../../helpers/links.ts'
 import { freePort } from '../../helpers/ports.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 import { until } from '../../helpers/server.ts'
@@ -59,14 +60,7 @@ ignore_startup_parameters = extra_float_digits
       const databaseUrl = `postgres://postgres@127.0.0.1:${port}${target.pathname}`
       const data = await until(() => openDataStore({ databaseUrl, dataDir: folder }, { attach: false }))
       t.teardown(() => data.close())
-      const link = await data.links.insert({
-        id: newId(),
-        label: null,
-        region: '',
-        maxImages: null,
-        maxBytes: null,
-        expiresAt: new Date(Date.now() + 3_600_000),
-      })
+      const link = await data.links.insert(newLink())
       const record = (n: number) =>
         data.uploads.record(
           { link, startedAt: new Date(), name: '', hash: `${n}`, size: 1 },
