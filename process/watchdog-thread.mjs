@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 
-// It is JavaScript: the compiler that strips types would take 15 MB in this thread.
+// It is JavaScript: without a compile cache, stripping types in this thread took 10 MB more. The thread takes 15 MB.
 
 /**
  * @type {{ name: string, beats: Int32Array, beatMs: number, blockedMs: number }} `beats` is counted up by the main
