@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -89,7 +90,10 @@ export function testPowerCuts(cuts: number) {
 async function boot(disk: Disk, bin: string | undefined): Promise<Machine> {
   const env: Record<string, string> = { DATA_DIR: join(disk.folder, 'data'), WORKER_PROCESSES: '0' }
   if (!bin) return { disk, env, postgres: undefined }
-  const postgres = await runPostgres(bin, {}, join(disk.folder, 'postgres'))
+  const folder = join(disk.folder, 'postgres')
+  // It names the process of the original, which is stopped, and would not exist after a power cut.
+  rmSync(join(folder, 'postmaster.pid'), { force: true })
+  const postgres = await runPostgres(bin, {}, folder)
   return { disk, env: { ...env, DATABASE_URL: `${postgres.url}/postgres` }, postgres }
 }
 
