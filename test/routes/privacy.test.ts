@@ -83,9 +83,9 @@ t.test('an image whose metadata cannot be removed is not served without it', asy
   t.equal((await app.inject(`/images/${gif}`)).statusCode, 200)
 
   const cut = await upload(app, photo.subarray(0, photo.length - 20))
-  const damaged = await app.inject(`/images/${cut}?metadata=none`)
-  t.match([damaged.statusCode, damaged.json().detail], [406, /it is cut off/])
-  t.equal((await app.inject({ method: 'HEAD', url: `/images/${cut}?metadata=none` })).statusCode, 406)
+  const stripped = await app.inject(`/images/${cut}?metadata=none`)
+  t.equal(stripped.statusCode, 200, 'a JPEG without its end is a picture')
+  t.notOk(stripped.rawPayload.includes('Contoso'))
 })
 
 t.test('PUBLIC_METADATA=none applies to every request', async (t) => {
