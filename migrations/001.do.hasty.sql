@@ -6,7 +6,7 @@ create table if not exists links (
   region text not null default '',
   max_images bigint,
   max_bytes bigint,
-  -- How much the link has accepted. Only counted for a link with a limit: uploads to other links must not wait for a row.
+  -- The accepted images and bytes. Only counted for a link with a limit: other uploads must not wait for the link's row.
   used_images bigint not null default 0,
   used_bytes bigint not null default 0,
   created_at timestamptz(3) not null default now(),
@@ -46,12 +46,12 @@ create table if not exists images (
   has_alpha boolean,
   placeholder text, -- a ThumbHash in Base64
   damaged boolean, -- true: decoders make a picture of a damaged file
-  damage text, -- what is wrong with a damaged file
+  damage text, -- the decoder's message about a damaged file
   present_share double precision, -- of a damaged picture, from 0 to 1
   received_at timestamptz(3) not null default now(),
   last_accessed_at timestamptz not null default now(), -- written at most once a day
   settled_at timestamptz, -- when a worker recorded its verdict
-  -- Status removed or rejected: the object is deleted or about to be deleted, and what describes a person is erased.
+  -- Status removed or rejected: the object is deleted or about to be deleted, and personal data are erased.
   removed_at timestamptz,
   -- The work queue. An image with a due_at waits for a worker; it can be leased from that time on.
   due_at timestamptz default now(),
@@ -109,7 +109,7 @@ create table if not exists sweeps (
   summary jsonb not null
 );
 
--- How many unknown ids and wrong tokens an address has tried in one window of time. Deleted soon after the window ends.
+-- The number of unknown ids and wrong tokens that an address has sent in one window of time. Deleted soon after the window ends.
 create table if not exists failed_lookups (
   address text not null, -- the kind of look-up and the address: link 203.0.113.7
   window_start timestamptz not null,

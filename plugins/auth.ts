@@ -38,10 +38,10 @@ export default fp(
  */
 function refuseWeakTokens(tokens: string[], { config: { host }, log }: FastifyInstance) {
   if (tokens.every(isStrongToken)) return
-  const fault = 'ACCESS_TOKEN has fewer than 128 bits. To create a token, run: openssl rand -hex 24'
+  const fault = 'An access token has fewer than 128 bits. To create one, run: openssl rand -hex 24'
   const isLocal = host === 'localhost' || networksOf(host).includes('127.0.0.1')
   if (!isLocal)
-    throw new Error(`${fault}. It is accepted only if HOST is a loopback address, and HOST is ${host}.`)
+    throw new Error(`HOST is ${host}, and weak tokens are accepted only on a loopback address. ${fault}`)
   log.warn(fault)
 }
 

@@ -11,7 +11,7 @@ declare module 'fastify' {
   }
 }
 
-/** What this process remembers, to save requests to the database and the object store. */
+/** The caches of this process. They save requests to the database and the object store. */
 export interface Caches {
   links: Cache<LinkRow>
   images: Cache<Servable>

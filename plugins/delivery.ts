@@ -11,7 +11,7 @@ declare module 'http' {
   }
 }
 
-/** Limits on what is read of a request only to drop it. */
+/** Limits for a body that is read only to drop it. */
 interface DropLimits {
   bytes: number
   /** Milliseconds in total. */
@@ -30,7 +30,7 @@ const AFTER_EXPECTATION: DropLimits = { bytes: MiB, total: 5_000, idle: 1_000 }
 
 /** Clients that wait for 100 (Continue) before they send the body. */
 const waiting = new WeakSet<IncomingMessage>()
-/** Requests whose rest was read, or will be read after the response. An error in a hook makes another response. */
+/** Requests whose rest was read, or will be read after the response. After an error in a hook, this hook runs again. */
 const settled = new WeakSet<IncomingMessage>()
 
 /**
@@ -44,7 +44,7 @@ export default fp(
     // A client may close its side of the connection after the request and still read the response.
     app.server.httpAllowHalfOpen = true
 
-    // A client that waits before it sends the body is told to go on when the body is read, not before.
+    // A client that waits before it sends the body gets 100 (Continue) when the service reads the body, not before.
     app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
       waiting.add(request)
       request.once('resume', () => {
@@ -113,8 +113,8 @@ function drop(request: IncomingMessage, { bytes, total, idle }: DropLimits): Pro
 }
 
 /**
- * Ends a connection whose request could not be parsed, after a response was written to it. What still arrives is read
- * for a moment, because a reset could destroy the response before the client reads it.
+ * Ends a connection whose request could not be parsed, after a response was written to it. Bytes that still arrive are
+ * read for a moment, because a reset could destroy the response before the client reads it.
  */
 export function endGently(socket: Socket) {
   const timer = setTimeout(() => socket.destroy(), AFTER_EXPECTATION.idle)

@@ -26,7 +26,7 @@ export const fastifyOptions = (
   bodyLimit: BODY_LIMIT, // of JSON; MAX_FILE_SIZE limits parts
   frameworkErrors: sendRoutingProblem,
   clientErrorHandler: sendClientProblem,
-  // As long as Node lets a URL be. So an id that is too long is an unknown id to the route, and not another error.
+  // The maximum of Node for a whole URL. So the route gets each id, and an id that is too long is an unknown id.
   routerOptions: { maxParamLength: maxHeaderSize },
   pluginTimeout: START_TIMEOUT_MS,
 })

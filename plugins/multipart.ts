@@ -75,8 +75,8 @@ function boundaryOf({ headers }: IncomingMessage) {
 /**
  * Feeds the body of a request to a collector, as fast as the parts are read.
  *
- * @returns ends that; the rest of the body is read and dropped, because a client that still sends may read the response
- *   only afterwards
+ * @returns a function that stops it. The rest of the body is then read and dropped, because a client that still sends may
+ *   read the response only afterwards.
  */
 function feed(parts: PartCollector, request: IncomingMessage) {
   const write = (chunk: Buffer) => {
@@ -221,7 +221,7 @@ function describePart(fields: PartFields): Described {
   return described
 }
 
-// RFC 2045 §6.2: with these the bytes are sent as they are.
+// RFC 2045 §6.2: with these encodings the bytes are sent unchanged.
 const isEncoded = (encoding = 'binary') => !/^\s*(7bit|8bit|binary)?\s*$/i.test(encoding)
 
 /** The bytes of a part, up to a limit. */

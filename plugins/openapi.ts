@@ -15,10 +15,10 @@ import { completeDocument, keepNames } from './openapi-document.ts'
 export default fp(
   async (app) => {
     app.setValidatorCompiler((route) => {
-      // Parts are checked while they stream by.
+      // Parts are checked while they are received.
       if (route.contentType === 'multipart/form-data') return () => true
       const converting = TypeBoxValidatorCompiler(route)
-      // What is right as it came needs no conversion, which takes longer than to check it.
+      // A valid value needs no conversion. The conversion takes longer than the check.
       const validator = Compile(route.schema)
       return (value) => (validator.Check(value) ? { value } : converting(value))
     })
@@ -84,7 +84,7 @@ export default fp(
   { name: 'openapi', dependencies: ['config'] },
 )
 
-/** What the page needs: its own scripts, styles that they set, and calls to this service, under whichever URL. */
+/** The policy of the page: its own scripts, the styles that they set, and calls to this service under its public URL. */
 const pagePolicy = (publicUrl: string) => ({
   'default-src': "'none'",
   'script-src': "'self'",

@@ -54,7 +54,7 @@ function destroyIfUnread(socket: Socket) {
   if (socket.writableLength > 0) socket.destroy()
 }
 
-/** The body of a request in progress, and what the socket had received at the start of the measured period. */
+/** The body of a request in progress, and the bytes that the socket had received at the start of the measured period. */
 interface Body {
   request: IncomingMessage
   response: ServerResponse

@@ -4,8 +4,8 @@ const NOTHING = Buffer.alloc(0)
 
 /**
  * Makes a function that removes the transport padding of a multipart body: blanks between a boundary and the end of its
- * line (RFC 2046 §5.1.1). It gets the body chunk by chunk and returns what to parse. Of each chunk it may hold back as
- * many bytes as the boundary has; those at the end of the body belong to no complete boundary.
+ * line (RFC 2046 §5.1.1). The function gets a chunk of the body and returns the bytes to parse. It may hold back the end
+ * of a chunk, which may be the beginning of a boundary. Bytes held back at the end of the body are no complete boundary.
  */
 export function createPaddingFilter(boundary: string): (chunk: Buffer) => Buffer {
   const delimiter = Buffer.from(`\r\n--${boundary}`, 'latin1')
@@ -43,7 +43,7 @@ function withoutLeadingBlanks(bytes: Buffer) {
   return bytes.subarray(start)
 }
 
-/** Where the bytes end in the beginning of a delimiter, that position; else their length. */
+/** The position at which the beginning of a delimiter ends the bytes; their length if there is none. */
 function startOfPartialDelimiter(bytes: Buffer, delimiter: Buffer) {
   let at = bytes.indexOf(CR!, Math.max(0, bytes.length - delimiter.length + 1))
   while (at >= 0) {

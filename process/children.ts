@@ -8,7 +8,7 @@ import { environmentWithout } from '../config.ts'
 const WORKER = fileURLToPath(new URL('../worker.ts', import.meta.url))
 const FIRST_DELAY_MS = 500
 const LONGEST_DELAY_MS = 30_000
-// A process that ran for this long had started well: its end is a new fault, and the delay starts again from the first.
+// The end of a process that ran for this long is a new fault: the delay starts again with the first one.
 const STABLE_AFTER_MS = 60_000
 
 type Log = Pick<BaseLogger, 'warn'>

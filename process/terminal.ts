@@ -36,7 +36,7 @@ export function printStarting(): void {
   process.stdout.write(`\n  Hasty ${pkg.version} is starting …\n`)
 }
 
-/** Prints what a person needs to know after a start: the URL, a first command, the token, the data, how to stop. */
+/** Prints a summary of the start for a person: the URL, a first command, the token, the data, and how to stop. */
 export function printStart(config: Config, port: number): void {
   process.stdout.write(describeStart(config, port))
 }

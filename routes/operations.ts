@@ -48,7 +48,7 @@ export default (async (app) => {
         tags: ['operations'],
         operationId: 'readMetrics',
         summary: "Read the metrics in Prometheus' text format",
-        description: 'Of all API processes, whichever of them answers.',
+        description: 'The metrics of all API processes, for every API process that responds.',
         response: {
           200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
           ...problems(),

@@ -35,7 +35,7 @@ export const Environment = Type.Object({
     Type.String({
       pattern: tokens,
       description: "the admin's access tokens, separated by commas, of visible ASCII characters",
-      examples: ['kJ8pQ2mX7vB4nR6t'],
+      examples: ['kJ8pQ2mX7vB4nR6tL5wY9cZ3'],
     }),
   ),
   ACCESS_TOKEN_FILE: Type.Optional(
@@ -99,7 +99,7 @@ export const Environment = Type.Object({
       pattern: '^(nats|tls)://([^/?#@\\s]+@)?[^/?#@,\\s]+(,[^/?#@,\\s]+)*/?$',
       description:
         'the URL of NATS JetStream: nats:// or tls://, with a user and password or a token if the server needs them, and ' +
-        'one server or several, comma-separated ' +
+        'one server or several, separated by commas ' +
         '(not set: workers poll the database)',
       examples: ['nats://hasty:secret@nats.example:4222'],
     }),

@@ -31,7 +31,7 @@ export const formatNames: Record<string, string> = {
   'image/x-fujifilm-raf': 'RAF',
 }
 
-/** The file extension of each media type, without the dot (as IANA's registry of media types and the makers have them). */
+/** The file extension of each media type, without the dot, from IANA's registry of media types and from the makers. */
 export const fileExtensions: Record<string, string> = {
   'image/jpeg': 'jpg',
   'image/png': 'png',

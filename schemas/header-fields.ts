@@ -35,7 +35,7 @@ export const rangeFields = {
 }
 
 export const locationField = {
-  Location: Type.String({ description: 'The URL at which the admin reads, changes and revokes the link.' }),
+  Location: Type.String({ description: 'The URL at which the admin reads and revokes the link.' }),
 }
 
 export const retryAfterField = {

@@ -85,7 +85,7 @@ export const Metadata = Type.Object({
   ),
   damage: Type.Optional(
     Type.String({
-      description: 'what is wrong with a damaged file, in the words of the decoder',
+      description: 'What is wrong with a damaged file, in the words of the decoder.',
       examples: ['the image is damaged or cut off (VipsJpeg: premature end of JPEG image)'],
     }),
   ),
@@ -94,7 +94,7 @@ export const Metadata = Type.Object({
       minimum: 0,
       maximum: 1,
       description:
-        'the share of the picture that a damaged file still has; absent if it cannot be determined',
+        'The share of the picture that a damaged file still has; absent if it cannot be determined.',
       examples: [0.98],
     }),
   ),
@@ -161,8 +161,8 @@ export const ImageFilter = Type.Object({
   cameraModel: Type.Optional(Type.String({ maxLength: 200, pattern: LINE, examples: ['iPhone 8 Plus'] })),
   receivedFrom: instant('Received at this time or later.'),
   receivedTo: instant('Received before this time.'),
-  takenFrom: clock("taken at this time of the camera's own clock or later"),
-  takenTo: clock("taken before this time of the camera's own clock"),
+  takenFrom: clock("Taken at this time of the camera's own clock or later."),
+  takenTo: clock("Taken before this time of the camera's own clock."),
   link: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'Received with this link.' })),
   bbox: Type.Optional(
     Type.String({
@@ -205,7 +205,7 @@ export const ImageBytes = { 'application/octet-stream': bytes, 'image/*': bytes 
 /** Which images are analysed again. */
 export const AnalyseFilter = Type.Object(
   {
-    status: Type.Enum(['failed', 'corrupt', 'ready'], { description: 'only images with this status' }),
+    status: Type.Enum(['failed', 'corrupt', 'ready'], { description: 'Only images with this status.' }),
   },
   { additionalProperties: false },
 )
@@ -215,7 +215,7 @@ export const QueuedImages = Type.Object(
   {
     queued: Type.Integer({
       minimum: 0,
-      description: 'images that were queued; an image that waits already is not counted',
+      description: 'Images that were queued; an image that waits already is not counted.',
     }),
   },
   { $id: 'QueuedImages', description: 'The images wait for a worker.' },

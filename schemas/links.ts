@@ -30,7 +30,7 @@ export const NewLink = Type.Object(
         maxLength: 100,
         description:
           'An ISO 8601 duration from now, in the UTC calendar. Only the last of hours, minutes and seconds may have a ' +
-          'fraction. If `expiresOn` is also given, a valid `sinceNow` is used.',
+          'fraction. If `timeExact` is also given, a valid `sinceNow` takes precedence.',
         examples: ['PT1H'],
       }),
     ),

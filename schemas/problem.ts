@@ -5,19 +5,19 @@ import type { Rejected } from './uploads.ts'
 export const Problem = Type.Object(
   {
     type: Type.String({
-      description: 'the kind of error, for programs: a URI to compare, not to fetch',
+      description: 'The kind of error, for programs: a URI to compare, not to fetch.',
       examples: ['urn:hasty:problem:link-expired'],
     }),
-    title: Type.String({ description: 'the kind of error, for people', examples: ['The link has expired'] }),
-    status: Type.Integer({ minimum: 400, maximum: 599, description: 'the HTTP status code' }),
-    detail: Type.Optional(Type.String({ description: 'the cause of this error, and what to do' })),
+    title: Type.String({ description: 'The kind of error, for people.', examples: ['The link has expired'] }),
+    status: Type.Integer({ minimum: 400, maximum: 599, description: 'The HTTP status code.' }),
+    detail: Type.Optional(Type.String({ description: 'The cause of this error, and what to do.' })),
     rejected: Type.Optional(
       Type.Array(Type.Ref('Rejected'), {
-        description: 'only for an upload of which no part was accepted: the reason for each part',
+        description: 'Only for an upload of which no part was accepted: the reason for each part.',
       }),
     ),
   },
-  { $id: 'Problem', description: 'an error (RFC 9457)' },
+  { $id: 'Problem', description: 'An error (RFC 9457).' },
 )
 
 /** Converts an error to problem details. `type` is the name in kebab case: `urn:hasty:problem:link-expired`. */

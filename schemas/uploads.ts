@@ -30,7 +30,7 @@ export const RejectionReason = Type.Enum(Object.keys(rejectionReasons) as (keyof
 export type RejectionReason = Static<typeof RejectionReason>
 
 const name = Type.String({
-  description: "the sender's file name, or else the name of the form's field; empty if the part has neither",
+  description: "The sender's file name, or else the name of the form's field; empty if the part has neither.",
 })
 
 export const Processed = Type.Object(
@@ -38,8 +38,8 @@ export const Processed = Type.Object(
     name,
     id: Id,
     hash: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the bytes, in hex' }),
-    size: Type.Integer({ minimum: 1, description: 'bytes' }),
-    duplicate: Type.Boolean({ description: 'the content was known; `id` is that of the known image' }),
+    size: Type.Integer({ minimum: 1, description: 'Bytes.' }),
+    duplicate: Type.Boolean({ description: 'The content was known; `id` is that of the known image.' }),
     status: Type.Enum(['pending', 'ready', 'corrupt', 'failed'], {
       description:
         'ready: the metadata is complete; pending: a worker completes the metadata and verifies the image. Only for a ' +
@@ -56,7 +56,7 @@ export type Rejected = Static<typeof Rejected>
 
 export const UploadAnswer = Type.Object(
   { processed: Type.Array(Processed), rejected: Type.Array(Type.Ref('Rejected')) },
-  { $id: 'UploadAnswer', description: 'the result of each part; both lists are in the order of the parts' },
+  { $id: 'UploadAnswer', description: 'The result of each part; both lists are in the order of the parts.' },
 )
 export type UploadAnswer = Static<typeof UploadAnswer>
 
@@ -65,7 +65,7 @@ export const UploadBody = Type.Object(
   {
     image: Type.Array(Type.Unsafe<string>({ type: 'string', format: 'binary' }), {
       minItems: 1,
-      description: 'one or more images; the field may have any name',
+      description: 'One or more images; the field may have any name.',
     }),
   },
   { $id: 'UploadBody' },

@@ -173,7 +173,7 @@ export const UnsupportedTransferEncoding = problem(
   'UnsupportedTransferEncoding',
   415,
   'Unsupported encoding of a part',
-  'Send the bytes of the images as they are, without a Content-Transfer-Encoding such as base64.',
+  'Send the bytes of the images unchanged, without a Content-Transfer-Encoding such as base64.',
 )
 export const NoImage = problem(
   'NoImage',

@@ -29,7 +29,7 @@ interface Pingable {
   ping(): Promise<void>
 }
 
-/** What is wrong with a store, as a sentence; undefined if it can be used. */
+/** Describes the fault of a store in one sentence. Undefined if the store can be used. */
 async function findFault(name: string, store: Pingable): Promise<string | undefined> {
   const timeout = new AbortController()
   const fault = store.ping().then(

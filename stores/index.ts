@@ -18,7 +18,7 @@ export interface Stores {
  * Opens the stores and checks that they belong together.
  *
  * @param attach whether to use the embedded database that another process has opened
- * @param check what to check or write before the stores are used
+ * @param check called before the stores are used
  * @throws {WrongStore}
  */
 export async function openStores(

@@ -59,19 +59,19 @@ export async function adoptStores(data: Data, objects: Pick<ObjectStores, 'all'>
 }
 
 const ADOPT =
-  'To use them together all the same, run: npm run migrate -- --adopt-stores. Then check with: npm run sweep -- --dry-run.'
+  'To use them together anyway, run: npm run migrate -- --adopt-stores. Then check with: npm run sweep -- --dry-run.'
 
 const newDatabase = ({ location }: LocatedStore) =>
   `The database is new, but the store of ${describeLocation(location)} belongs to an installation that exists. ` +
-  'Is DATABASE_URL (or DATA_DIR) wrong? If the database was lost, restore its backup. ' +
+  'Check DATABASE_URL (or DATA_DIR). If the database was lost, restore its backup. ' +
   ADOPT
 
 const foreignStore = ({ location }: LocatedStore) =>
   `The store of ${describeLocation(location)} belongs to another installation than the database. ` +
-  'Is DATABASE_URL wrong, or the URL of the store? ' +
+  'Check DATABASE_URL and the URL of the store. ' +
   ADOPT
 
 const emptyStore = ({ location }: LocatedStore) =>
   `The database has images in the store of ${describeLocation(location)}, but that store is empty or new. ` +
-  'Is its volume mounted? Is the URL of the store right? ' +
+  'Check that its volume is mounted, and the URL of the store. ' +
   `If the objects were moved here, run: npm run migrate -- --adopt-stores.`

@@ -53,7 +53,7 @@ t.test('a new or lost database with the objects of an installation', async (t) =
   const env = { DATA_DIR, OBJECT_STORE_URL: url, SWEEP_GRACE: 'PT1S' }
   const message = await refusal(env)
   t.match(message, /The database is new, but the store of objects belongs to an installation that exists/)
-  t.match(message, /Is DATABASE_URL \(or DATA_DIR\) wrong\?.*restore its backup.*--adopt-stores/)
+  t.match(message, /Check DATABASE_URL \(or DATA_DIR\)\..*restore its backup.*--adopt-stores/)
   t.match(await startWrong(t, env, ['sweep.ts']), { code: 1, output: /The database is new/ })
   t.strictSame(await keysIn(url), keys, 'nothing was deleted')
 
@@ -74,7 +74,7 @@ t.test('the database of another installation', async (t) => {
   const env = { DATA_DIR: ours.DATA_DIR, OBJECT_STORE_URL: theirs.url }
   const message = await refusal(env)
   t.match(message, /The store of objects belongs to another installation than the database/)
-  t.match(message, /Is DATABASE_URL wrong, or the URL of the store\?/)
+  t.match(message, /Check DATABASE_URL and the URL of the store\./)
   t.match(await startWrong(t, env), { code: 1, output: /belongs to another installation/ })
   t.strictSame(await keysIn(theirs.url), theirs.keys, 'nothing was deleted')
 })
@@ -84,7 +84,7 @@ t.test('a file store whose volume is not mounted', async (t) => {
   await rename(objects, `${objects}-unmounted`)
   const message = await refusal({ DATA_DIR })
   t.match(message, /The database has images in the store of objects, but that store is empty or new/)
-  t.match(message, /Is its volume mounted\?/)
+  t.match(message, /Check that its volume is mounted/)
   t.notOk(existsSync(objects), 'nothing was written below the mount point')
   await rename(`${objects}-unmounted`, objects)
   t.equal(await refusal({ DATA_DIR }), 'it was not refused', 'when it is mounted')

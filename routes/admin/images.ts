@@ -37,8 +37,8 @@ export default (async (app) => {
     {
       schema: {
         operationId: 'readImage',
-        summary: 'Read what is known of an image',
-        description: 'Also an image that is corrupt, rejected or removed.',
+        summary: 'Read the data of an image',
+        description: 'Images that are corrupt, rejected or removed can be read too.',
         params: IdParams,
         response: {
           200: Type.Ref('Image'),
@@ -55,10 +55,10 @@ export default (async (app) => {
       schema: {
         operationId: 'getImageContent',
         summary: 'Get the original bytes of an image',
-        description: 'Also of a corrupt image, which is served to nobody else.',
+        description: 'Corrupt images can be read too. Only the admin can read them.',
         params: IdParams,
         response: {
-          200: { description: 'the image, byte by byte as it came', content: ImageBytes },
+          200: { description: 'The bytes of the image, as they were received.', content: ImageBytes },
           ...adminProblems(ImageNotFound, ImageGone),
         },
       },

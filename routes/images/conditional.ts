@@ -75,7 +75,7 @@ const HTTP_DATES = [
   new RegExp(`^${DAY} ${MONTH} [ \\d]\\d ${TIME} \\d{4}$`),
 ]
 
-/** Milliseconds since 1970; undefined if there is no date, or none that HTTP allows: then it is ignored. */
+/** Milliseconds since 1970; undefined if there is no date, or if HTTP does not allow its format: then it is ignored. */
 function parseHttpDate(text: string | undefined): number | undefined {
   if (text === undefined || !HTTP_DATES.some((format) => format.test(text))) return undefined
   const time = Date.parse(text.endsWith(' GMT') ? text : `${text} GMT`)

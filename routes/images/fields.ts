@@ -1,17 +1,17 @@
 import { fileExtensions } from '../../schemas/formats.ts'
 import type { Representation } from '../../services/images/representation.ts'
 
-/** The header fields of the responses that have an image. */
+/** The header fields of responses with an image. */
 export interface ImageFields {
-  /** Those of a 304: without the fields that describe the content (RFC 9110 §15.4.5). */
+  /** The fields of a 304: without the fields that describe the content (RFC 9110 §15.4.5). */
   notModified: Record<string, string>
-  /** Those of a 200 and a 206, without the length. */
+  /** The fields of a 200 and a 206, without the length. */
   content: Record<string, string>
 }
 
 /**
- * With these fields a browser runs nothing of an image. An SVG can have scripts, and the bytes can be those of any
- * other format for a program that guesses.
+ * With these fields a browser runs no part of an image. An SVG can have scripts, and a program that guesses the format may
+ * read the bytes as those of another format.
  */
 const inert = {
   'x-content-type-options': 'nosniff',

@@ -22,8 +22,8 @@ import { isFresh, rangeOf } from './conditional.ts'
 import { createImageFields, type ImageFields } from './fields.ts'
 
 const responses = {
-  200: { description: 'the image', headers: imageFields, content: ImageBytes },
-  304: { ...Type.Null({ description: 'the client already has this image' }), headers: notModifiedFields },
+  200: { description: 'The image.', headers: imageFields, content: ImageBytes },
+  304: { ...Type.Null({ description: 'The client already has this image.' }), headers: notModifiedFields },
   ...problems(
     InvalidRequest,
     ImageNotFound,
@@ -61,7 +61,7 @@ export default (async (app) => {
         response: {
           ...responses,
           206: {
-            description: 'a range of the image (RFC 9110 §14)',
+            description: 'A range of the image (RFC 9110 §14).',
             headers: rangeFields,
             content: ImageBytes,
           },
@@ -108,9 +108,9 @@ export default (async (app) => {
   )
 }) satisfies FastifyPluginAsyncTypebox
 
-/** Sends an image whose bytes are open: nothing can fail between its header fields and the begin of its content. */
+/** Sends an image whose bytes are open: nothing can fail between its header fields and the start of its content. */
 function send(reply: FastifyReply, served: Served, { notModified, content }: ImageFields) {
-  // Without a Content-Length: there are clients that wait for that many bytes.
+  // Without a Content-Length, because some clients would wait for that many bytes.
   if (served.isFresh) return reply.code(304).headers(notModified).send()
   const { size, range } = served
   reply.headers(content)

@@ -15,9 +15,9 @@ export interface FailedLookupCount {
 }
 
 /**
- * Counts failed look-ups (unknown ids and wrong tokens) by network, over all processes. Each process counts its own at
- * once, adds them to the database and gets the totals of all processes back. It runs one statement at a time, however
- * many look-ups fail, and none if no look-up fails. Without the database each process uses its own counts.
+ * Counts failed look-ups (unknown ids and wrong tokens) by network, over all processes. Each process counts its
+ * own look-ups immediately, adds the counts to the database, and gets the totals of all processes. It runs one statement at
+ * a time for any number of failed look-ups, and none if no look-up fails. Without the database each process uses its own counts.
  */
 export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLookups'>) {
   let window = openWindow(startOfWindow())
@@ -38,7 +38,7 @@ export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLo
     for (const key of counts.keys()) unsent.delete(key)
     try {
       const totals = await failedLookups.add(new Date(start), counts)
-      // The totals do not include what was counted since the statement was sent.
+      // The totals do not include the look-ups that failed since the statement was sent.
       for (const [key, total] of totals)
         seen.set(key, Math.max(total + (unsent.get(key) ?? 0), seen.get(key) ?? 0))
     } catch {

@@ -26,7 +26,7 @@ export async function openAccessTokens({
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const path = join(dataDir, 'access-token')
   const made = newId()
-  // A link appears at once and with its content, so another process that starts now does not read half a token. The
+  // A hard link appears together with its content, so another process that starts now does not read half a token. The
   // draft's name is random, because processes in two containers may have the same process id.
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, `${made}\n`, { mode: 0o600, flag: 'wx' })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import type { FileContent } from './sandbox/decoder.ts'
 
-/** A file up to this size is sent to a decoder as bytes. A larger one gets a process of its own, with the open file. */
+/** A file up to this size is sent to a decoder as bytes. For a larger one, a separate process gets the open file. */
 const MAX_BYTES = 2 ** 25
 
 /** Gives `work` an object's content in the form that a decoder takes. */

@@ -4,7 +4,7 @@ const GiB = 2 ** 30
 const MAX_DECODER_BYTES = GiB
 /** A decoder with less memory could not decode photographs of 50 megapixels. */
 const MIN_DECODER_BYTES = GiB / 2
-/** What the worker process itself uses. */
+/** The memory of the worker process itself. */
 const WORKER_BYTES = GiB / 4
 
 /**
@@ -26,7 +26,7 @@ const DEFAULT_MILLISECONDS = 30 * SECOND
 const MILLISECONDS: Record<string, number> = {
   // A drawing takes milliseconds. A program of filters can take hours.
   SVG: 10 * SECOND,
-  // Video codecs, and several pages of any size.
+  // They use video codecs, or have several pages of any size.
   AVIF: 60 * SECOND,
   HEIC: 60 * SECOND,
   HEIF: 60 * SECOND,

@@ -56,7 +56,7 @@ export function createContent({
   }
 }
 
-/** Reads an object where the row says it is. If it is not there, the sweep may have moved it: then reads the row again. */
+/** Reads an object from the store that the row names. If it is missing, the sweep may have moved it: the row is read again. */
 export async function readObject<T>(
   objects: Stores['objects'],
   row: ServedRow,

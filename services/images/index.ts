@@ -32,7 +32,7 @@ export function createImages({
   /** The bytes of small images. They are served only while the image's row allows it. */
   bytes: ByteCache
   lastAccess: LastAccess
-  /** Whether an image is served only after a decoder has made a picture of it. */
+  /** Whether an image is served only after it has been decoded. */
   servesOnlyVerified?: boolean
 }) {
   /** @throws {ImageNotFound | ImageGone} */
@@ -88,7 +88,7 @@ export function createImages({
       return fromPage(await data.images.page(request), showImage)
     },
 
-    /** All that is known of an image, also of one that is not served. @throws {ImageNotFound} */
+    /** All stored data of an image, also of one that is not served. @throws {ImageNotFound} */
     async show(id: string) {
       return showImage(found(isId(id) ? await data.images.find(id) : undefined))
     },

@@ -36,7 +36,7 @@ export function createPlans({ capacity }: { capacity: number }): Plans {
     const run = queue.run(make)
     making.set(id, run)
     const remember = (outcome: Outcome) => {
-      // If the image was removed meanwhile, its plan is not kept.
+      // If the image was removed meanwhile, its plan is not stored.
       if (making.get(id) === run) known.set(id, outcome)
     }
     try {

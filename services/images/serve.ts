@@ -8,7 +8,7 @@ import type { LastAccess } from './last-access.ts'
 import type { Plans } from './plans.ts'
 import type { Representation, Servable } from './representation.ts'
 
-/** What a client wants of an image. */
+/** A client's request for an image. */
 export interface ServeRequest {
   /** `none`: without Exif, XMP and IPTC. */
   metadata: 'all' | 'none'
@@ -27,11 +27,11 @@ export type Served =
       /** Bytes of the whole representation. */
       size: number
       range?: ByteRange | undefined
-      /** The bytes of `range`, or of the whole representation. They are open, so the image can be sent. */
+      /** The bytes of `range`, or of the whole representation. A stream is already open, so it cannot be missing any more. */
       content?: Buffer | Readable
     }
 
-/** The way from an id to the bytes that a client gets. */
+/** Creates the service that finds an image by its id, and opens its bytes for a client. */
 export function createServe({
   findServable,
   content,
@@ -77,7 +77,7 @@ export function createServe({
     counts,
 
     /**
-     * Finds an image and opens what the client wants of it.
+     * Finds an image and opens the bytes that the client requests.
      *
      * @throws {ImageNotFound | ImageGone | ImageDamaged | ImageNotVerified}
      * @throws {MetadataNotRemovable | Busy} with `metadata: 'none'`

@@ -7,7 +7,7 @@ import { LIMIT, type SweepContext } from './sweep-context.ts'
 /** After this many images that can't be moved, the fault is probably the store's, and the step ends. */
 const MAX_MOVE_FAILURES = 100
 
-/** Moves images to the cold store that nobody accessed in ARCHIVE_AFTER. */
+/** Moves images that nobody accessed in ARCHIVE_AFTER to the cold store. */
 export async function archive(context: SweepContext) {
   const { stores, config } = context
   if (config.archiveAfter === undefined) return

@@ -22,7 +22,7 @@ const STEPS: Record<string, (context: SweepContext) => Promise<void>> = {
   foldDays,
 }
 
-/** What happens to images after their upload: retention, the archive, and repairs after a process has died. */
+/** The life cycle of images after their upload: retention, the archive, and repairs after a process has died. */
 export interface Lifecycle {
   /**
    * Does all steps once. Resolves with undefined if another process of the installation is sweeping. A step that fails is

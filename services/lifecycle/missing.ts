@@ -19,7 +19,7 @@ export async function reportMissing(context: SweepContext, { mayHave }: Listing)
     await reportThoseMissing(context, reachable)
     if (summary.missing >= MAX_MISSING) {
       throw new Error(
-        `The objects of ${summary.missing} images or more are missing. Is OBJECT_STORE_URL the right store?`,
+        `The objects of ${summary.missing} images or more are missing. Check that OBJECT_STORE_URL is the right store.`,
       )
     }
   }

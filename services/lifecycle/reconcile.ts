@@ -17,7 +17,7 @@ const MAX_SUSPICIOUS = 10
  * Compares the object stores with the database.
  *
  * Moves objects that have no image to the trash, and deletes them from it after TRASH_FOR. Deletes objects of images that
- * are in another store, and unfinished uploads. Each must be older than SWEEP_GRACE, and a second look must find the same.
+ * are in another store, and unfinished uploads. Each must be older than SWEEP_GRACE, and a second look must confirm it.
  * Reports images whose object is missing. Objects whose key is not an id are not changed.
  */
 export async function reconcile(context: SweepContext): Promise<void> {
@@ -34,8 +34,8 @@ async function clearStrays(context: SweepContext, { strays, orphans, owned }: Li
   const { stores, config, signal, dryRun, force, check } = context
   if (orphans > MAX_SUSPICIOUS && orphans > owned && !force) {
     throw new Error(
-      `${orphans} objects have no image, and only ${owned} have one. Nothing was moved to the trash. Is DATABASE_URL the ` +
-        'right database, and not an old backup? To make images of these objects, run: npm run sweep -- --adopt. To delete ' +
+      `${orphans} objects have no image, and only ${owned} have one. Nothing was moved to the trash. Check that ` +
+        'DATABASE_URL is the right database and not an old backup. To make images of these objects, run: npm run sweep -- --adopt. To delete ' +
         'them, run: npm run sweep -- --force',
     )
   }

@@ -23,7 +23,7 @@ export async function removeNotAccessed(context: SweepContext) {
   if (!dryRun) await deleteObjects(context, images)
 }
 
-/** Deletes the objects of removed images. If this ends in the middle, the other objects are orphans. */
+/** Deletes the objects of removed images. If the process ends before, the remaining objects are orphans. */
 async function deleteObjects({ stores }: SweepContext, images: Removed[]) {
   for (const { id, region } of images) for (const store of stores.objects.of(region)) await store.delete(id)
 }

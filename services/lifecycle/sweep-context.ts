@@ -4,13 +4,13 @@ import type { LiveImage } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { ObjectNotFound } from '../../stores/objects/object-store.ts'
 
-/** How many things of a kind one sweep changes at most. The next sweep continues. */
+/** A sweep changes at most this many items of each kind. The next sweep continues. */
 export const LIMIT = 10_000
 
-/** How many keys one query to the database has. */
+/** The number of keys in one query to the database. */
 export const BATCH = 1_000
 
-/** How many requests to the object stores are made at the same time. */
+/** The number of concurrent requests to the object stores. */
 export const PARALLEL = 16
 
 export interface Log {
@@ -24,7 +24,7 @@ export type LifecycleConfig = Pick<
   'archiveAfter' | 'deleteAfter' | 'sweepGrace' | 'trashFor' | 'corruptGrace'
 >
 
-/** What a caller of a sweep may choose. */
+/** The options of a sweep. */
 export interface SweepOptions {
   /** Change nothing. The summary counts what would be changed, as far as one step does not depend on another. */
   dryRun: boolean
@@ -34,7 +34,7 @@ export interface SweepOptions {
   adopt: boolean
 }
 
-/** What the steps of one sweep share. */
+/** The state that the steps of one sweep share. */
 export interface SweepContext extends SweepOptions {
   stores: Stores
   config: LifecycleConfig

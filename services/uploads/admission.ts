@@ -1,7 +1,7 @@
 import type { LinkRow } from '../../stores/data/data-store.ts'
 import { Rejection, TooManyUploads } from '../errors.ts'
 
-/** What all uploads of this process may use at the same time. */
+/** The limits for all uploads of this process together. */
 export interface AdmissionLimits {
   /** Concurrent requests. */
   uploadsPerLink: number
@@ -33,9 +33,7 @@ export interface Staging {
   release(): void
 }
 
-/**
- * Limits what clients can use with uploads that they do not finish. The limits are those of one process.
- */
+/** Limits the memory and disk space that unfinished uploads use. The limits are those of one process. */
 export function createAdmission(limits: AdmissionLimits): Admission {
   const uploadsOfLink = createTally()
   const uploadsOfNetwork = createTally()

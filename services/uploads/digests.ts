@@ -13,8 +13,8 @@ const ALGORITHMS = new Map([
 const MAX_LENGTH = 2000
 
 /**
- * Reads the header fields Content-Digest and Repr-Digest (RFC 9530 §2 and §3). Without a content coding, both mean the
- * same. Returns undefined if one of them is invalid, if they are longer than 2000 bytes, or if they contradict each other.
+ * Reads the header fields Content-Digest and Repr-Digest (RFC 9530 §2 and §3). Without a content coding, both have the
+ * same meaning. Returns undefined if one of them is invalid, if they are longer than 2000 bytes, or if they contradict each other.
  */
 export function parseDigests(fields: readonly string[]): Digests | undefined {
   if (fields.reduce((sum, { length }) => sum + length, 0) > MAX_LENGTH) return undefined

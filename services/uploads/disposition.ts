@@ -4,7 +4,7 @@ import { decodeExtended, parse } from 'content-disposition'
 // A name is cut to 255 characters later. Each may take 12 bytes of percent-encoding.
 const MAX_LENGTH = 4096
 
-/** What the Content-Disposition of a part or a request says. */
+/** The values in the Content-Disposition of a part or a request. */
 export interface Disposition {
   /** In lower case: `form-data`, `attachment`. */
   type: string
@@ -15,7 +15,7 @@ export interface Disposition {
 }
 
 /**
- * Reads a Content-Disposition (RFC 7578 §4.2, RFC 6266). It never throws: what cannot be read is missing.
+ * Reads a Content-Disposition (RFC 7578 §4.2, RFC 6266). It never throws: a value that cannot be read is undefined.
  *
  * @param field the header field, one character for each byte (latin1). Only its first 4096 bytes are read.
  */
@@ -44,7 +44,7 @@ function prepareQuotes(field: string) {
   return isOpen ? `${prepared}"` : prepared
 }
 
-/** Decodes what browsers escape in a quoted name, and the bytes: UTF-8, or else windows-1252 (WHATWG's fallback). */
+/** Decodes the characters that browsers escape in a quoted name, then the bytes: UTF-8, or else windows-1252 (WHATWG). */
 function decodeName(value: string) {
   const bytes = Buffer.from(
     value.replace(/%(22|0[AD])/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),

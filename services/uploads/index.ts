@@ -13,7 +13,7 @@ export type Uploads = ReturnType<typeof createUploads>
 export interface UploadOptions extends Omit<PartOptions, 'counts'> {
   links: Links
   limits: AdmissionLimits
-  /** For the detail of an error: whoever reads the parts of a request enforces them. `maxFileSize` in bytes. */
+  /** Bytes. Only for the detail of an error, like `maxFiles`: the reader of the multipart body enforces both. */
   maxFileSize: number
   maxFiles: number
 }
@@ -26,7 +26,7 @@ export interface UploadRequest {
   parts: AsyncIterable<Part>
 }
 
-/** The way of images into the service. */
+/** Receives images by links. */
 export function createUploads({ links, limits, maxFileSize, maxFiles, ...options }: UploadOptions) {
   const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
   const admission = createAdmission(limits)
@@ -58,7 +58,7 @@ export function createUploads({ links, limits, maxFileSize, maxFiles, ...options
         for await (const part of parts) {
           const name = cleanName(part.name)
           try {
-            // The link may have been closed since the part before.
+            // The link may have been closed since the previous part.
             if (processed.length + rejected.length > 0) link = await links.requireOpen(linkId)
             processed.push(await receiveOne(part, name, link, upload))
           } catch (error) {

@@ -14,7 +14,7 @@ import { createHashing, type Hashing } from './hashing.ts'
 import type { FilePart, PartFile } from './part.ts'
 import { createSniffer, type Sniffer } from './sniffer.ts'
 
-/** What this process has received. */
+/** Counts of the parts that this process has received. */
 export interface UploadCounts {
   received: number
   duplicates: number
@@ -113,7 +113,7 @@ async function recordKnown(
   return recorded
 }
 
-/** Commits the object, and records an upload of a new image, or of a known one if there is one after all. */
+/** Commits the object, and records an upload of a new image, or of an equal one that was recorded in the meantime. */
 async function recordNew(
   { id, received, sniffer, store, staged }: StagedPart,
   { stores: { data, queue }, accept, hideDuplicates }: PartOptions,

@@ -10,7 +10,7 @@ import { Rejection } from '../errors.ts'
 /** The size of the front of a part that is held, in bytes. Most photographs have their metadata there. */
 export const FRONT_BYTES = 2 ** 18
 const COPY_BYTES = 4096
-/** The longest file that is read before the response, whatever the limit. */
+/** The longest file that is read before the response, for any limit. */
 const MAX_INLINE_BYTES = 2 ** 25
 
 /** Inspects the chunks of an upload. It holds `FRONT_BYTES` at most, for any sizes of the chunks. */

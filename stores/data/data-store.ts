@@ -75,7 +75,7 @@ export interface LinkCounts {
   bytes: number
 }
 
-/** Whether the database counts what a link has accepted. A link without limits has no row that every upload waits for. */
+/** Whether the database counts the images of a link in its row. Only uploads by a limited link wait for that row. */
 export const isLimited = ({ maxImages, maxBytes }: Pick<LinkRow, 'maxImages' | 'maxBytes'>) =>
   maxImages !== null || maxBytes !== null
 
@@ -193,7 +193,7 @@ export type Verdict =
 export interface ImageLeaseStore {
   /**
    * Leases up to `limit` images that are due, for `milliseconds`. An image that is not settled, extended or released
-   * by then can be leased again. With `notLike`, the ids of images, no image is leased that came by a link of theirs.
+   * by then can be leased again. `notLike` has the ids of images: images that were uploaded by their links are not leased.
    */
   lease(request: { token: string; limit: number; milliseconds: number; notLike?: string[] }): Promise<Lease[]>
 
@@ -272,10 +272,10 @@ export interface NewImage {
   shared?: boolean
 }
 
-/** The image that a file is an upload of, or why nothing was recorded. */
+/** The image to which an upload was recorded, or the reason why nothing was recorded. */
 export type Recorded = RecordedUpload | Refusal
 
-/** Why a link does not accept a file. A link accepts nothing after it is revoked. */
+/** The reason why a link does not accept a file. A link accepts no file after it is revoked. */
 export type Refusal = 'link_used_up' | 'link_expired' | 'link_revoked'
 
 export const isRefusal = (recorded: unknown): recorded is Refusal => typeof recorded === 'string'

@@ -38,7 +38,7 @@ const UNSUPPORTED = [
 
 type ConnectionOptions = Pick<Options<Record<string, never>>, 'host' | 'port' | 'ssl'>
 
-/** A DATABASE_URL that cannot be used. The message says what to change. */
+/** A DATABASE_URL that cannot be used. The message names the necessary change. */
 export class InvalidDatabaseUrl extends Error {
   override name = 'InvalidDatabaseUrl'
 }
@@ -83,13 +83,13 @@ function tls(base: string, parameters: URLSearchParams): ConnectionOptions {
     ...(key && { key: read('sslkey', key) }),
   }
   const mode = parameters.get('sslmode') ?? (root === 'system' ? 'verify-full' : undefined)
-  // What is left, the driver reads itself.
+  // The driver reads the remaining modes itself.
   if (mode !== 'verify-full' && mode !== 'verify-ca' && Object.keys(files).length === 0) return {}
 
   parameters.delete('sslmode')
   if (mode === 'disable') return { ssl: false }
   if (mode === 'verify-full') return { ssl: { ...files, checkServerIdentity: identityOf(base) } }
-  // As libpq does, `require` checks the certificate if there is a root certificate, and not the name in it.
+  // Like in libpq, `require` checks the certificate if there is a root certificate, but not the name in it.
   if (mode === 'verify-ca' || (mode === 'require' && 'ca' in files))
     return { ssl: { ...files, checkServerIdentity: () => undefined } }
   return { ssl: { ...files, rejectUnauthorized: false } }

@@ -13,7 +13,7 @@ export type CountedImage = Pick<ImageRow, 'id' | 'format' | 'cameraModel' | 'siz
 /** Whether the uploads of an image count towards its format and camera model. */
 export const isCounted = (status: ImageStatus) => status !== 'pending' && status !== 'corrupt'
 
-/** What an upload of an analysed image counts towards. */
+/** The counts to which an upload of an analysed image belongs. */
 export const keysOfAnalysed = (image: Pick<ImageRow, 'format' | 'cameraModel'>): CountKey[] => [
   { kind: 'format', key: image.format },
   { kind: 'model', key: image.cameraModel ?? '' },

@@ -15,7 +15,7 @@ export class NewerSchema extends Error {
   constructor(current: number, latest: number) {
     super(
       `The database has schema version ${current}, but this version of Hasty knows only versions up to ${latest}. ` +
-        'Start the version of Hasty that has migrated the database, or restore a back-up from before.',
+        'Start the version of Hasty that has migrated the database, or restore an earlier backup.',
     )
   }
 }
@@ -23,7 +23,7 @@ export class NewerSchema extends Error {
 /**
  * Updates the schema. Resolves with the names of the applied migrations.
  *
- * Several processes may call it at the same time. A lease lets one work while the others wait. A lock would not do,
+ * Several processes may call it at the same time. A lease lets one work while the others wait. A lock is not sufficient,
  * because a migration on CockroachDB ends the transaction that holds it (`autocommit_before_ddl`). If a process dies, the
  * others wait until its lease expires and run the migration again, so each migration must be repeatable.
  */

@@ -25,7 +25,7 @@ export async function losesPreparedStatements(
   }
 }
 
-/** If the pooler has only one server, the second transaction never begins. Then it is not known, so nothing is prepared. */
+/** If the pooler has only one server, the second transaction never begins. Then the result is unknown, and no statement is prepared. */
 const afterTimeout = () => new Promise<true>((resolve) => setTimeout(() => resolve(true), TIMEOUT_MS).unref())
 
 /** Prepares a statement on one server, and runs it again when only another server is free. */

@@ -2,7 +2,7 @@ import type { Removed } from './data-store.ts'
 import type { Sql } from './sql.ts'
 
 /**
- * Marks images as removed or rejected, within a transaction, and erases what describes a person or identifies the content:
+ * Marks images as removed or rejected, within a transaction, and erases all data that describe a person or identify the content:
  * location, camera, times, placeholder, hash and file names. Removed images are not duplicates of anything, so their
  * hashes are not needed. The caller updates the counts.
  */

@@ -78,7 +78,7 @@ function isUnavailable(error: unknown) {
   return NOT_CONNECTED.has(code) || LOST.has(code) || UNAVAILABLE.test(code)
 }
 
-/** What the admin must know of a database that cannot do what it is asked. */
+/** The faults of a database that the admin can correct. */
 const FAULTS: Record<string, string> = {
   '25006': 'is read-only',
   '53100': 'has no space left on its disk',

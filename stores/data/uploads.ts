@@ -190,7 +190,7 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
   })
 }
 
-/** The values of a file that both statements need, by the names of their columns. */
+/** The values of a file for both statements, by the names of their columns. */
 const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
   link_id: link.id,
   started_at: startedAt.toISOString(),

@@ -1,8 +1,8 @@
 const SLOW_MS = 20_000
 
 /**
- * Resolves as `step` does. If it takes longer than 20 s, a warning on standard error names it, so that a start that
- * hangs says where.
+ * Has the result of `step`. If it takes longer than 20 s, a warning on standard error names it. So the cause of a start
+ * that does not end is visible.
  */
 export async function warnWhenSlow<T>(name: string, step: Promise<T>): Promise<T> {
   const timer = setTimeout(

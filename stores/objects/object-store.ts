@@ -13,12 +13,11 @@ export class StoreFull extends Error {
 
 /**
  * Stores the bytes of images. A key has only letters and digits; `trash/` may precede it. An object is written once and
- * never changed. Each call,
- * and each read of a stream that a call returned, may throw `StoreUnavailable`.
+ * never changed. Each call, and each read of a stream that a call returned, may throw `StoreUnavailable`.
  */
 export interface ObjectStore {
   /**
-   * Reads `source` to its end and keeps the bytes. The object does not exist before `commit`, because the caller decides
+   * Reads `source` to its end and stores the bytes temporarily. The object does not exist before `commit`, because the caller decides
    * only at the end whether it is wanted. If `source` or the store fails, the call rejects with that error, destroys
    * `source` and leaves nothing behind.
    *
@@ -66,7 +65,7 @@ export interface ObjectStore {
   /**
    * Resolves if the store can be used.
    *
-   * @throws {StoreUnavailable} its message says why not
+   * @throws {StoreUnavailable} its message gives the reason
    */
   ping(): Promise<void>
 }
@@ -146,9 +145,9 @@ export const hasSetup = (store: ObjectStore): store is ObjectStore & HasSetup =>
 /** A store on a server that may not implement everything. */
 export interface HasCheck {
   /**
-   * Does with a small object what the service does with images.
+   * Tries all operations of the service with a small object.
    *
-   * @throws {Error} its message says what the server does not implement or allow
+   * @throws {Error} its message names the operation that the server does not implement or allow
    */
   check(): Promise<void>
 }

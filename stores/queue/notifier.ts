@@ -84,7 +84,7 @@ export async function openNotifier(
   let session: Session | undefined
   let unanswered = 0
 
-  /** Resolves when the connection has ended; rejects if there was none. */
+  /** Resolves when the connection has ended. Rejects if it could not be made. */
   async function connectOnce(connected: () => void) {
     const server = await findServer(servers, closing.signal)
     const connection = await connect(connectionOptions(server))

@@ -9,8 +9,8 @@ export type { Lease }
  * A worker ends each lease with exactly one call of `done`, `retry`, `delay` or `release`. If it ends none, because it
  * died, the image can be leased again when the lease has expired.
  *
- * Only `retry` counts as an attempt: a decoder has failed on the image. Everything else that goes wrong is no fault of the
- * image. It delays the image, for ever if necessary, and never makes it fail.
+ * Only `retry` counts as an attempt: a decoder has failed on the image. Every other error is not a fault of the image.
+ * It delays the image, for ever if necessary, and never makes it fail.
  */
 export interface Queue {
   /** Notifies the workers that an image waits. Call it after the transaction. It never throws and never waits. */
@@ -21,8 +21,8 @@ export interface Queue {
    * aborted. If it resolves with a lease at that moment, the caller must release it. Rejects if the database does not
    * respond.
    *
-   * @param notLike gives the ids of images that occupy decoders for long. An image that came by a link of theirs is not
-   *   taken. A queue with a broker ignores it.
+   * @param notLike gives the ids of images that occupy decoders for long. An image that was uploaded by one of their links
+   *   is not taken. A queue with a broker ignores it.
    */
   take(signal: AbortSignal, notLike?: () => string[]): Promise<Lease | undefined>
 
@@ -54,7 +54,7 @@ export interface Queue {
   close(): Promise<void>
 }
 
-/** How long a worker has an image, in milliseconds. */
+/** The duration of a worker's lease in milliseconds. */
 export const LEASE_MS = 60_000
 
 const FIRST_PAUSE_MS = 1_000

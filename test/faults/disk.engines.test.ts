@@ -204,7 +204,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     t.equal((await fetch(`${server.url}/livez`)).status, 200)
     const refused = await upload()
     t.equal(refused.status, 507)
-    await until(async () => server.lines.find((line) => line.includes('Is there room on its disk?')))
+    await until(async () => server.lines.find((line) => line.includes('Check the free space on its disk.')))
 
     rmSync(rest)
     await until(async () => ((await fetch(`${server.url}/readyz`)).status === 200 ? true : undefined), 60_000)

@@ -3,13 +3,13 @@ import { formatOf } from '../../../formats/format.ts'
 import { Metadata } from '../../../schemas/images.ts'
 import { type Answer, LENGTH_BYTES } from './messages.ts'
 
-// The side of the parent. A file may have taken control of a sandboxed process, so each answer is checked by hand: a
+// This is the parent's side of the protocol. A file may have taken control of a sandboxed process, so each answer is checked by hand: a
 // library for schemas would take 7 MB of memory in the API process.
 
 const MAX_MESSAGE_BYTES = 2 ** 16
 const MAX_TEXT_LENGTH = 2_000
 
-/** A sandboxed process sent something else than an answer. */
+/** A sandboxed process sent a message that is not an answer. */
 export class InvalidAnswer extends Error {
   override name = 'InvalidAnswer'
 }

@@ -29,7 +29,7 @@ export class DecoderTimeout extends Error {
 }
 
 /**
- * A sandboxed process that reads one file at a time. Whatever a file does to the process, the caller continues. The
+ * A sandboxed process that reads one file at a time. The caller continues even if a file crashes the process. The
  * process is started by the first file, or by `start`, and again after it ended.
  */
 export interface Decoder {

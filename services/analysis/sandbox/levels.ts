@@ -34,7 +34,7 @@ const READABLE = ['package.json', 'node_modules', 'formats', 'schemas', 'service
 /** Shared libraries, and the fonts that an SVG may name. */
 const SYSTEM = ['/usr', '/lib', '/lib64', '/bin', '/etc/ld.so.cache', '/etc/fonts', '/var/cache/fontconfig']
 const MAX_OPEN_FILES = 64
-/** What Node reserves with two threads, most of it never used: 1.2 GiB were measured. */
+/** The address space that Node reserves with two threads. It uses little of it. 1.2 GiB were measured. */
 const NODE_BYTES = 2 ** 31
 const PROBE_TIMEOUT_MS = 5_000
 

@@ -2,8 +2,8 @@ import { writeSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { encodeMessage } from './messages.ts'
 
-// Ends the process if it uses too much memory, or if its parent has ended. It is a thread, because the main thread can
-// be in a decoder for a long time.
+// Ends the process if it uses too much memory, or if its parent has ended. It is a thread, because a decoder can
+// block the main thread for a long time.
 
 const INTERVAL_MS = 50
 const STDOUT = 1

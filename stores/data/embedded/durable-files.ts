@@ -2,11 +2,11 @@ import { fdatasyncSync, readFileSync } from 'node:fs'
 import { PGlite } from '@electric-sql/pglite'
 import { NodeFS } from '@electric-sql/pglite/nodefs'
 
-// By default PGlite never flushes: it starts PostgreSQL with fsync off, and Emscripten's NODEFS has no `fsync`. What is
-// below replaces private parts of this version of the package.
+// By default PGlite never flushes: it starts PostgreSQL with fsync off, and Emscripten's NODEFS has no `fsync`. This file
+// replaces private parts of this version of the package.
 const VERSION = '0.5.14'
 
-/** What this file needs of Emscripten's file systems. */
+/** The part of Emscripten's file systems that this file uses. */
 interface Emscripten {
   FS: { filesystems: { NODEFS: { stream_ops: { fsync?: (stream: { nfd: number }) => number } } } }
 }

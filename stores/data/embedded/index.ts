@@ -27,7 +27,7 @@ export class DataDirInUse extends Error {
   override name = 'DataDirInUse'
 }
 
-/** Where the embedded database can be reached, and how to be done with it. */
+/** The embedded database, served on a socket. */
 export interface Embedded {
   /** The path of a Unix socket that speaks PostgreSQL's protocol. */
   path: string
@@ -36,11 +36,11 @@ export interface Embedded {
 
 const DATABASE = fileURLToPath(new URL('./thread.ts', import.meta.url))
 
-// sockaddr_un has room for 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL among them.
+// The address of a socket (sockaddr_un) has 108 bytes on Linux and 104 on macOS and the BSDs, including the final NUL.
 const SOCKET_PATH_BYTES = 103
 
-// To make a database takes seconds.
-const PATIENCE_MS = 60_000
+// The creation of a database takes seconds.
+const ATTACH_TIMEOUT_MS = 60_000
 const POLL_MS = 50
 const LOCK_TIMEOUT_MS = 100
 const REOPEN_MS = 1_000
@@ -48,34 +48,20 @@ const REOPEN_MS = 1_000
 /**
  * Opens the embedded database in `dataDir` and serves it on a Unix socket in that folder.
  *
- * PGlite does not lock its folder, so this does. With `attach`, a folder that another process has open is no error:
- * the socket of that process is used, as soon as it answers.
+ * PGlite does not lock its folder, so this function does. With `attach`, another process may have locked the folder: then
+ * the socket of that process is used when it accepts connections.
  *
- * @throws {DataDirInUse} also with `attach`, where the socket does not answer
+ * @throws {DataDirInUse} another process has locked the folder; with `attach`, its socket accepts no connection in 60 s
  */
 export async function openEmbedded(dataDir: string, { attach }: { attach: boolean }): Promise<Embedded> {
   const created = mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   if (created) flush(dirname(created))
   const socket = shortPath(dataDir, 'db.sock')
-  const patientUntil = Date.now() + (attach ? PATIENCE_MS : 0)
-  let lock: ReturnType<typeof takeLock>
-  for (;;) {
-    if (attach && (await answers(socket.path))) {
-      return { path: socket.path, close: async () => socket.remove() }
-    }
-    lock = takeLock(dataDir)
-    if (lock) break
-    if (Date.now() >= patientUntil) {
-      socket.remove()
-      const advice = attach
-        ? 'It does not answer: stop it.'
-        : 'Stop that one, or give this one another DATA_DIR.'
-      throw new DataDirInUse(
-        `DATA_DIR ${dataDir} is in use by another Hasty (process ${holderOf(dataDir)}). ${advice}`,
-      )
-    }
-    await sleep(POLL_MS)
-  }
+  const lock = await lockOrAttach(dataDir, socket.path, { attach }).catch((error) => {
+    socket.remove()
+    throw error
+  })
+  if (lock === 'attached') return { path: socket.path, close: async () => socket.remove() }
 
   const release = () => {
     socket.remove()
@@ -98,15 +84,38 @@ export async function openEmbedded(dataDir: string, { attach }: { attach: boolea
   }
 }
 
+/** Locks the folder. With `attach`, resolves with `attached` when the process that has the lock accepts connections. */
+async function lockOrAttach(
+  dataDir: string,
+  socketPath: string,
+  { attach }: { attach: boolean },
+): Promise<{ release(): void } | 'attached'> {
+  const deadline = Date.now() + (attach ? ATTACH_TIMEOUT_MS : 0)
+  for (;;) {
+    if (attach && (await acceptsConnections(socketPath))) return 'attached'
+    const lock = takeLock(dataDir)
+    if (lock) return lock
+    if (Date.now() >= deadline) {
+      const advice = attach
+        ? 'It accepts no connection to its database: stop it.'
+        : 'Stop that process, or set another DATA_DIR for this one.'
+      throw new DataDirInUse(
+        `DATA_DIR ${dataDir} is in use by another Hasty (process ${holderOf(dataDir)}). ${advice}`,
+      )
+    }
+    await sleep(POLL_MS)
+  }
+}
+
 /**
- * Creates the database aside and renames it when it is whole, so that a kill in between leaves none. A process does
- * that, whose memory ends with it: a thread would leave 70 MB of it behind.
+ * Creates the database in a temporary folder and renames the folder at the end. If the process is killed before, there is
+ * no database. A separate process creates it, because a thread would leave 70 MB of memory allocated.
  */
 async function create(dataDir: string, folder: string) {
   for (const name of readdirSync(dataDir)) {
     if (name.startsWith('db.new')) rmSync(join(dataDir, name), { recursive: true, force: true })
   }
-  // The process of one that was killed may still write to its own.
+  // The name is random: after a kill, the creating process may still write to its own folder.
   const draft = join(dataDir, `db.new-${randomUUID()}`)
   const [code] = await warnWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
   if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
@@ -115,9 +124,9 @@ async function create(dataDir: string, folder: string) {
 }
 
 /**
- * Serves the database in a thread until it is closed. A thread that ends before, because of what makes PostgreSQL end
- * all its processes (no room for its write-ahead log, say), is started again, and recovers as after a kill. Until that
- * succeeds there is nothing on the socket.
+ * Serves the database in a thread until it is closed. If the thread ends before, it is started again and recovers the
+ * database like after a kill. This happens after an error that ends PostgreSQL, for example a full disk. Until the thread
+ * has started, nothing listens on the socket.
  */
 async function serve(database: { folder: string; socket: string }) {
   let thread = startThread(database)
@@ -131,7 +140,7 @@ async function serve(database: { folder: string; socket: string }) {
       if (closing && failure) throw failure
       if (closing) return
       process.emitWarning(
-        `The embedded database has ended (${failure?.message}), and is opened again. Is there room on its disk?`,
+        `The embedded database has ended (${failure?.message}), and is opened again. Check the free space on its disk.`,
       )
       await sleep(REOPEN_MS)
       if (closing) return
@@ -148,7 +157,7 @@ async function serve(database: { folder: string; socket: string }) {
   }
 }
 
-/** Starts the thread of the database; `open` resolves when it can be spoken to, `ended` with why it has ended. */
+/** Starts the thread of the database. `open` resolves when it accepts connections, `ended` with its error, if any. */
 function startThread(workerData: { folder: string; socket: string }) {
   rmSync(workerData.socket, { force: true })
   const thread = new Worker(DATABASE, { workerData })
@@ -164,23 +173,23 @@ function startThread(workerData: { folder: string; socket: string }) {
   })
   const failed = ended.then((failure) => Promise.reject(failure))
   const open = warnWhenSlow('Opening the embedded database', Promise.race([untilOpen(thread), failed]))
-  // Who waits for it is told; who does not, by `ended`.
+  // Without a caller that waits for `open`, `ended` reports the error.
   open.catch(() => {})
   return { open, ended, close: () => thread.postMessage('close') }
 }
 
-/** Resolves when the thread says so; what is loaded into every thread (for tests, say) may say other things before. */
+/** Resolves at the message `open`. Modules that tests load into every thread may send other messages before. */
 async function untilOpen(thread: Worker) {
   for await (const [message] of on(thread, 'message')) if (message === 'open') return
 }
 
 /**
- * Locks the folder for this process, or returns undefined where another process has it locked.
+ * Locks the folder for this process. Undefined if another process has locked it.
  *
- * The lock is SQLite's exclusive lock on a file, which the kernel releases when the process ends, however it ends.
+ * The lock is SQLite's exclusive lock on a file. The kernel releases it when the process ends for any reason.
  */
 function takeLock(dataDir: string) {
-  // Of two processes that try at the same moment one is let wait for the other, which gives up.
+  // If two processes try at the same moment, one waits, and the other one gives up.
   const database = new DatabaseSync(join(dataDir, 'db.lock'), { timeout: LOCK_TIMEOUT_MS })
   try {
     database.exec('begin exclusive')
@@ -193,8 +202,8 @@ function takeLock(dataDir: string) {
   return { release: () => database.close() }
 }
 
-/** Whether something listens on a socket; what was left by a process that was killed does not. */
-async function answers(path: string) {
+/** Whether a process listens on the socket. A process that was killed leaves a socket without a listener. */
+async function acceptsConnections(path: string) {
   const connection = createConnection(path)
   try {
     await once(connection, 'connect')
@@ -214,7 +223,7 @@ function holderOf(dataDir: string) {
   }
 }
 
-/** A path to a file in `dataDir` that fits a socket's address: through a link in the temporary folder where it is too long. */
+/** A path of a file in `dataDir` for a socket. If it is too long, it leads through a link in the temporary folder. */
 function shortPath(dataDir: string, file: string) {
   const path = join(dataDir, file)
   if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES) return { path, remove: () => {} }

@@ -1,5 +1,5 @@
-// The thread of the embedded database: PGlite keeps an event loop busy while a query runs, so it gets one of its own. As
-// a process of its own it creates a database in the folder that it is given, and ends.
+// The thread of the embedded database: PGlite blocks its event loop while a query runs, so it has a separate one. If this
+// file runs as a process, it creates a database in the folder of its argument, and ends.
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -10,15 +10,15 @@ import { assertPgliteVersion, DURABLE_START, DurableFiles } from './durable-file
 import { protectAndFlushTree } from './flush.ts'
 import { createSessionQueue } from './session-queue.ts'
 
-// Of as many API processes and workers as there may be, with four each.
+// Enough for all API processes and workers, with four connections each.
 const MAX_CONNECTIONS = 1024
-// PGlite's own 160 MB stay in memory for good, and its folder is in the page cache anyway.
+// PGlite's default of 160 MB is never released, and the page cache has the files of its folder anyway.
 const SETTINGS = ['shared_buffers = 32MB']
-// How PostgreSQL's own way back from an ERROR comes through WebAssembly: PGlite's POSTGRES_MAIN_LONGJMP.
+// PGlite's POSTGRES_MAIN_LONGJMP: PostgreSQL continues after an ERROR with an exception of this status.
 const ERROR_STATUS = 100
 
 const { folder, socket } = (workerData ?? { folder: process.argv[2] }) as { folder: string; socket?: string }
-// Nobody waits for the database of a process that is killed.
+// If the process that waits for the database is killed, this one ends.
 if (!socket) process.once('disconnect', () => process.exit(1))
 assertPgliteVersion()
 const database = await PGlite.create({
@@ -33,7 +33,7 @@ await database.close()
 if (!socket) protectAndFlushTree(folder)
 process.exit(0)
 
-/** Serves the database on a socket, until the thread is told to end. */
+/** Serves the database on a socket, until the thread gets a message to end. */
 async function serve(socket: string) {
   const queryQueue = createSessionQueue(database)
   const handlers = new Set<PGLiteSocketHandler>()
@@ -54,8 +54,8 @@ async function serve(socket: string) {
 }
 
 /**
- * Ends the thread when PostgreSQL's backend has ended, by a FATAL or a PANIC: with no room for its write-ahead log, say.
- * PGlite calls such a backend again, for ever, or goes on with what is left in its memory
+ * Ends the thread when PostgreSQL's backend has ended by a FATAL or a PANIC, for example because its disk is full. PGlite
+ * would call that backend again for ever, or continue with the invalid contents of its memory
  * (https://github.com/electric-sql/pglite/issues/1058).
  */
 function endWithBackend({ Module }: PGlite) {

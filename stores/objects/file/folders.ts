@@ -19,7 +19,7 @@ export function createFolders() {
       making.catch(() => made.delete(folder))
       return making
     },
-    /** Call it when somebody removed the folder: the next `make` makes it again. */
+    /** Call it after the folder was removed: the next `make` makes it again. */
     forget(folder: string) {
       made.delete(folder)
     },

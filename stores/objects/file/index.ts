@@ -174,7 +174,7 @@ async function renameDurably({ folders }: Root, from: string, to: string) {
   await folders.make(folder)
   await rename(from, to).catch(async (error) => {
     if (!isMissing(error)) throw error
-    // Somebody has removed the folder.
+    // Another program has removed the folder.
     folders.forget(folder)
     await folders.make(folder)
     await rename(from, to)

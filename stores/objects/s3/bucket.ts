@@ -32,8 +32,9 @@ const CONNECTIONS = 256
 const PARAMETERS = ['endpoint', 'region', 'forcePathStyle', 'storageClass', 'checksums']
 
 /**
- * Reads `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…&checksums=…`. Each parameter is optional. The AWS
- * SDK's usual chain (environment, profile, the machine's role) gives the credentials, and the region if the URL has none.
+ * Reads `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true&storageClass=…&checksums=…`. Each parameter is
+ * optional. The AWS SDK's usual chain (environment, profile, the machine's role) gives the credentials, and the region if
+ * the URL has none.
  * `checksums=when-required` is for servers that do not implement the checksums that the SDK sends by default.
  *
  * A request of the client throws `StoreUnavailable` if the bucket can't be used, and the SDK's errors otherwise.

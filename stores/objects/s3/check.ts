@@ -12,10 +12,10 @@ import { put, remove, sizeOf, target } from './staging.ts'
 const BYTES = 1_000
 
 /**
- * Does with a small object what the service will do with images, and deletes it.
+ * Tries all operations of the service with a small object, and deletes it.
  *
- * @throws {Error} the server does not implement something; the message says what, and what to do
- * @throws {StoreUnavailable} the bucket can't be used; the message says why
+ * @throws {Error} the server does not implement an operation; the message names it, and says what to do
+ * @throws {StoreUnavailable} the bucket can't be used; the message gives the reason
  */
 export async function checkBucket(bucket: Bucket): Promise<void> {
   const key = `hasty-check-${randomBytes(8).toString('hex')}`
@@ -69,7 +69,7 @@ function expectBytes(actual: Buffer, expected: Buffer) {
     )
 }
 
-/** Adds to an error which step failed. A server that can't be reached or is busy is not a failed check. */
+/** Adds the failed step to an error. A server that can't be reached or is busy is not a failed check. */
 async function step(bucket: Bucket, action: string, work: () => Promise<unknown>) {
   try {
     await work()
@@ -79,7 +79,7 @@ async function step(bucket: Bucket, action: string, work: () => Promise<unknown>
     const status = $metadata?.httpStatusCode
     const refused = status === undefined ? !$metadata : status === 501 || (status < 500 && status !== 429)
     if (error instanceof StoreUnavailable && !refused) throw error
-    // What servers say that do not implement the checksums: NotImplemented, InvalidRequest, InvalidArgument.
+    // Servers without the checksums respond with NotImplemented, InvalidRequest or InvalidArgument.
     const hint =
       bucket.checksum && (status === 501 || /^Invalid(Request|Argument)$/.test(name))
         ? ' If the server does not implement checksums, add checksums=when-required to the URL.'

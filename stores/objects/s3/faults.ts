@@ -26,11 +26,11 @@ const REFUSALS: Record<string, string> = {
   NotImplemented: 'does not implement a part of the request; see checksums=when-required',
 }
 
-/** What the server does, for `StoreUnavailable`; undefined for any other error. */
+/** The fault of the server, for `StoreUnavailable`; undefined for any other error. */
 function faultOf(error: unknown) {
   const { name = '', $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
   if (name === 'CredentialsProviderError')
-    return 'can not be used without credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY'
+    return 'cannot be used without credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY'
   // Every error of a request has `$metadata`.
   if (!$metadata || name === 'AbortError') return undefined
   const { httpStatusCode } = $metadata

@@ -15,7 +15,7 @@ const ID = 'hasty-abort-uploads'
  * A bucket has one list of rules, which is always written as a whole. If Hasty did not make all of the rules, nothing is
  * changed: the other rules belong to somebody, and a server's own extensions of them would be lost.
  *
- * @returns a sentence that says what was done, or why nothing was done
+ * @returns a sentence about the change, or the reason why nothing was changed
  */
 export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket): Promise<string> {
   const purpose = `abort multipart uploads under "${prefix}" in bucket ${Bucket} ${DAYS} day after their start`
@@ -23,7 +23,7 @@ export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket
     const rules = await readRules()
     if (rules.some((rule) => covers(rule, prefix))) return `A lifecycle rule exists already: ${purpose}.`
     if (!rules.every(isOurs)) {
-      return `The bucket has lifecycle rules that Hasty did not make. No rule was added. Add one yourself: ${purpose}.`
+      return `The bucket has lifecycle rules that Hasty did not make. No rule was added. Add this rule yourself: ${purpose}.`
     }
     const rule: LifecycleRule = {
       ID: `${ID}-${prefix}`,

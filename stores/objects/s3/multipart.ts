@@ -18,7 +18,7 @@ export interface MultipartUpload {
   /** Bytes. */
   size: number
   complete(): Promise<void>
-  /** As `abortMultipart`. */
+  /** See `abortMultipart`. */
   abort(signal?: AbortSignal): Promise<void>
 }
 
