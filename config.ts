@@ -68,8 +68,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     publicMetadata: env.PUBLIC_METADATA,
     apiProcesses: env.API_PROCESSES === 'auto' ? availableParallelism() : Number(env.API_PROCESSES),
     workerProcesses: env.WORKER_PROCESSES,
-    /** Without a slash at the end. Empty if it is not known. */
-    publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? '',
+    /** Perhaps with a path, without a slash at the end. Empty if it is not known. */
+    publicUrl: env.PUBLIC_URL === undefined ? '' : url('PUBLIC_URL', env.PUBLIC_URL).href.replace(/\/+$/, ''),
     trustProxy: env.TRUST_PROXY === 'true' || (env.TRUST_PROXY !== 'false' && env.TRUST_PROXY),
     /** The origins whose pages may upload and read images. */
     corsOrigins: env.CORS_ORIGIN?.split(/ *, */) ?? [],

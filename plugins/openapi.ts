@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import type { onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { Compile } from 'typebox/compile'
 import pkg from '../package.json' with { type: 'json' }
@@ -69,8 +70,11 @@ export default fp(
     })
     await app.register(async (app) => {
       await app.register(headers)
+      app.addHook('onRequest', redirectToPage)
       await app.register(swaggerUi, {
         routePrefix: '/docs',
+        // The links of the page are relative, so they work below the path of any proxy.
+        indexPrefix: '.',
         logLevel: 'warn',
         staticCSP: pagePolicy(app.config.publicUrl),
         theme: {
@@ -83,6 +87,18 @@ export default fp(
   },
   { name: 'openapi', dependencies: ['config'] },
 )
+
+/**
+ * Redirects the other URLs of the page to the page. The location is relative, because a proxy may have stripped a path.
+ * `@fastify/swagger-ui` sends an absolute path, and its scripts do not work on a URL with a query.
+ */
+const redirectToPage: onRequestHookHandler = ({ url }, reply, done) => {
+  const [path = '', query] = url.split('?', 2)
+  if (/^\/docs\/static\/(index\.html)?$/.test(path)) reply.redirect('../')
+  else if (query !== undefined && path === '/docs') reply.redirect('docs')
+  else if (query !== undefined && path === '/docs/') reply.redirect('./')
+  else done()
+}
 
 /** The policy of the page: its own scripts, the styles that they set, and calls to this service under its public URL. */
 const pagePolicy = (publicUrl: string) => ({

@@ -224,7 +224,7 @@ export const Environment = Type.Object({
   PUBLIC_URL: Type.Optional(
     Type.String({
       pattern: '^https?://[^?#]+$',
-      description: 'the URL at which clients reach the service',
+      description: 'the URL at which clients reach the service, perhaps with a path',
       examples: ['https://images.example'],
     }),
   ),

@@ -53,9 +53,16 @@ export type NewLink = Static<typeof NewLink>
 export const CreatedLink = Type.Object(
   {
     relativePath: Type.String({
-      description: 'The path to send images to.',
+      description: 'The path to send images to. Append it to the URL of the service.',
       examples: ['/uploads/Vd0GtqSUWC3UzXiRwcbKgJ9bQdvHqLkEYoV1WnTFpzA5xmNs'],
     }),
+    url: Type.Optional(
+      Type.String({
+        format: 'uri',
+        description: 'The URL to send images to, if PUBLIC_URL is set.',
+        examples: ['https://images.example/uploads/Vd0GtqSUWC3UzXiRwcbKgJ9bQdvHqLkEYoV1WnTFpzA5xmNs'],
+      }),
+    ),
     expiresOn: Type.String({ format: 'date-time', examples: ['2026-12-01T00:00:00.000Z'] }),
   },
   {

@@ -72,6 +72,17 @@ t.test('refuses a wrong value with the name of the variable, the reason and an e
   }
 })
 
+t.test('PUBLIC_URL may have a path, which is percent-encoded and has no slash at the end', async (t) => {
+  for (const [value, expected] of Object.entries({
+    'https://images.example': 'https://images.example',
+    'https://example.org/drop/': 'https://example.org/drop',
+    'https://EXAMPLE.org/dröp zone//': 'https://example.org/dr%C3%B6p%20zone',
+  }))
+    t.equal(readConfig({ PUBLIC_URL: value }).publicUrl, expected)
+  t.equal(readConfig({}).publicUrl, '')
+  t.throws(() => readConfig({ PUBLIC_URL: 'https://host:port' }), { message: /^PUBLIC_URL is/ })
+})
+
 t.test('reads ISO 8601 durations', async (t) => {
   const { archiveAfter, deleteAfter, sweepGrace, corruptGrace } = readConfig({})
   t.strictSame(

@@ -24,7 +24,8 @@ export default (async (app) => {
         summary: 'Create an ephemeral link',
         description:
           'The link expires after the duration `sinceNow`, or at the instant `timeExact`. Give one of the two. Send ' +
-          '`relativePath` of the response to the people who are to upload images.',
+          '`url` of the response to the people who are to upload images. It is missing if PUBLIC_URL is not set: then ' +
+          'append `relativePath` to the URL of the service.',
         body: NewLink,
         response: {
           201: { ...CreatedLink, headers: locationField },
@@ -34,8 +35,10 @@ export default (async (app) => {
     },
     async (request, reply) => {
       const { id, expiresOn } = await links.create(request.body)
-      reply.code(201).header('Location', `${app.config.publicUrl}/admin/ephemeral-links/${id}`)
-      return { relativePath: `/uploads/${id}`, expiresOn }
+      const { publicUrl } = app.config
+      const relativePath = `/uploads/${id}`
+      reply.code(201).header('Location', `${publicUrl}/admin/ephemeral-links/${id}`)
+      return { relativePath, ...(publicUrl && { url: publicUrl + relativePath }), expiresOn }
     },
   )
 
