@@ -357,15 +357,3 @@ t.test('Dockerfile', async (t) => {
     for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm)) t.match(image, /^\$\{NODE_IMAGE\}$/)
   })
 })
-
-const withoutNginx = spawnSync('nginx', ['-v']).error ? 'nginx is not installed' : false
-t.test('nginx accepts its configuration', { skip: withoutNginx }, async (t) => {
-  const { status, stderr } = spawnSync(
-    'nginx',
-    ['-t', '-c', new URL(root('deploy/compose/nginx.conf')).pathname],
-    {
-      encoding: 'utf8',
-    },
-  )
-  t.equal(status, 0, stderr)
-})

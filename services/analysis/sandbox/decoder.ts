@@ -59,6 +59,9 @@ interface Running {
   ended: Promise<string>
 }
 
+/** At the limit of its address space, an allocation fails: V8 and C++ then abort, GLib traps. */
+const OUT_OF_MEMORY_SIGNALS = new Set(['SIGABRT', 'SIGTRAP'])
+
 /** The process cannot be started: a fault of this machine, not of a file. */
 export class DecoderUnavailable extends Error {
   override name = 'DecoderUnavailable'
@@ -108,8 +111,10 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
         onHeader(answered.header)
         answered = await answer()
       }
-      if (!answered) throw new Error(`the decoder process ended (${await ended})`)
-      return answered
+      if (answered) return answered
+      const reason = await ended
+      if (OUT_OF_MEMORY_SIGNALS.has(reason)) return { outOfMemory: true, last: true }
+      throw new Error(`the decoder process ended (${reason})`)
     } catch (error) {
       // After an invalid answer the process is not trusted any more.
       if (error instanceof InvalidAnswer) child.kill('SIGKILL')
