@@ -98,6 +98,7 @@ async function boot(disk: Disk, bin: string | undefined): Promise<Machine> {
 }
 
 async function shutDown({ disk, postgres }: Machine) {
+  postgres?.signal('SIGCONT') // a stopped process does not end
   await postgres?.stop()
   disk.remove()
 }
