@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { BaseLogger } from 'pino'
 
 // A blocked event loop answers no request and handles no SIGTERM. So after `BLOCKED_MS` the process is ended with
-// SIGKILL. Its supervisor starts it again: the primary process of a cluster, or the orchestrator of a container.
+// SIGKILL. Its supervisor starts it again: the primary process of a cluster, `npm start`, or the runtime of a container.
 
 const BLOCKED_MS = 30_000
 const BEAT_MS = 1_000

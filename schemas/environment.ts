@@ -271,7 +271,7 @@ export const Environment = Type.Object({
   HIDE_DUPLICATES: Type.Enum(['true', 'false'], {
     default: 'false',
     description:
-      'true or false (true: each upload becomes a separate image, so that senders cannot find out what exists already)',
+      'true or false (true: each upload becomes a separate image, so that senders cannot find out which images exist)',
     examples: ['true'],
   }),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
