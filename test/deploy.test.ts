@@ -198,7 +198,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     t.match(podOf(find('Deployment', 'hasty-api')).containers[0].lifecycle.preStop.exec.command, ['sleep'])
   })
 
-  await t.test('the temporary folder of the API is larger than what uploads may use of it', async (t) => {
+  await t.test('the temporary folder of the API has space for all unfinished uploads', async (t) => {
     const { containers, volumes } = podOf(find('Deployment', 'hasty-api'))
     const [{ emptyDir }] = volumes
     t.ok(bytesOf(emptyDir.sizeLimit) > readConfig({}).stagedLimit)

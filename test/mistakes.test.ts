@@ -57,7 +57,7 @@ t.test('a new or lost database with the objects of an installation', async (t) =
   t.match(await startWrong(t, env, ['sweep.ts']), { code: 1, output: /The database is new/ })
   t.strictSame(await keysIn(url), keys, 'nothing was deleted')
 
-  await t.test('they can be used together deliberately', async (t) => {
+  await t.test('with --adopt-stores, they can be used together', async (t) => {
     t.match(await startWrong(t, env, ['migrate.ts', '--adopt-stores']), { code: 0 })
     const refused = await startWrong(t, env, ['sweep.ts'])
     t.match(refused, { code: 1, output: /12 objects have no image, and only 0 have one/ })
@@ -103,7 +103,7 @@ t.test('a file store that is unmounted while the service runs', async (t) => {
   t.equal((await app.inject('/readyz')).statusCode, 200)
 })
 
-t.test('settings that can not be used', async (t) => {
+t.test('settings that cannot be used are refused with a reason', async (t) => {
   const DATA_DIR = await dataDirWithDatabase(t)
   for (const [env, message] of [
     [{ OBJECT_STORE_URL: 's3://bucket?regoin=eu' }, /unknown parameter .*regoin/],
@@ -118,14 +118,14 @@ t.test('settings that can not be used', async (t) => {
     t.match(await refusal({ DATA_DIR, ...env }), message)
 })
 
-t.test('a queue that can not be reached does not prevent the start', async (t) => {
+t.test('a queue that cannot be reached does not prevent the start', async (t) => {
   const env = { DATA_DIR: await dataDirWithDatabase(t), QUEUE_URL: 'nats://[::1]:1,127.0.0.1:1' }
   const { code, output } = await startWrong(t, env, ['sweep.ts'])
   t.equal(code, 0, output)
   t.match(output, /QUEUE_URL: no connection to \[::1\]:1, 127\.0\.0\.1:1 \(.*ECONNREFUSED/)
 })
 
-t.test('two new databases with one new store', async (t) => {
+t.test('of two new databases with one new store, only one owns the store', async (t) => {
   const OBJECT_STORE_URL = pathToFileURL(join(newFolder(t), 'objects')).href
   const dirs = [await dataDirWithDatabase(t), await dataDirWithDatabase(t)]
   await Promise.all(dirs.map((DATA_DIR) => refusal({ DATA_DIR, OBJECT_STORE_URL })))

@@ -51,7 +51,7 @@ t.test('a client that cuts the connection at every tenth byte leaves nothing', a
   await isUnharmed(t)
 })
 
-t.test('a process that has run out of file descriptors goes on when there are some again', async (t) => {
+t.test('a process without free file descriptors works again when some are free', async (t) => {
   const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0' }
   const server = await startServer(t, env, { descriptors: 300 })

@@ -10,7 +10,7 @@ import { post, startServer, until } from '../helpers/server.ts'
 import { type Answered, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
 eachDatabase(async (t, database) => {
-  await t.test('a clock that jumps does no harm', async (t) => {
+  await t.test('uploads, links, analysis and statistics work after the clock jumps', async (t) => {
     const folder = newFolder(t)
     const CLOCK_FILE = join(folder, 'clock')
     const env: Record<string, string> = {

@@ -56,61 +56,64 @@ function roomOn(folder: string) {
 }
 
 t.test('disks that fail', { skip: withoutMount() }, async (t) => {
-  await t.test('a full disk: 507, nothing is left, and all goes on when there is room', async (t) => {
-    const disk = makeDisk(t, '24m')
-    const objects = join(disk.folder, 'objects')
-    const env = {
-      DATA_DIR: newFolder(t),
-      OBJECT_STORE_URL: `file://${objects}`,
-      WORKER_PROCESSES: '0',
-    }
-    const server = await startServer(t, env)
-    const link = await server.makeLink()
-    const answered: Answered = new Map()
-    const isUnharmed = await watch(server)
-
-    let full = 0
-    while (full < 3) {
-      const body = await makePadded(3 * MiB)
-      const answer = await send(link, body)
-      if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
-      else {
-        t.equal(answer.status, 507)
-        t.equal(answer.type, 'urn:hasty:problem:insufficient-storage')
-        full++
+  await t.test(
+    'a full disk gives 507 and leaves no object, and uploads work when space is free',
+    async (t) => {
+      const disk = makeDisk(t, '24m')
+      const objects = join(disk.folder, 'objects')
+      const env = {
+        DATA_DIR: newFolder(t),
+        OBJECT_STORE_URL: `file://${objects}`,
+        WORKER_PROCESSES: '0',
       }
-      t.ok(answered.size < 9, 'the disk is smaller than that')
-    }
-    t.ok(answered.size > 5, `${answered.size} images of 3 MiB were taken in`)
-    t.equal(filesIn(objects).length, answered.size, 'nothing is left of the others')
-    t.strictSame(await wrongAmong(server.url, answered), [], 'reads go on')
+      const server = await startServer(t, env)
+      const link = await server.makeLink()
+      const answered: Answered = new Map()
+      const isUnharmed = await watch(server)
 
-    // Several at once that each would have room alone.
-    const small = await Promise.all(
-      Array.from({ length: 20 }, async () => {
-        const body = await makePadded(300_000)
+      let full = 0
+      while (full < 3) {
+        const body = await makePadded(3 * MiB)
         const answer = await send(link, body)
         if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
-        return answer.status
-      }),
-    )
-    t.strictSame([...new Set(small)].sort(), [200, 507], 'some find room, and the others are told')
-    t.equal(filesIn(objects).length, answered.size)
+        else {
+          t.equal(answer.status, 507)
+          t.equal(answer.type, 'urn:hasty:problem:insufficient-storage')
+          full++
+        }
+        t.ok(answered.size < 9, 'the disk is smaller than that')
+      }
+      t.ok(answered.size > 5, `${answered.size} images of 3 MiB were taken in`)
+      t.equal(filesIn(objects).length, answered.size, 'nothing is left of the others')
+      t.strictSame(await wrongAmong(server.url, answered), [], 'reads go on')
 
-    const [first] = answered.keys()
-    await fetch(`${server.url}/admin/images/${first}`, { method: 'DELETE', headers: admin })
-    answered.delete(first!)
-    const again = await makePadded(2 * MiB)
-    const answer = await send(link, again)
-    t.equal(answer.status, 200, 'there is room again')
-    answered.set(answer.processed[0]!.id, sha256(again))
-    t.strictSame(await wrongAmong(server.url, answered), [])
-    await hasNoOrphans(t, server, env, objects)
-    await isUnharmed(t)
-  })
+      // Several at once that each would have room alone.
+      const small = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const body = await makePadded(300_000)
+          const answer = await send(link, body)
+          if (answer.status === 200) answered.set(answer.processed[0]!.id, sha256(body))
+          return answer.status
+        }),
+      )
+      t.strictSame([...new Set(small)].sort(), [200, 507], 'some find room, and the others are told')
+      t.equal(filesIn(objects).length, answered.size)
+
+      const [first] = answered.keys()
+      await fetch(`${server.url}/admin/images/${first}`, { method: 'DELETE', headers: admin })
+      answered.delete(first!)
+      const again = await makePadded(2 * MiB)
+      const answer = await send(link, again)
+      t.equal(answer.status, 200, 'there is room again')
+      answered.set(answer.processed[0]!.id, sha256(again))
+      t.strictSame(await wrongAmong(server.url, answered), [])
+      await hasNoOrphans(t, server, env, objects)
+      await isUnharmed(t)
+    },
+  )
 
   await t.test(
-    'a disk that becomes read-only: reads go on, and uploads when it is writable again',
+    'on a read-only disk images are read, and uploads work when it is writable again',
     async (t) => {
       const disk = makeDisk(t, '64m')
       const objects = join(disk.folder, 'objects')
@@ -179,7 +182,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     await isUnharmed(t)
   })
 
-  await t.test('no room for the write-ahead log of the embedded database', async (t) => {
+  await t.test('the embedded database recovers when its write-ahead log has space again', async (t) => {
     const { disk, DATA_DIR, env, server, link, answered } = await startOnDisk(t)
     const upload = async () => {
       const body = await makePadded(100_000)

@@ -58,7 +58,7 @@ async function listServed(t: Test, app: App) {
 
 const postgres = startPostgres(t, { own: true })
 
-t.test('while the database is away', { skip: postgres.missing }, async (t) => {
+t.test('while the database is unavailable', { skip: postgres.missing }, async (t) => {
   const url = await postgres.createDatabase()
   const app = await build(t, { DATABASE_URL: url })
   const link = await makeLink(app)
@@ -69,7 +69,7 @@ t.test('while the database is away', { skip: postgres.missing }, async (t) => {
     app.cache.links.delete(link.slice('/uploads/'.length))
   }
 
-  await t.test('stopped: every call is answered 503 soon, and comes back without a restart', async (t) => {
+  await t.test('database stopped: every call gets 503 soon, and works again without a restart', async (t) => {
     await postgres.stop()
     forget()
     const { answers, milliseconds } = await callAll(app, { link, id })
@@ -88,101 +88,108 @@ t.test('while the database is away', { skip: postgres.missing }, async (t) => {
     t.equal((await app.inject('/readyz')).statusCode, 200)
   })
 
-  await t.test('restarted as after a crash, under load: 200 or 503, and nothing hangs after', async (t) => {
-    const statuses = new Map<number, number>()
-    const answered: string[] = []
-    let stop = false
-    const clients = Array.from({ length: 24 }, async () => {
-      while (!stop) {
-        const answer = await upload(app, link, await picture())
-        statuses.set(answer.statusCode, (statuses.get(answer.statusCode) ?? 0) + 1)
-        if (answer.statusCode === 200) answered.push(answer.json().processed[0].id)
-        else await sleep(50)
-      }
-    })
-    for (let round = 0; round < 3; round++) {
-      await sleep(300)
-      await postgres.stop()
-      await postgres.restart()
-    }
-    stop = true
-    await Promise.all(clients)
-    t.comment(Object.fromEntries(statuses))
-    t.strictSame(
-      [...statuses.keys()].filter((status) => ![200, 503].includes(status)),
-      [],
-    )
-    for (let i = 0; i < 50; i++) {
-      const start = performance.now()
-      const answers = await Promise.all([upload(app, link, await picture()), app.inject('/admin/stats')])
-      t.equal(answers[0].statusCode, 200)
-      t.ok(performance.now() - start < 1_000)
-    }
-    forget()
-    for (const id of answered) t.equal((await app.inject(`/images/${id}`)).statusCode, 200)
-  })
-
-  await t.test('standing still: every call is answered 503 within its time, and goes on after', async (t) => {
-    await postgres.pause()
-    try {
-      forget()
-      const { answers, milliseconds } = await callAll(app, { link, id })
-      for (const { about, answer } of answers) t.equal(answer.statusCode, 503, about)
-      t.ok(milliseconds < BOUND_MS, `${milliseconds.toFixed(0)} ms`)
-      const start = performance.now()
-      isAway(t, await app.inject('/readyz'), 'readiness')
-      t.ok(performance.now() - start < 3_000)
-      t.equal((await app.inject('/livez')).statusCode, 200)
-    } finally {
-      await postgres.resume()
-    }
-    t.equal((await upload(app, link, await picture())).statusCode, 200)
-    await listServed(t, app)
-  })
-
   await t.test(
-    'locked: an upload is answered 503; recorded late, it has its object all the same',
+    'database restarted after a crash, under load: calls get 200 or 503, and none hangs',
     async (t) => {
-      const sql = connect(url, { max: 1 })
-      t.teardown(() => sql.end())
-      const before = (await listServed(t, app)).length
-      const body = await picture()
-      await sql.begin(async (sql) => {
-        await sql`lock table images in exclusive mode`
-        const start = performance.now()
-        isAway(t, await upload(app, link, body), 'an upload')
-        t.ok(performance.now() - start < BOUND_MS)
+      const statuses = new Map<number, number>()
+      const answered: string[] = []
+      let stop = false
+      const clients = Array.from({ length: 24 }, async () => {
+        while (!stop) {
+          const answer = await upload(app, link, await picture())
+          statuses.set(answer.statusCode, (statuses.get(answer.statusCode) ?? 0) + 1)
+          if (answer.statusCode === 200) answered.push(answer.json().processed[0].id)
+          else await sleep(50)
+        }
       })
-      const answer = await upload(app, link, body)
-      t.match(answer.json().processed, [{ duplicate: true }], 'sent again, it is known by now')
-      t.equal((await listServed(t, app)).length, before + 1)
+      for (let round = 0; round < 3; round++) {
+        await sleep(300)
+        await postgres.stop()
+        await postgres.restart()
+      }
+      stop = true
+      await Promise.all(clients)
+      t.comment(Object.fromEntries(statuses))
+      t.strictSame(
+        [...statuses.keys()].filter((status) => ![200, 503].includes(status)),
+        [],
+      )
+      for (let i = 0; i < 50; i++) {
+        const start = performance.now()
+        const answers = await Promise.all([upload(app, link, await picture()), app.inject('/admin/stats')])
+        t.equal(answers[0].statusCode, 200)
+        t.ok(performance.now() - start < 1_000)
+      }
+      forget()
+      for (const id of answered) t.equal((await app.inject(`/images/${id}`)).statusCode, 200)
     },
   )
-})
 
-t.test('an upload whose outcome is not known', { skip: postgres.missing }, async (t) => {
-  const proxy = await startLossyProxy(t, await postgres.createDatabase())
-  const app = await build(t, { DATABASE_URL: proxy.url })
-  // By a link with a limit it is a transaction, else one statement.
-  for (const [limit, answer] of [
-    [{ maxImages: 100 }, 'COMMIT'],
-    [{}, 'SELECT 1'],
-  ] as const) {
-    const link = await makeLink(app, { sinceNow: 'PT1H', ...limit })
-    await upload(app, link, await picture())
-    const before = await listServed(t, app)
+  await t.test(
+    'database suspended: every call gets 503 within its time limit, and works afterwards',
+    async (t) => {
+      await postgres.pause()
+      try {
+        forget()
+        const { answers, milliseconds } = await callAll(app, { link, id })
+        for (const { about, answer } of answers) t.equal(answer.statusCode, 503, about)
+        t.ok(milliseconds < BOUND_MS, `${milliseconds.toFixed(0)} ms`)
+        const start = performance.now()
+        isAway(t, await app.inject('/readyz'), 'readiness')
+        t.ok(performance.now() - start < 3_000)
+        t.equal((await app.inject('/livez')).statusCode, 200)
+      } finally {
+        await postgres.resume()
+      }
+      t.equal((await upload(app, link, await picture())).statusCode, 200)
+      await listServed(t, app)
+    },
+  )
+
+  await t.test('table locked: an upload gets 503; if it is recorded later, its object exists', async (t) => {
+    const sql = connect(url, { max: 1 })
+    t.teardown(() => sql.end())
+    const before = (await listServed(t, app)).length
     const body = await picture()
-    proxy.loseAnswer(answer)
-    isAway(t, await upload(app, link, body), `recorded, but nobody knows: ${answer}`)
-    const [id, ...others] = await listServed(t, app)
-    t.strictSame(others, before, 'the image is there, and has its object')
-    const again = await upload(app, link, body)
-    t.match(again.json().processed, [{ id, duplicate: true }])
-    t.strictSame(await listServed(t, app), [id, ...others])
-  }
+    await sql.begin(async (sql) => {
+      await sql`lock table images in exclusive mode`
+      const start = performance.now()
+      isAway(t, await upload(app, link, body), 'an upload')
+      t.ok(performance.now() - start < BOUND_MS)
+    })
+    const answer = await upload(app, link, body)
+    t.match(answer.json().processed, [{ duplicate: true }], 'sent again, it is known by now')
+    t.equal((await listServed(t, app)).length, before + 1)
+  })
 })
 
-t.test('while the bucket is away', { skip: withoutS3() }, async (t) => {
+t.test(
+  'an upload whose commit got no response is recorded, and is a duplicate if it is repeated',
+  { skip: postgres.missing },
+  async (t) => {
+    const proxy = await startLossyProxy(t, await postgres.createDatabase())
+    const app = await build(t, { DATABASE_URL: proxy.url })
+    // By a link with a limit it is a transaction, else one statement.
+    for (const [limit, answer] of [
+      [{ maxImages: 100 }, 'COMMIT'],
+      [{}, 'SELECT 1'],
+    ] as const) {
+      const link = await makeLink(app, { sinceNow: 'PT1H', ...limit })
+      await upload(app, link, await picture())
+      const before = await listServed(t, app)
+      const body = await picture()
+      proxy.loseAnswer(answer)
+      isAway(t, await upload(app, link, body), `recorded, but nobody knows: ${answer}`)
+      const [id, ...others] = await listServed(t, app)
+      t.strictSame(others, before, 'the image is there, and has its object')
+      const again = await upload(app, link, body)
+      t.match(again.json().processed, [{ id, duplicate: true }])
+      t.strictSame(await listServed(t, app), [id, ...others])
+    }
+  },
+)
+
+t.test('while the bucket is unavailable', { skip: withoutS3() }, async (t) => {
   const s3 = await startS3(t)
   const bucket = await s3.createBucket('outages')
   const proxy = await startFaultyProxy(t, s3.endpoint)

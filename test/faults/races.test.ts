@@ -80,7 +80,7 @@ eachDatabase(
       }
     })
 
-    await t.test('what began before the link expired is kept, and nothing after', async (t) => {
+    await t.test('a part that began before the link expired is accepted, and no later one', async (t) => {
       const [body, late] = [await image(), await image()]
       const { payload, headers } = multipart([{ body }])
       const link = await makeLink(app)

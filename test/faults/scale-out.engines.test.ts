@@ -36,7 +36,7 @@ async function listImages({ url }: Server, query: string) {
 }
 
 t.test(
-  'three API processes and two workers lose nothing while what they stand on fails',
+  'three API processes and two workers lose no image while the engines restart',
   { skip: missing || false, timeout: 600_000 },
   async (t) => {
     const begun = performance.now()

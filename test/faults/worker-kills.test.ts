@@ -13,42 +13,46 @@ import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 const KILLS = times(2, 50)
 const MIN = 60_000
 
-t.test(`a worker is killed ${KILLS} times at its work`, { timeout: 15 * MIN }, async (t) => {
-  const DATA_DIR = newFolder(t)
-  const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
-  const server = await startServer(t, env)
-  const link = await server.makeLink()
-  const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
-  t.teardown(() => data.close())
-  const answered: Answered = new Map()
+t.test(
+  `the images of a worker that is killed ${KILLS} times are analysed`,
+  { timeout: 15 * MIN },
+  async (t) => {
+    const DATA_DIR = newFolder(t)
+    const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
+    const server = await startServer(t, env)
+    const link = await server.makeLink()
+    const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
+    t.teardown(() => data.close())
+    const answered: Answered = new Map()
 
-  for (let kill = 0; kill < KILLS; kill++) {
-    const worker = startWorker(t, env)
-    for (let n = 0; n < 4; n++) {
-      const body = await makePadded(300_000)
-      answered.set((await post(link, body)).id, sha256(body))
+    for (let kill = 0; kill < KILLS; kill++) {
+      const worker = startWorker(t, env)
+      for (let n = 0; n < 4; n++) {
+        const body = await makePadded(300_000)
+        answered.set((await post(link, body)).id, sha256(body))
+      }
+      await until(async () => (await leased()) > 0 || undefined, 20_000)
+      await sleep(randomInt(60))
+      await worker.end('SIGKILL')
+      // As if the time of its leases had passed; an image that is there at several kills is not to blame.
+      await data.sql`update images set due_at = now(), attempts = 0 where due_at is not null`
     }
-    await until(async () => (await leased()) > 0 || undefined, 20_000)
-    await sleep(randomInt(60))
-    await worker.end('SIGKILL')
-    // As if the time of its leases had passed; an image that is there at several kills is not to blame.
-    await data.sql`update images set due_at = now(), attempts = 0 where due_at is not null`
-  }
 
-  const worker = startWorker(t, env)
-  await until(async () => (await data.imageLeases.waiting()) === 0 || undefined, 60_000)
-  await worker.end('SIGTERM')
-  const statuses = new Set((await listImages(server.url)).map(({ status }) => status))
-  t.strictSame([...statuses], ['ready'])
-  t.strictSame(await wrongAmong(server.url, answered), [])
-  await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
+    const worker = startWorker(t, env)
+    await until(async () => (await data.imageLeases.waiting()) === 0 || undefined, 60_000)
+    await worker.end('SIGTERM')
+    const statuses = new Set((await listImages(server.url)).map(({ status }) => status))
+    t.strictSame([...statuses], ['ready'])
+    t.strictSame(await wrongAmong(server.url, answered), [])
+    await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))
 
-  async function leased() {
-    const [row] = await data.sql<{ leased: number }[]>`
+    async function leased() {
+      const [row] = await data.sql<{ leased: number }[]>`
       select count(*) as leased from images where lease is not null`
-    return row!.leased
-  }
-})
+      return row!.leased
+    }
+  },
+)
 
 t.test('an image whose workers die is analysed by the next one', { timeout: MIN }, async (t) => {
   const DATA_DIR = newFolder(t)

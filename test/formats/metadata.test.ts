@@ -151,7 +151,7 @@ function canonRaw() {
   return file
 }
 
-t.test('the size of an SVG is the size that its root element asks for', async (t) => {
+t.test('the size of an SVG is that of its root element', async (t) => {
   for (const [attributes, size] of [
     ['width="120" height="80"', [120, 80]],
     ["width='1in' height = '2.54cm'", [96, 96]],

@@ -100,7 +100,7 @@ const LAUGHS = Array.from({ length: 12 }, (_, n) => n)
 const entities = `<!DOCTYPE svg [<!ENTITY e0 "<rect/>">${LAUGHS.map((n) => `<!ENTITY e${n + 1} "${`&e${n};`.repeat(10)}">`).join('')}]>`
 const groups = LAUGHS.map((n) => `<g id="g${n + 1}">${`<use href="#g${n}"/>`.repeat(10)}</g>`).join('')
 
-t.test('what says that it is too large is not begun', async (t) => {
+t.test('an image that declares too many pixels is not decoded', async (t) => {
   for (const [name, file] of Object.entries({
     'JPEG of 65,500 x 65,500': resized(jpeg, '\xff\xc0', 5, (file, at) => file.writeUInt32BE(0xffdcffdc, at)),
     'PNG of 2 billion x 2 billion': pngOf(2 ** 31 - 1, 2 ** 31 - 1, 8, 2, deflateSync(Buffer.alloc(100))),
@@ -139,7 +139,7 @@ t.test('what says that it is too large is not begun', async (t) => {
   }
 })
 
-t.test('what conceals how much it is takes no more than its process may', async (t) => {
+t.test('an image that conceals its size uses no more than the limits of its process', async (t) => {
   for (const [name, file, verdict] of [
     [
       'PNG of 9,000 x 9,000, of 16 bits',
@@ -210,6 +210,6 @@ t.test('what conceals how much it is takes no more than its process may', async 
   }
 })
 
-t.test('the decoder serves on after them', async (t) => {
+t.test('the decoder works after these images', async (t) => {
   t.match(await verdictOf('good', jpeg), { status: 'ready' })
 })

@@ -25,7 +25,7 @@ const preflight = (url: string, origin: string, method: string) =>
   })
 const allowed = 'access-control-allow-origin'
 
-t.test('pages of the origins that are allowed upload and read, and no others', async (t) => {
+t.test('only pages of the allowed origins can upload and read', async (t) => {
   for (const origin of [ALLOWED, 'http://127.0.0.1:8080']) {
     const posted = await app.inject({ ...upload, headers: { ...upload.headers, origin } })
     t.match(posted, { statusCode: 200, headers: { [allowed]: origin, vary: /Origin/ } })
@@ -57,7 +57,7 @@ t.test('pages of the origins that are allowed upload and read, and no others', a
   }
 })
 
-t.test("the admin's calls are for no page", async (t) => {
+t.test("no page of another origin can send the admin's calls", async (t) => {
   for (const url of [
     '/admin/stats',
     '/admin/ephemeral-links',
@@ -74,7 +74,7 @@ t.test("the admin's calls are for no page", async (t) => {
   }
 })
 
-t.test('every answer keeps a browser from running it', async (t) => {
+t.test('no browser runs the content of a response', async (t) => {
   for (const url of [
     image,
     `/admin${image}`,

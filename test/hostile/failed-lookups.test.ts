@@ -78,19 +78,16 @@ t.test('only failed look-ups are refused, each kind separately, and valid ones n
   }
 })
 
-t.test(
-  'clients behind one proxy are served, however many wrong ids and tokens one of them sends',
-  async (t) => {
-    const app = await build(t)
-    const right = await known(app)
-    for (let n = 0; n < 300; n++)
-      for (const kind of ['link', 'image', 'token'] as const) await app.inject(guess[kind]())
-    for (const kind of ['link', 'image', 'token'] as const) {
-      t.equal((await app.inject(guess[kind]())).statusCode, 429, `${kind}: a failure`)
-      t.equal((await app.inject(right[kind]())).statusCode, 200, `${kind}: a valid one`)
-    }
-  },
-)
+t.test('clients behind one proxy are served while one of them sends wrong ids and tokens', async (t) => {
+  const app = await build(t)
+  const right = await known(app)
+  for (let n = 0; n < 300; n++)
+    for (const kind of ['link', 'image', 'token'] as const) await app.inject(guess[kind]())
+  for (const kind of ['link', 'image', 'token'] as const) {
+    t.equal((await app.inject(guess[kind]())).statusCode, 429, `${kind}: a failure`)
+    t.equal((await app.inject(right[kind]())).statusCode, 200, `${kind}: a valid one`)
+  }
+})
 
 t.test('an address is counted in one form, and an IPv6 address by its /64 and its /48', async (t) => {
   await amidWindow()

@@ -215,7 +215,7 @@ const INSIDE =
 
 const statuses = new Map<string, Map<number, number>>()
 
-t.test('whatever is asked, the answer is one of the contract', async (t) => {
+t.test('every response to a generated request follows the contract', async (t) => {
   t.comment(`${count} requests, seed ${seed}`)
   const encode = (value: unknown) =>
     encodeURIComponent((typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).toWellFormed())

@@ -60,7 +60,7 @@ t.test('boundaries', async (t) => {
     t.strictSame(await outcome(type, body), expected, type.slice(0, 80))
 })
 
-t.test('what is before, between and behind the parts', async (t) => {
+t.test('bytes before, between and after the parts are accepted or refused', async (t) => {
   for (const [about, body, expected] of [
     ['a preamble', bytes('This is a message.\r\n', whole('b')), [200, 'a', '']],
     ['a preamble of 1 MB', bytes('x'.repeat(1_000_000), '\r\n', whole('b')), [200, 'a', '']],
@@ -93,7 +93,7 @@ t.test('what is before, between and behind the parts', async (t) => {
     t.strictSame(await outcome(B, body), expected, about)
 })
 
-t.test('what looks like a boundary within a part is a part of it', async (t) => {
+t.test('bytes that resemble a boundary belong to their part', async (t) => {
   for (const inside of [
     '--b',
     '\r\n',
@@ -171,7 +171,7 @@ t.test(
   },
 )
 
-t.test('multipart within multipart is no image, and the parts around it are taken', async (t) => {
+t.test('multipart within multipart is no image, and the parts around it are accepted', async (t) => {
   // As RFC 2388 had it; RFC 7578 §4.3 does not.
   const nested = part(
     'b',
@@ -211,7 +211,7 @@ const counted = (body: Buffer, more = '') => bytes(head(`Content-Length: ${body.
 const chunked = (body: Buffer) =>
   bytes(head('Transfer-Encoding: chunked'), body.length.toString(16), '\r\n', body, '\r\n0\r\n\r\n')
 
-t.test('requests that come without waiting for the answers are answered in their order', async (t) => {
+t.test('pipelined requests are answered in their order', async (t) => {
   const connection = await openConnection(port)
   const small = (name: string) => bytes(part('b', named(name)), '--b--\r\n')
   const live = 'GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'

@@ -123,7 +123,7 @@ async function judgeAll(name: string, random: Random) {
   }
 }
 
-t.test('whatever happens to a file, it has a verdict, and the decoder lives on', async (t) => {
+t.test('every mutated file gets a verdict, and the decoder continues', async (t) => {
   await Promise.all(
     Array.from({ length: DECODERS }, (_, n) => judgeAll(`file-${n}`, seeded(seed * DECODERS + n))),
   )

@@ -95,7 +95,7 @@ const polyglots: Record<string, [Buffer, type: string]> = {
   'SVG with a script from elsewhere': [svg('<script href="https://evil.example/a.js"/>'), 'image/svg+xml'],
 }
 
-t.test('a picture that is something else too is served as a picture, and nothing of it runs', async (t) => {
+t.test('a polyglot is served as a picture, and no part of it runs', async (t) => {
   for (const [about, [body, type]] of Object.entries(polyglots)) {
     for (const declared of ['text/html', 'application/javascript', type]) {
       const uploaded = await app.inject({
@@ -124,7 +124,7 @@ t.test('a picture that is something else too is served as a picture, and nothing
   }
 })
 
-t.test('what only begins like a picture, or is none, is not taken in', async (t) => {
+t.test('a file that only begins like a picture is rejected', async (t) => {
   for (const [about, body] of Object.entries({
     HTML: SCRIPT,
     'HTML with an SVG in it': `<!DOCTYPE html><html>${svg('')}</html>`,

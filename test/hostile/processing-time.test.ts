@@ -88,7 +88,7 @@ function mutate(input: Buffer, random: Random): Buffer {
 }
 
 for (const [name, target] of Object.entries(targets)) {
-  t.test(`nothing found that occupies ${name} for more than ${BUDGET_MS} ms`, async (t) => {
+  t.test(`no generated file occupies ${name} for more than ${BUDGET_MS} ms`, async (t) => {
     const random = seeded(seed)
     for (let n = 0; n < 200; n++) for (const input of target.seeds) await measure(target, input)
     let slowest = target.seeds.map((input) => ({ input, milliseconds: 0 }))

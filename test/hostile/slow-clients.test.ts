@@ -41,7 +41,7 @@ async function ended(t: Test, socket: Socket, about: string) {
 const incoming = async () =>
   (await Array.fromAsync(objectsOf(app).list())).filter(({ key }) => key.startsWith('incoming/')).length
 
-t.test('who sends a byte now and then is given up, and nobody else', async (t) => {
+t.test('a client that sends single bytes is disconnected, and no other client', async (t) => {
   const slow = await Promise.all(Array.from({ length: 20 }, () => openConnection(port)))
   const answers = slow.map((connection, n) => {
     const [whole, sent] = n % 2 ? [head(payload.length), payload] : ['', Buffer.from(head(payload.length))]
@@ -60,7 +60,7 @@ t.test('who sends a byte now and then is given up, and nobody else', async (t) =
   await until(async () => ((await incoming()) === 0 ? true : undefined))
 })
 
-t.test('who stops in the middle is given up', async (t) => {
+t.test('a client that stops in the middle of a request is disconnected', async (t) => {
   const stopped = Object.entries({
     'nothing at all': '',
     'half a header': head(10).slice(0, 30),
@@ -78,7 +78,7 @@ t.test('who stops in the middle is given up', async (t) => {
   await until(async () => ((await incoming()) === 0 ? true : undefined))
 })
 
-t.test('who is slow, but not too slow, is waited for', async (t) => {
+t.test('a client above the minimum speed is not disconnected', async (t) => {
   const connection = await openConnection(port)
   await connection.send(head(payload.length))
   // 4 KB/s
@@ -91,7 +91,7 @@ t.test('who is slow, but not too slow, is waited for', async (t) => {
   connection.socket.destroy()
 })
 
-t.test('nobody is given up for what the service is slow with', async (t) => {
+t.test('no client is disconnected because the service is slow', async (t) => {
   const objects = objectsOf(app)
   const { stage } = objects
   objects.stage = async (...parameters) => {
@@ -105,7 +105,7 @@ t.test('nobody is given up for what the service is slow with', async (t) => {
   }
 })
 
-t.test('who never reads the answer is given up', async (t) => {
+t.test('a client that never reads the response is disconnected', async (t) => {
   // More than the buffers between the two take.
   const image = Buffer.concat([await makeImage(), Buffer.alloc(20_000_000)])
   const { id } = await post(`http://127.0.0.1:${port}${link}`, image)

@@ -81,7 +81,7 @@ const hostile: Record<string, Buffer> = {
   'a method that is none': latin1(`P@ST ${link} HTTP/1.1\r\nHost: h\r\n\r\n`),
 }
 
-t.test('what a proxy may read in another way is refused, and nothing behind it is answered', async (t) => {
+t.test('an ambiguous request is refused, and no request after it is answered', async (t) => {
   for (const [about, bytes] of Object.entries(hostile)) {
     const connection = await openConnection(port)
     connection.socket.on('error', () => {})
@@ -98,7 +98,7 @@ t.test('what a proxy may read in another way is refused, and nothing behind it i
   }
 })
 
-t.test('what looks alike and is right is taken', async (t) => {
+t.test('a similar but valid request is accepted', async (t) => {
   for (const [about, bytes] of Object.entries({
     'a length': request([`Content-Length: ${length}`], payload),
     'a length with zeros and blanks around': request([`Content-Length:  \t000${length} `], payload),

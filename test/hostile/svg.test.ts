@@ -38,7 +38,7 @@ const svg = (content: string, before = '') =>
     `${before}<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:xi="http://www.w3.org/2001/XInclude" width="9" height="9">${content}</svg>`,
   )
 
-t.test('a picture has nothing fetched, and no file read', async (t) => {
+t.test('decoding an SVG opens no connection and no other file', async (t) => {
   const blank = await examine('blank', svg(''))
   t.match(blank, { status: 'ready', metadata: { placeholder: /./ } })
   for (const [kind, url] of [
@@ -83,7 +83,7 @@ t.test('a picture has nothing fetched, and no file read', async (t) => {
   t.strictSame(asked, [], 'nothing was asked for')
 })
 
-t.test('a packet of XMP has nothing fetched', async (t) => {
+t.test('reading XMP opens no connection', async (t) => {
   const packet = make.xmp({ 'tiff:Model': 'M' }).toString()
   for (const doctype of [
     `<!DOCTYPE x SYSTEM "${elsewhere('xmp')}">`,

@@ -131,7 +131,7 @@ t.test(
   },
 )
 
-t.test('what is no request is answered with a problem, and the connection closed', async (t) => {
+t.test('bytes that are not a request get problem details, and the connection is closed', async (t) => {
   for (const [request, status, problem] of [
     ['nonsense\r\n\r\n', 400, 'invalid-request'],
     [head('GET', '/livez', { 'Content-Length': 'many' }), 400, 'invalid-request'],
@@ -151,51 +151,48 @@ t.test('what is no request is answered with a problem, and the connection closed
   }
 })
 
-t.test(
-  'a connection that is cut within a part keeps the parts before it, and nothing of this one',
-  async (t) => {
-    const large = Buffer.concat([await makeImage(), Buffer.alloc(90_000)])
-    const cuts = {
-      reset: (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.resetAndDestroy(),
-      closed: (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.destroy(),
-      'half closed': (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.end(),
+t.test('after a cut within a part, the parts before it are stored, and no byte of this part', async (t) => {
+  const large = Buffer.concat([await makeImage(), Buffer.alloc(90_000)])
+  const cuts = {
+    reset: (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.resetAndDestroy(),
+    closed: (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.destroy(),
+    'half closed': (connection: Awaited<ReturnType<typeof openConnection>>) => connection.socket.end(),
+  }
+  for (const [about, cut] of Object.entries(cuts)) {
+    for (const chunked of [false, true]) {
+      const whole = await makeImage()
+      const { payload } = multipart([{ body: whole, filename: 'whole' }, { body: large }])
+      const before = await objects()
+      const connection = await openConnection(port)
+      const sent = payload.subarray(0, -1000)
+      const length = chunked ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': payload.length }
+      await connection.send(head('POST', link, { 'Content-Type': MULTIPART, ...length }))
+      await connection.send(chunked ? chunk(sent) : sent)
+      await until(async () => {
+        const { kept, incoming } = await objects()
+        return kept.length > before.kept.length && incoming.length > 0 ? true : undefined
+      })
+      cut(connection)
+      await nothingIncoming()
+      t.equal(
+        (await objects()).kept.length,
+        before.kept.length + 1,
+        `${about}, ${chunked}: the whole part is kept`,
+      )
     }
-    for (const [about, cut] of Object.entries(cuts)) {
-      for (const chunked of [false, true]) {
-        const whole = await makeImage()
-        const { payload } = multipart([{ body: whole, filename: 'whole' }, { body: large }])
-        const before = await objects()
-        const connection = await openConnection(port)
-        const sent = payload.subarray(0, -1000)
-        const length = chunked ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': payload.length }
-        await connection.send(head('POST', link, { 'Content-Type': MULTIPART, ...length }))
-        await connection.send(chunked ? chunk(sent) : sent)
-        await until(async () => {
-          const { kept, incoming } = await objects()
-          return kept.length > before.kept.length && incoming.length > 0 ? true : undefined
-        })
-        cut(connection)
-        await nothingIncoming()
-        t.equal(
-          (await objects()).kept.length,
-          before.kept.length + 1,
-          `${about}, ${chunked}: the whole part is kept`,
-        )
-      }
-    }
-    const listed = await app.inject({ url: '/admin/images?limit=500', headers: admin })
-    t.strictSame(
-      (await objects()).kept.toSorted(),
-      listed
-        .json()
-        .items.map(({ id }: { id: string }) => id)
-        .toSorted(),
-      'each object has its image, and each image its object',
-    )
-  },
-)
+  }
+  const listed = await app.inject({ url: '/admin/images?limit=500', headers: admin })
+  t.strictSame(
+    (await objects()).kept.toSorted(),
+    listed
+      .json()
+      .items.map(({ id }: { id: string }) => id)
+      .toSorted(),
+    'each object has its image, and each image its object',
+  )
+})
 
-t.test('a body that ends between two parts keeps the part before, however fast it comes', async (t) => {
+t.test('if a body ends between two parts, the first part is stored at any speed', async (t) => {
   for (const end of ['--the-boundary', '--the-boundary\r\n', '--the-boundary\r\nContent-Dispo']) {
     for (const pause of [0, 100]) {
       const { payload } = multipart([{ body: await makeImage(), filename: 'whole' }], { end })
@@ -240,7 +237,7 @@ t.test('chunks of any size, cut anywhere, make the same upload', async (t) => {
   }
 })
 
-t.test('a client that reads slowly, and asks again before it has all, gets each byte', async (t) => {
+t.test('a slow client that sends its next request early gets every byte', async (t) => {
   const app = await build(t, {})
   await app.listen({ port: 0 })
   const { port } = app.server.address() as AddressInfo

@@ -136,7 +136,7 @@ inTier.default('all processes end with the primary process', async (t) => {
   t.ok(await areGone([...pids, worker]))
 })
 
-inTier.default('ends if the API processes can not start', async (t) => {
+inTier.default('ends if the API processes cannot start', async (t) => {
   const DATA_DIR = newFolder(t)
   const { url } = await startCluster(t, { DATA_DIR })
   const PORT = new URL(url).port

@@ -111,18 +111,21 @@ t.test('restarts a killed worker, which analyses the waiting images', async (t) 
   t.pass('the worker ends with its server')
 })
 
-t.test('a server starts without a cache for compiled code, and a start that fails says why', async (t) => {
-  const folder = t.testdir({ file: '' })
-  const DATA_DIR = join(folder, 'data')
-  const NODE_COMPILE_CACHE = join(folder, 'file', 'cache')
-  const server = await startServer(t, { DATA_DIR, NODE_COMPILE_CACHE, WORKER_PROCESSES: '0' })
-  t.equal((await fetch(`${server.url}/readyz`)).status, 200)
-  await t.rejects(startServer(t, { DATA_DIR }), { message: /DATA_DIR .* is in use by another Hasty/ })
-  await t.rejects(startServer(t, { DATA_DIR: `${DATA_DIR}/other`, PORT: new URL(server.url).port }), {
-    message: /EADDRINUSE/,
-  })
-  await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), { message: /PORT is "three", but must be/ })
-})
+t.test(
+  'a server starts without a cache for compiled code, and a failed start gives the reason',
+  async (t) => {
+    const folder = t.testdir({ file: '' })
+    const DATA_DIR = join(folder, 'data')
+    const NODE_COMPILE_CACHE = join(folder, 'file', 'cache')
+    const server = await startServer(t, { DATA_DIR, NODE_COMPILE_CACHE, WORKER_PROCESSES: '0' })
+    t.equal((await fetch(`${server.url}/readyz`)).status, 200)
+    await t.rejects(startServer(t, { DATA_DIR }), { message: /DATA_DIR .* is in use by another Hasty/ })
+    await t.rejects(startServer(t, { DATA_DIR: `${DATA_DIR}/other`, PORT: new URL(server.url).port }), {
+      message: /EADDRINUSE/,
+    })
+    await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), { message: /PORT is "three", but must be/ })
+  },
+)
 
 const LARGE_MIB = times(256, 1024)
 t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {

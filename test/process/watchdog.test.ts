@@ -25,7 +25,7 @@ function run(name: string, program: string, before: string[] = []) {
   return { child, output: () => output }
 }
 
-t.test('a process whose event loop is blocked is ended, and logs why', async (t) => {
+t.test('a process whose event loop is blocked is ended, and logs the reason', async (t) => {
   const { child, output } = run(
     'blocked.mjs',
     `import { watchOwnEventLoop } from ${JSON.stringify(watchdog)}

@@ -4,7 +4,7 @@ import { makeImage } from '../helpers/images.ts'
 import { chunk, png } from '../helpers/make.ts'
 import { multipart } from '../helpers/multipart.ts'
 
-t.test('ACCEPT narrows what is taken in', async (t) => {
+t.test('ACCEPT limits the accepted formats', async (t) => {
   const app = await build(t, { ACCEPT: 'image/jpeg, image/png' })
   const url = await makeLink(app)
   const post = (...bodies: Buffer[]) =>
@@ -27,7 +27,7 @@ t.test('ACCEPT narrows what is taken in', async (t) => {
   t.match(alone.json(), { type: 'urn:hasty:problem:not-accepted', rejected: [{ reason: 'not_accepted' }] })
 })
 
-t.test('above the limit it is told by the front', async (t) => {
+t.test('above INLINE_LIMIT the first bytes decide whether a format is accepted', async (t) => {
   const app = await build(t, { ACCEPT: 'image/jpeg', INLINE_LIMIT: '0' })
   const answer = await app.inject({
     method: 'POST',

@@ -89,7 +89,7 @@ t.test('an image in memory that another process removes, or finds corrupt, is go
   }
 })
 
-t.test('an image in memory still counts as asked for', async (t) => {
+t.test('a request for an image in memory counts as an access', async (t) => {
   const body = newBody()
   const id = await uploadHot(t, body)
   await app.services.lastAccess.flush()
@@ -103,7 +103,7 @@ t.test('an image in memory still counts as asked for', async (t) => {
   t.equal(await tierOf(id), 'hot')
 })
 
-t.test('what a store can only stream, as a bucket does, is served the same', async (t) => {
+t.test('an image of a store that only streams is served correctly', async (t) => {
   t.ok(Reflect.deleteProperty(objects, 'readWhole') && !readsWhole(objects))
   t.ok(objects === app.stores.objects.at({ region: '', tier: 'hot' }))
   await uploadHot(t)

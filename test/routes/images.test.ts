@@ -79,7 +79,7 @@ eachDatabase(async (t, env) => {
     },
   )
 
-  await t.test('dates are conditions as in RFC 9110', async (t) => {
+  await t.test('dates are conditions according to RFC 9110', async (t) => {
     const modified = new Date(receivedAt).toUTCString()
     const before = new Date(Date.parse(modified) - 1000).toUTCString()
     const after = new Date(Date.parse(modified) + 86_400_000)
@@ -165,7 +165,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('a range is served as in RFC 9110, or ignored', async (t) => {
+  await t.test('a range is served according to RFC 9110, or ignored', async (t) => {
     for (const [range, start, end] of [
       ['bytes=0-0', 0, 0],
       ['bytes=5-9', 5, 9],

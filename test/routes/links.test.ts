@@ -48,7 +48,7 @@ eachDatabase(async (t, env) => {
     t.ok(Math.abs(Date.parse(both.json().expiresOn) - Date.now() - 7_200_000) < 5_000)
   })
 
-  await t.test('an invalid link is refused with what to do', async (t) => {
+  await t.test('an invalid link is refused with an instruction', async (t) => {
     for (const [body, problem, detail] of [
       ['{"sinceNow":', 'invalid-request', /JSON/],
       ['nonsense', 'invalid-request', /JSON/],
@@ -144,7 +144,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('a link that is unknown, revoked, expired or used up takes in nothing', async (t) => {
+  await t.test('a link that is unknown, revoked, expired or used up accepts nothing', async (t) => {
     const body = await makeImage()
     const upload = (url: string) => app.inject({ method: 'POST', url, ...multipart([{ body }]) })
     const idOf = (path: string) => path.replace('/uploads/', '/admin/ephemeral-links/')
@@ -193,7 +193,7 @@ eachDatabase(async (t, env) => {
     t.strictSame(over.json().rejected, [{ name: 'image.png', reason: 'link_used_up' }])
   })
 
-  await t.test('a limit is never exceeded, however many post at once', async (t) => {
+  await t.test('a limit is never exceeded by concurrent uploads', async (t) => {
     const link = await makeLink(app, { sinceNow: 'PT1H', maxImages: 7 })
     const images = await Promise.all(Array.from({ length: 30 }, () => makeImage()))
     const answers = await Promise.all(
@@ -203,7 +203,7 @@ eachDatabase(async (t, env) => {
     t.equal(answers.filter(({ statusCode }) => statusCode === 410).length, 23)
   })
 
-  await t.test('a link names what came in by it', async (t) => {
+  await t.test('a link lists its uploads', async (t) => {
     const link = await makeLink(app)
     const body = await makeImage('jpeg')
     await app.inject({ method: 'POST', url: link, ...multipart([{ body, filename: 'one.jpg' }]) })
@@ -224,7 +224,7 @@ eachDatabase(async (t, env) => {
   })
 
   if (!env.DATABASE_URL) return
-  await t.test('what one process ends is over there at once, and within 5 s in another one', async (t) => {
+  await t.test('a revoked link is closed at once, and within 5 s in another process', async (t) => {
     const shared = { ...env, OBJECT_STORE_URL: `file://${newFolder(t)}/objects` }
     const one = await build(t, shared)
     const other = await build(t, shared)

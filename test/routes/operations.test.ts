@@ -6,7 +6,7 @@ import { startPostgres } from '../helpers/postgres.ts'
 import { isProblem } from '../helpers/problem.ts'
 import { inTier } from '../helpers/tiers.ts'
 
-inTier.default('metrics tell what happened, without an id', async (t) => {
+inTier.default('metrics count requests and uploads, and contain no id', async (t) => {
   const app = await build(t)
   const url = await makeLink(app)
   const body = await makeImage()
@@ -46,7 +46,7 @@ inTier.default('metrics tell what happened, without an id', async (t) => {
 
 const postgres = startPostgres(t, { own: true })
 inTier.engines(
-  'readiness names what does not answer, and comes back',
+  '/readyz names the store that does not respond, and recovers',
   { skip: postgres.missing },
   async (t) => {
     const app = await build(t, { DATABASE_URL: await postgres.createDatabase() })

@@ -158,7 +158,7 @@ t.test('CACHE_MAX_AGE is the time for which a cache may serve an image', async (
   }
 })
 
-t.test('no cache keeps what the admin reads', async (t) => {
+t.test('no cache stores responses to the admin', async (t) => {
   const app = await build(t)
   const id = await upload(app, photo)
   for (const path of ['images', `images/${id}`, `images/${id}/content`, 'ephemeral-links', 'stats'])

@@ -47,7 +47,7 @@ eachDatabase(async (t, env) => {
     cold: await keysOf(store('eu', 'cold')),
   })
 
-  await t.test('what comes in by a link lies in its region, and is served from there', async (t) => {
+  await t.test('uploads by a link are stored in its region, and served from it', async (t) => {
     const body = await makeImage()
     const us = await upload(app, await linkIn(app, 'us'), body)
     t.strictSame(await kept(), { eu: [], us: [us.id], cold: [] })
@@ -94,7 +94,7 @@ eachDatabase(async (t, env) => {
     t.equal(all.json().items[0].region, 'us')
   })
 
-  await t.test('an unknown region is refused, with those that there are', async (t) => {
+  await t.test('an unknown region is refused with a list of the regions', async (t) => {
     for (const region of ['asia', '']) {
       const answer = await app.inject({
         method: 'POST',
@@ -107,7 +107,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('the sweep keeps to the regions', async (t) => {
+  await t.test('the sweep respects the regions', async (t) => {
     await app.stores.data.sql`truncate images, uploads`
     for (const { store } of app.stores.objects.all)
       for (const key of await keysOf(store)) await store.delete(key)
@@ -131,7 +131,7 @@ eachDatabase(async (t, env) => {
     t.notOk(Object.values(await kept()).some((keys) => keys.includes(eu.id) || keys.includes(us.id)))
   })
 
-  await t.test('what is not ready tells of which region', async (t) => {
+  await t.test('/readyz names the region of the store that does not respond', async (t) => {
     await rm(join(folder, 'us', 'incoming'), { recursive: true })
     const answer = await app.inject('/readyz')
     t.equal(answer.statusCode, 503)
@@ -139,7 +139,7 @@ eachDatabase(async (t, env) => {
   })
 })
 
-inTier.default('a service that had no regions gets some, and keeps what it has', async (t) => {
+inTier.default('regions can be added to a service, and its images remain', async (t) => {
   const folder = newFolder(t)
   const env = { DATA_DIR: join(folder, 'data'), OBJECT_STORE_URL: `file://${folder}/first` }
   const before = await build(t, env)
@@ -165,7 +165,7 @@ inTier.default('a service that had no regions gets some, and keeps what it has',
   )
 })
 
-inTier.default('without regions nothing of them shows', async (t) => {
+inTier.default('without regions, responses contain none', async (t) => {
   const app = await build(t)
   const link = await makeLink(app)
   const { id } = await upload(app, link, await makeImage())

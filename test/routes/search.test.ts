@@ -53,7 +53,7 @@ eachDatabase(async (t, env) => {
   ])
   const linkId = (path: string) => path.replace('/uploads/', '')
 
-  await t.test('each filter, and several together', async (t) => {
+  await t.test('each filter and each combination finds the matching images', async (t) => {
     for (const [query, expected] of [
       [{}, ['png', 'samoa', 'fiji', 'bern']],
       [{ format: 'PNG' }, ['png']],
@@ -97,7 +97,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('pages of a search are of that search', async (t) => {
+  await t.test('all pages of a search have only its results', async (t) => {
     const first = await search(app, { cameraModel: 'Box 2', limit: '1' })
     t.equal(names.get(first.items[0].id), 'samoa')
     const second = await search(app, { cameraModel: 'Box 2', limit: '1', cursor: first.nextCursor })
@@ -105,7 +105,7 @@ eachDatabase(async (t, env) => {
     t.equal(second.nextCursor, undefined)
   })
 
-  await t.test('what can not be is said so', async (t) => {
+  await t.test('an impossible filter is refused with the reason', async (t) => {
     for (const [query, detail] of [
       [{ bbox: '5,48,10,45' }, /south \(48\) must not be greater than north \(45\)/],
       [{ bbox: '5,-91,10,45' }, /south and north must be from -90 to 90/],

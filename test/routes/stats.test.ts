@@ -7,11 +7,11 @@ eachDatabase(async (t, env) => {
   const app = await build(t, { MAX_FILES: '50', ...env })
   const stats = async () => (await app.inject({ url: '/admin/stats', headers: admin })).json()
 
-  await t.test('before the first upload', async (t) => {
+  await t.test('statistics are empty before the first upload', async (t) => {
     t.strictSame(await stats(), { top10CameraModels: [], uploadFrequency30Days: [] })
   })
 
-  await t.test('uploads are counted, duplicates too', async (t) => {
+  await t.test('all uploads are counted, including duplicates', async (t) => {
     const url = await makeLink(app)
     const upload = (...images: Buffer[]) =>
       app.inject({ method: 'POST', url, ...multipart(images.map((body) => ({ body }))) })
@@ -36,7 +36,7 @@ eachDatabase(async (t, env) => {
     t.strictSame(found.uploadFrequency30Days, [{ date: today, uploads: 98 }])
   })
 
-  await t.test('what has the same count stays in the same order', async (t) => {
+  await t.test('cameras with equal counts have a stable order', async (t) => {
     const url = await makeLink(app)
     for (const model of ['Model C', 'Model A', 'Model B']) {
       const body = await makeImage('jpeg', { model })
@@ -50,7 +50,7 @@ eachDatabase(async (t, env) => {
     }
   })
 
-  await t.test('thirty days count, today among them, and a day without uploads is left out', async (t) => {
+  await t.test('thirty days are listed, including today, without days that have no uploads', async (t) => {
     const { sql } = app.stores.data
     const dayBefore = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString().slice(0, 10)
     const [{ uploads: today }] = (await stats()).uploadFrequency30Days

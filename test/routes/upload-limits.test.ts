@@ -116,7 +116,7 @@ t.test('STAGED_LIMIT limits the bytes of unfinished uploads, half of it by one l
   t.equal((await staged(app)).bytes, 0)
 })
 
-t.test('a link that is revoked during an upload accepts nothing more of it', async (t) => {
+t.test('a link that is revoked during an upload accepts no further part of it', async (t) => {
   const app = await build(t)
   for (const by of ['this process', 'another process']) {
     const link = await makeLink(app)

@@ -203,7 +203,7 @@ eachDatabase(async (t, env) => {
     t.match(mixed.json().rejected, [{ reason: 'not_an_image' }, { reason: 'too_large' }])
   })
 
-  await t.test('each part is reported once, whatever is wrong with it', async (t) => {
+  await t.test('each part is reported once, for every kind of fault', async (t) => {
     const body = await makeImage()
     const disposition = (value: string) => ({ 'Content-Disposition': value })
     const bad: TestPart[] = [

@@ -31,7 +31,7 @@ t.test('a cache has at most its capacity of values, and drops the least recently
   t.equal(kept, 3)
 })
 
-t.test('a cache drops a value after its time, however often it is read', async (t) => {
+t.test('a cache drops a value after its time, even if it is read often', async (t) => {
   const cache = createCache<number>({ capacity: 3, ttl: 50 })
   cache.set('a', 1)
   const start = performance.now()

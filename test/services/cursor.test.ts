@@ -7,7 +7,7 @@ import { newId } from '../../services/ids.ts'
 const encode = (text: string) => Buffer.from(text).toString('base64url')
 const show = (row: { id: string }) => row.id
 
-t.test('without a cursor it is the first page, of 50 where nothing is said', async (t) => {
+t.test('without a cursor and a limit it is the first page, of 50 items', async (t) => {
   t.strictSame(toPageRequest({}), { limit: 50 })
   t.strictSame(toPageRequest({ limit: 3 }), { limit: 3 })
 })
@@ -28,12 +28,12 @@ t.test('the cursor of a page leads to the next one', async (t) => {
   }
 })
 
-t.test('the last page has none', async (t) => {
+t.test('the last page has no cursor', async (t) => {
   t.strictSame(fromPage({ items: [{ id: 'a' }] }, show), { items: ['a'] })
   t.strictSame(fromPage({ items: [] }, show), { items: [] })
 })
 
-t.test('what is no cursor of this list is refused', async (t) => {
+t.test('a cursor of another list is refused', async (t) => {
   const id = newId()
   for (const cursor of [
     '',

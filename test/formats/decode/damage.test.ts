@@ -39,7 +39,7 @@ async function judge(file: Buffer) {
   return { verdict, problem: problem ?? (duration > PATIENCE ? `${duration} ms` : undefined) }
 }
 
-t.test('files that are made to keep a reader busy get their verdict at once', async (t) => {
+t.test('hostile files that occupy a reader get a verdict quickly', async (t) => {
   const short = { 256: 9, 257: 9 }
   const bomb = (keyword: string) =>
     make.chunk('zTXt', Buffer.concat([Buffer.from(`${keyword}\0\0`), deflateSync(Buffer.alloc(8_000_000))]))
@@ -143,7 +143,7 @@ async function mistreat(file: Buffer, cuts: number, mutations: number, next: () 
   return { problems, verdicts }
 }
 
-t.test('whatever is cut or damaged gets a verdict', async (t) => {
+t.test('every file that is cut or damaged gets a verdict', async (t) => {
   const next = make.random(1)
   for (const [name, file] of Object.entries(await make.everyFormat())) {
     const { problems, verdicts } = await mistreat(file, CUTS, MUTATIONS, next)

@@ -77,7 +77,7 @@ const gainMap = make.withXmp(
     hdrgm:HDRCapacityMax="2" hdrgm:BaseRenditionIsHDR="False"/></rdf:RDF></x:xmpmeta>`),
 )
 
-t.test('reads the tags of the first Exif block that has any, and turns as browsers do', async (t) => {
+t.test('reads the tags of the first Exif block that has any, and turns like browsers', async (t) => {
   const tags = (orientation: number) => make.tiff({ 271: 'Second', 274: orientation })
   const segmentOf = (block: Buffer, prefix = 'Exif\0\0') =>
     segment(0xe1, Buffer.concat([Buffer.from(prefix, 'latin1'), block]))

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { networksOf } from '../../../services/access/address.ts'
 
-t.test('one client has one form, however its address is written', async (t) => {
+t.test('every notation of an address is counted as one client', async (t) => {
   for (const [expected, ...written] of [
     [
       '192.0.2.1',
@@ -39,7 +39,7 @@ t.test('other networks are counted separately', async (t) => {
   t.strictSame(networksOf('192.0.2.2'), ['192.0.2.2'])
 })
 
-t.test('what is not an address is counted by its text, within a bound', async (t) => {
+t.test('a text that is not an address is counted by its first characters', async (t) => {
   for (const text of ['', 'unknown', '_hidden', '999.1.1.1', '0x7f.1', '1.2.3', ':::', '[', '[]:80'])
     t.equal(networksOf(text).length, 1, text)
   t.ok(networksOf('f'.repeat(1_000_000))[0]!.length <= 100)

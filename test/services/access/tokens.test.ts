@@ -10,7 +10,7 @@ import { newFolder } from '../../helpers/folder.ts'
 const module_ = new URL('../../../services/access/tokens.ts', import.meta.url)
 const modeOf = (path: string) => statSync(path).mode & 0o777
 
-t.test('a token is made once, and kept for its owner alone', async (t) => {
+t.test('a token is created once, in a file that only its owner can read', async (t) => {
   const umask = process.umask(0)
   t.teardown(() => process.umask(umask))
   const dataDir = join(newFolder(t), 'new', 'data')
@@ -26,13 +26,13 @@ t.test('a token is made once, and kept for its owner alone', async (t) => {
   t.not(other.made, first.made)
 })
 
-t.test('tokens of the configuration are used as they are, and none is made', async (t) => {
+t.test('tokens of the configuration are used unchanged, and none is created', async (t) => {
   const dataDir = join(newFolder(t), 'data')
   t.strictSame(await openAccessTokens({ accessTokens: ['one', 'two'], dataDir }), { tokens: ['one', 'two'] })
   t.throws(() => statSync(dataDir), { code: 'ENOENT' })
 })
 
-t.test('a token that an admin has put there is kept', async (t) => {
+t.test('a token file that an admin wrote is not changed', async (t) => {
   const dataDir = t.testdir({ 'access-token': '  mine \n' })
   t.strictSame(await openAccessTokens({ accessTokens: [], dataDir }), { tokens: ['mine'] })
   t.equal(readFileSync(join(dataDir, 'access-token'), 'utf8'), '  mine \n')
@@ -47,7 +47,7 @@ t.test('reads the tokens of a file, which is not changed', async (t) => {
   t.throws(() => statSync(dataDir), { code: 'ENOENT' })
 })
 
-t.test('refuses a token file that is missing, empty or not ASCII, with what to do', async (t) => {
+t.test('refuses a token file that is missing, empty or not ASCII, with an instruction', async (t) => {
   const folder = t.testdir({ empty: ' \n', umlaut: 'tökén', lines: 'one\ntwo' })
   for (const name of ['empty', 'umlaut', 'lines'])
     await t.rejects(
@@ -64,7 +64,7 @@ t.test('refuses a token file that is missing, empty or not ASCII, with what to d
   )
 })
 
-t.test('an empty file is refused, with what to do', async (t) => {
+t.test('an empty file is refused with an instruction', async (t) => {
   for (const content of ['', '\n', '  \n']) {
     const dataDir = t.testdir({ 'access-token': content })
     await t.rejects(openAccessTokens({ accessTokens: [], dataDir }), {
@@ -74,7 +74,7 @@ t.test('an empty file is refused, with what to do', async (t) => {
   }
 })
 
-t.test('a folder that can not be used is an error', async (t) => {
+t.test('a folder that cannot be used is an error', async (t) => {
   const folder = t.testdir({ file: 'no folder' })
   await t.rejects(openAccessTokens({ accessTokens: [], dataDir: join(folder, 'file') }))
   mkdirSync(join(folder, 'data', 'access-token'), { recursive: true })
@@ -82,7 +82,7 @@ t.test('a folder that can not be used is an error', async (t) => {
   t.strictSame(readdirSync(join(folder, 'data')), ['access-token'])
 })
 
-t.test('what a killed start has left is no hindrance', async (t) => {
+t.test('files of a killed start do not prevent the next start', async (t) => {
   const dataDir = newFolder(t)
   for (const name of [`access-token.${process.pid}`, 'access-token.1']) {
     writeFileSync(join(dataDir, name), 'half a tok')
@@ -93,7 +93,7 @@ t.test('what a killed start has left is no hindrance', async (t) => {
   t.equal(modeOf(join(dataDir, 'access-token')), 0o600)
 })
 
-t.test('starts at the same moment agree on one token', async (t) => {
+t.test('concurrent calls create one token', async (t) => {
   const dataDir = newFolder(t)
   const starts = await Promise.all(
     Array.from({ length: 50 }, () => openAccessTokens({ accessTokens: [], dataDir })),
@@ -121,7 +121,7 @@ t.test('processes that start at the same moment agree on one token', async (t) =
   t.equal(starts.filter(({ made }) => made).length, 1)
 })
 
-t.test('a token is valid where it is one of them, whole', async (t) => {
+t.test('only a complete token is valid', async (t) => {
   const isValid = createTokenCheck(['first-token', 'zweites-“Token”'])
   for (const token of ['first-token', 'zweites-“Token”']) t.equal(isValid(token), true, token)
   for (const token of [

@@ -79,7 +79,7 @@ eachDatabase(async (t, env) => {
     archived: { archiveAfter: DAY },
     'moved back': {},
   })) {
-    await t.test(`a kill at any step of an image's being ${name} loses nothing`, async (t) => {
+    await t.test(`a kill at any step while an image is ${name} loses nothing`, async (t) => {
       const one = await fresh()
       const { sweep, upload, age, stores, tierOf, objects, cold } = one
       t.ok(hasPaths(objects))

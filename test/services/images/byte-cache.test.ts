@@ -9,7 +9,7 @@ function request(cache: ReturnType<typeof createByteCache>, key: string, bytes: 
   return kept !== undefined
 }
 
-t.test('it takes in an object at its second request, and keeps it until it is deleted', async (t) => {
+t.test('it stores an object at its second request, until the object is deleted', async (t) => {
   const cache = createByteCache({ capacity: 100 })
   t.strictSame(
     [1, 2, 3].map(() => request(cache, 'a', 100)),
@@ -24,7 +24,7 @@ t.test('it takes in an object at its second request, and keeps it until it is de
   t.ok(request(cache, 'b', 100), 'and its bytes are free again')
 })
 
-t.test('it never takes in an object that is larger than the cache', async (t) => {
+t.test('it never stores an object that is larger than the cache', async (t) => {
   const cache = createByteCache({ capacity: 100 })
   for (let n = 0; n < 5; n++) t.notOk(request(cache, 'a', 101))
 })
@@ -62,7 +62,7 @@ t.test('an object that is requested now replaces one that was requested often in
   t.notOk(cache.get('old'), 'both together are too large')
 })
 
-t.test('it never has more bytes than its capacity, and loses none of it', async (t) => {
+t.test('it never exceeds its capacity, and uses all of it', async (t) => {
   const random = seeded(7)
   const cache = createByteCache({ capacity: 1000 })
   const sizes = new Map(

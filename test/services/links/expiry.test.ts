@@ -77,7 +77,7 @@ t.test('years, months, weeks and days have no fraction', async (t) => {
   }
 })
 
-t.test('what is no duration is refused', async (t) => {
+t.test('a text that is not a duration is refused', async (t) => {
   for (const sinceNow of [
     '',
     'P',

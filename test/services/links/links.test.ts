@@ -16,7 +16,7 @@ const row: LinkRow = {
   revokedAt: null,
 }
 
-t.test('a revoked link stops at once, also when it is being looked up meanwhile', async (t) => {
+t.test('a revoked link is closed at once, also during a look-up', async (t) => {
   // The order of two answers of a database can't be had from a real one.
   let revokedAt: Date | null = null
   const lookups: ((row: LinkRow) => void)[] = []

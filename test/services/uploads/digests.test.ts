@@ -25,7 +25,7 @@ t.test('the examples of RFC 9530', async (t) => {
   })
 })
 
-t.test('both fields may be there, and agree', async (t) => {
+t.test('both fields may be present if they agree', async (t) => {
   t.strictSame(hex([]), {})
   t.strictSame(hex(['']), {})
   t.strictSame(hex([SHA_256, SHA_256]), { sha256: digestOf('sha256', HELLO) })
@@ -33,12 +33,12 @@ t.test('both fields may be there, and agree', async (t) => {
   t.strictSame(Object.keys(hex([` ${SHA_256} ,\t${SHA_512}`])!), ['sha256', 'sha512'], 'blanks are allowed')
 })
 
-t.test('of contradictory ones there is nothing to be made', async (t) => {
+t.test('contradictory digests are invalid', async (t) => {
   t.equal(parseDigests([SHA_256, field('sha-256', 'sha256', 'another')]), undefined)
   t.equal(parseDigests([`${SHA_512}, ${SHA_256}`, field('sha-512', 'sha512', 'another')]), undefined)
 })
 
-t.test('other algorithms are ignored, whatever they are called', async (t) => {
+t.test('all other algorithms are ignored', async (t) => {
   t.strictSame(hex(['md5=:1B2M2Y8AsgTpgAmY7PhCfg==:']), {})
   t.strictSame(hex([`unixsum=:AAA=:, ${SHA_256}, crc32c=:AAAAAA==:`]), { sha256: digestOf('sha256', HELLO) })
   t.strictSame(hex(['sha-384=1, sha=?0, sha-1="text", *=token']), {}, 'whatever their value is')
@@ -48,7 +48,7 @@ t.test('other algorithms are ignored, whatever they are called', async (t) => {
   t.strictSame(hex(['constructor']), {})
 })
 
-t.test('what is malformed is not taken for none', async (t) => {
+t.test('a malformed field is invalid, not absent', async (t) => {
   for (const malformed of [
     'sha-256',
     'sha-256=',
@@ -72,7 +72,7 @@ t.test('what is malformed is not taken for none', async (t) => {
   }
 })
 
-t.test('a digest that is too short is one that no bytes have', async (t) => {
+t.test('a digest that is too short never matches', async (t) => {
   t.strictSame(hex(['sha-256=:AAAA:']), { sha256: '000000' })
   t.strictSame(hex(['sha-256=::']), { sha256: '' })
 })

@@ -3,7 +3,7 @@ import { readDisposition } from '../../../services/uploads/disposition.ts'
 
 const latin1 = (text: string) => Buffer.from(text).toString('latin1')
 
-t.test('the file name that each client means is read', async (t) => {
+t.test('the file name of each client is read as the client means it', async (t) => {
   for (const [client, parameters, fileName] of [
     ['browsers, UTF-8', latin1('filename="café.png"'), 'café.png'],
     ['browsers, a quote', 'filename="a%22b.png"', 'a"b.png'],
@@ -30,7 +30,7 @@ t.test('the file name that each client means is read', async (t) => {
     t.equal(readDisposition(`form-data; name="image"; ${parameters}`).fileName, fileName, client)
 })
 
-t.test('any name of a field is a name', async (t) => {
+t.test('every field name is accepted, also names such as constructor', async (t) => {
   for (const name of ['constructor', '__proto__', 'toString', 'a b', 'ä', ''])
     t.equal(readDisposition(latin1(`form-data; name="${name}"`)).name, name, name)
   t.equal(readDisposition('form-data; filename="a"').name, undefined)

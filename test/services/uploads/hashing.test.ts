@@ -11,7 +11,7 @@ const bytes = randomBytes(100_003)
 const hex = (algorithm: string, data: Uint8Array = bytes) => createHash(algorithm).update(data).digest('hex')
 
 for (const size of [1, 7, 1000, 65_536, bytes.length]) {
-  t.test(`bytes pass as they are and are hashed, in chunks of ${size}`, async (t) => {
+  t.test(`bytes pass unchanged and are hashed, in chunks of ${size}`, async (t) => {
     const inspected: Buffer[] = []
     const hashing = createHashing(['sha256', 'sha512'], (chunk) => {
       inspected.push(chunk)
@@ -29,7 +29,7 @@ for (const size of [1, 7, 1000, 65_536, bytes.length]) {
   })
 }
 
-t.test('no bytes have a digest, too', async (t) => {
+t.test('an empty stream has a digest', async (t) => {
   const hashing = createHashing(['sha256'], () => undefined)
   const [passed] = await Promise.all([buffer(hashing.stream), pipeline(Readable.from([]), hashing.stream)])
   t.equal(passed.length, 0)
@@ -58,7 +58,7 @@ t.test('a chunk is passed on when it has been inspected, and the next one waits'
   t.ok(events.indexOf('inspected a') < events.indexOf('inspect b'))
 })
 
-t.test('where the inspection fails, the stream fails with its error', async (t) => {
+t.test('if the inspection fails, the stream fails with its error', async (t) => {
   const passed: Buffer[] = []
   let pulled = 0
   const source = Readable.from(

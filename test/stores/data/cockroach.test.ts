@@ -5,7 +5,7 @@ import { readStatements, statementsOfSql, statementsOfTypeScript } from '../../h
 const asRead = (sql: string) => statementsOfSql(sql, 'sample.sql').map(({ text }) => text)
 const findings = (text: string) => rules.filter(({ pattern }) => pattern.test(text))
 
-t.test('every statement of the data store and of the migrations is one that CockroachDB runs', async (t) => {
+t.test('CockroachDB supports every statement of the data store and of the migrations', async (t) => {
   const statements = readStatements('stores/data/*.ts', 'migrations/*.sql')
   t.ok(statements.length > 30, `${statements.length} statements were read`)
   const kinds = new Set(statements.map(({ text }) => text.split(' ')[0]))
@@ -35,7 +35,7 @@ for (const { what, pattern, source, finds, passes = [] } of rules) {
   })
 }
 
-t.test('statements are read out of SQL', async (t) => {
+t.test('all statements in SQL files are found', async (t) => {
   const sql = `-- a comment; listen
 create table a (
   b text default 'x;''notify', /* lock
@@ -50,7 +50,7 @@ create table a (
   ])
 })
 
-t.test('statements are read out of TypeScript', async (t) => {
+t.test('all statements in TypeScript files are found', async (t) => {
   const code = `
 // sql\`listen a\`
 const text = "sql\`listen b\`"

@@ -71,7 +71,7 @@ eachDatabase(
       return (await imageLeases.lease({ token: newId(), limit: 1, milliseconds }))[0]!
     }
 
-    t.test('an installation has one id, whichever process creates it', async (t) => {
+    t.test('concurrent processes create one installation id', async (t) => {
       const { installation } = store
       t.equal(await installation.read(), undefined)
       const created = await atOnce(8, (n) => installation.create(`id ${n}`))
@@ -81,7 +81,7 @@ eachDatabase(
     })
 
     t.test('links', async (t) => {
-      t.test('what is inserted is found', async (t) => {
+      t.test('an inserted link is found', async (t) => {
         const link = {
           id: newId(),
           label: "Ada's 🎂; drop table links",
@@ -98,14 +98,14 @@ eachDatabase(
         await t.rejects(links.insert(link), { code: '23505' }, 'an id is inserted once')
       })
 
-      t.test('what is not there is not found', async (t) => {
+      t.test('an unknown link is not found', async (t) => {
         t.equal(await links.find('nothing'), undefined)
         t.equal(await links.findWithCounts('nothing'), undefined)
         t.equal(await links.revoke('nothing'), false)
         t.strictSame(await links.page({ limit: 10 }), { items: [] })
       })
 
-      t.test('revoking twice is revoking once', async (t) => {
+      t.test('a second revoke changes nothing', async (t) => {
         const { id } = await insertLink()
         t.equal(await links.revoke(id), true)
         const { revokedAt } = (await links.find(id))!
@@ -115,7 +115,7 @@ eachDatabase(
         t.strictSame((await links.find(id))!.revokedAt, revokedAt)
       })
 
-      t.test('pages have each link once, newest first, also where times are equal', async (t) => {
+      t.test('pages have each link once, newest first, also with equal times', async (t) => {
         await atOnce(23, () => insertLink())
         await sql`update links set created_at = '2026-11-01T12:00:00Z'::timestamptz`
         await sql`
@@ -129,7 +129,7 @@ eachDatabase(
         }
       })
 
-      t.test('what comes in between two pages moves nothing', async (t) => {
+      t.test('a link that is added between two pages does not change the second page', async (t) => {
         await atOnce(4, () => insertLink())
         const all = ids((await links.page({ limit: 10 })).items)
         const first = await links.page({ limit: 2 })
@@ -179,7 +179,7 @@ eachDatabase(
         )
       })
 
-      t.test('all metadata is kept', async (t) => {
+      t.test('all metadata is stored', async (t) => {
         const metadata = {
           format: 'JPEG',
           mediaType: 'image/jpeg',
@@ -213,7 +213,7 @@ eachDatabase(
         t.strictSame({ ...told[2] }, { ...told[0] })
       })
 
-      t.test('equal parts by links with and without a limit at once are one image', async (t) => {
+      t.test('concurrent equal parts by links with and without a limit become one image', async (t) => {
         const free = await insertLink()
         const limited = await insertLink({ maxImages: 10 })
         const recorded = await atOnce(60, (n) =>
@@ -236,7 +236,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('a hundred equal parts at once are one image', async (t) => {
+      t.test('a hundred concurrent equal parts become one image', async (t) => {
         const link = await insertLink()
         const recorded = await atOnce(100, () => uploads.record(part(link, 'same'), newImage('pending')))
         t.equal(new Set(recorded.map((one) => !isRefusal(one) && one.id)).size, 1)
@@ -249,7 +249,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('a link takes as many images as it may, duplicates included', async (t) => {
+      t.test('a link accepts as many images as its limit, including duplicates', async (t) => {
         const link = await insertLink({ maxImages: 20 })
         await record(await insertLink(), 'known')
         const recorded = await atOnce(50, (n) =>
@@ -268,7 +268,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('a link takes as many bytes as it may', async (t) => {
+      t.test('a link accepts as many bytes as its limit', async (t) => {
         const link = await insertLink({ maxBytes: 209 })
         const recorded = await atOnce(50, (n) => uploads.record(part(link, `${n}`), newImage()))
         t.equal(
@@ -285,7 +285,7 @@ eachDatabase(
         })
       })
 
-      t.test('a link is revoked while parts come in by it', async (t) => {
+      t.test('a link that is revoked during uploads accepts no later part', async (t) => {
         const link = await insertLink({ maxImages: 1000 })
         const recording = atOnce(30, (n) => uploads.record(part(link, `${n}`), newImage()))
         t.strictSame(await atOnce(5, () => links.revoke(link.id)), Array(5).fill(true))
@@ -336,7 +336,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('files by open and by closed links that arrive at once have each its own outcome', async (t) => {
+      t.test('concurrent files by open and closed links get separate outcomes', async (t) => {
         const [open, revoked] = [await insertLink(), await insertLink()]
         await links.revoke(revoked.id)
         const outcomes = await atOnce(40, (n) =>
@@ -355,7 +355,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('what fails takes no room from the link', async (t) => {
+      t.test('a failed upload does not count for the limits of its link', async (t) => {
         const link = await insertLink({ maxImages: 1 })
         await t.rejects(uploads.record(part(link, 'a', { name: 'no \0 text' }), newImage()))
         t.equal((await links.find(link.id))!.usedImages, 0)
@@ -363,7 +363,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('of parts that come at once, one that the database can not take fails alone', async (t) => {
+      t.test('of concurrent parts, only the one that the database refuses fails', async (t) => {
         const link = await insertLink()
         const names = Array.from({ length: 40 }, (_, n) => (n % 10 === 5 ? 'no \0 text' : `${n}`))
         const outcomes = await Promise.allSettled(
@@ -377,7 +377,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('a content that was removed or rejected is new again, one that failed is known', async (t) => {
+      t.test('content that was removed or rejected is new again, and failed content is known', async (t) => {
         const link = await insertLink()
         const removed = await record(link, 'removed')
         t.equal(await images.remove(removed), true)
@@ -402,7 +402,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('what came in by a link has pages', async (t) => {
+      t.test('the uploads by a link have pages', async (t) => {
         const link = await insertLink()
         await atOnce(17, (n) => uploads.record(part(link, `${n % 5}`, { name: `${n}` }), newImage()))
         await record(await insertLink(), 'by another link')
@@ -418,7 +418,7 @@ eachDatabase(
     })
 
     t.test('images', async (t) => {
-      t.test('pages have each image once, whatever the filter', async (t) => {
+      t.test('pages have each image once, for every filter', async (t) => {
         const link = await insertLink()
         const formats = ['JPEG', 'PNG', 'WebP']
         const models = [undefined, 'Box 1', 'Box 1 ']
@@ -531,7 +531,7 @@ eachDatabase(
       )
     })
 
-    t.test('the queue of record', async (t) => {
+    t.test('the authoritative queue', async (t) => {
       t.test('two workers never get the same image', async (t) => {
         const link = await insertLink()
         await atOnce(200, (n) => record(link, `${n}`, newImage('pending', { format: 'TIFF' })))
@@ -559,7 +559,7 @@ eachDatabase(
       })
 
       t.test(
-        'no more is leased than asked for, when the planner takes the table for a small one',
+        'no more images are leased than requested, also with a wrong row estimate of the planner',
         async (t) => {
           const link = await insertLink()
           await record(link, 'first', newImage('pending'))
@@ -571,7 +571,7 @@ eachDatabase(
         },
       )
 
-      t.test('only what is pending and due is leased, longest due first', async (t) => {
+      t.test('only images that wait and are due are leased, the longest overdue first', async (t) => {
         const link = await insertLink()
         await record(link, 'ready')
         await images.remove(await record(link, 'removed', newImage('pending')))
@@ -587,7 +587,7 @@ eachDatabase(
       })
 
       t.test(
-        'a lease that ran out goes to the next, and the verdict of the first does not count',
+        'after a lease expires, another worker gets the image, and the first verdict is ignored',
         async (t) => {
           const id = await record(await insertLink(), 'a', newImage('pending', { format: 'PNG' }))
           const first = await leaseOne(60_000)
@@ -609,7 +609,7 @@ eachDatabase(
         },
       )
 
-      t.test('what is given back comes again after its pause, and the attempt counts', async (t) => {
+      t.test('a released image is due again after its pause, and the attempt counts', async (t) => {
         const id = await record(await insertLink(), 'a', newImage('pending'))
         const lease = await leaseOne()
         const start = Date.now()
@@ -697,7 +697,7 @@ eachDatabase(
         t.equal(await imageLeases.waiting(), 7)
       })
 
-      t.test('what was removed while it was leased stays removed', async (t) => {
+      t.test('an image that is removed during its lease stays removed', async (t) => {
         const id = await record(await insertLink(), 'a', newImage('pending'))
         const lease = await leaseOne()
         t.equal(await images.remove(id), true)
@@ -766,7 +766,7 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test('they are those of a recount after whatever happened', async (t) => {
+      t.test('counts equal a recount after each kind of change', async (t) => {
         const random = seeded(2026)
         const happen = await happenings(random)
         for (let n = 0; n < 300; n++) {
@@ -776,36 +776,33 @@ eachDatabase(
         t.strictSame(await countDrift(store), [])
       })
 
-      t.test(
-        'they are those of a recount after much has happened at once, and readers see no error',
-        async (t) => {
-          const happen = await happenings(seeded(1815))
-          let busy = true
-          const reading = atOnce(2, async () => {
-            while (busy) {
-              const { items } = await images.page({ limit: 5 })
-              if (items[0]) await images.find(items[0].id)
-              const page = await links.page({ limit: 5 })
-              if (page.items[0]) await links.findWithCounts(page.items[0].id)
-              if (page.items[0]) await uploads.pageOfLink(page.items[0].id, { limit: 5 })
-              await imageLeases.waiting()
-              await createStats(store).read()
-              const negative = await retry(
-                () => sql`
+      t.test('counts equal a recount after concurrent changes, and readers see no error', async (t) => {
+        const happen = await happenings(seeded(1815))
+        let busy = true
+        const reading = atOnce(2, async () => {
+          while (busy) {
+            const { items } = await images.page({ limit: 5 })
+            if (items[0]) await images.find(items[0].id)
+            const page = await links.page({ limit: 5 })
+            if (page.items[0]) await links.findWithCounts(page.items[0].id)
+            if (page.items[0]) await uploads.pageOfLink(page.items[0].id, { limit: 5 })
+            await imageLeases.waiting()
+            await createStats(store).read()
+            const negative = await retry(
+              () => sql`
                 select kind, key from upload_counts group by kind, key having sum(uploads) < 0 or sum(bytes) < 0`,
-              )
-              if (negative.count > 0) t.fail('a count is negative')
-            }
-          })
-          await atOnce(8, async () => {
-            for (let n = 0; n < 40; n++) await happen()
-          }).finally(() => {
-            busy = false
-          })
-          await reading
-          t.strictSame(await countDrift(store), [])
-        },
-      )
+            )
+            if (negative.count > 0) t.fail('a count is negative')
+          }
+        })
+        await atOnce(8, async () => {
+          for (let n = 0; n < 40; n++) await happen()
+        }).finally(() => {
+          busy = false
+        })
+        await reading
+        t.strictSame(await countDrift(store), [])
+      })
     })
 
     /** Records an upload of a pending image and dates it back; `recountDays` is to follow. */

@@ -40,7 +40,7 @@ t.test('parameters for TLS are read as libpq reads them', async (t) => {
   )
 })
 
-t.test('what cannot be used is refused with the name of the parameter', async (t) => {
+t.test('an unsupported parameter is refused by name', async (t) => {
   t.throws(() => readDatabaseUrl('postgres://db.example/hasty?sslrootcert=%2Fnothing'), {
     name: 'InvalidDatabaseUrl',
     message:

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { assertPatched } from '../../../stores/data/driver.ts'
 
-t.test('a driver without the patch is refused, with what to do', async (t) => {
+t.test('a driver without the patch is refused with an instruction', async (t) => {
   t.doesNotThrow(() => assertPatched())
   const unpatched = join(t.testdir(), 'connection.js')
   writeFileSync(unpatched, 'function Connection() {}')

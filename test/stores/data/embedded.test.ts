@@ -101,7 +101,7 @@ t.test('a folder is open once, and its rows are there when it is opened again', 
   await again.close()
 })
 
-t.test('connections that speak at once get each its own answers', async (t) => {
+t.test('concurrent connections get their own responses', async (t) => {
   const config = { dataDir: newFolder(t), databaseUrl: undefined }
   const first = await connect(config, { attach: false })
   t.teardown(() => first.close())
@@ -122,7 +122,7 @@ t.test('connections that speak at once get each its own answers', async (t) => {
   )
 })
 
-t.test('a connection that is cut in the middle of a statement holds nobody up', async (t) => {
+t.test('a connection that is cut during a statement does not delay others', async (t) => {
   const config = { dataDir: newFolder(t), databaseUrl: undefined }
   const { sql, close } = await connect(config, { attach: false })
   t.teardown(close)
@@ -157,7 +157,7 @@ t.test('a connection that is cut in the middle of a statement holds nobody up', 
     }
   }
 })
-t.test('a second service on the same folder is told so', async (t) => {
+t.test('a second service on the folder is refused with the process id of the first', async (t) => {
   const dataDir = folder(t)
   const holder = await startProcess(t, dataDir, { attach: false }, '')
   await t.rejects(open(dataDir), {
@@ -176,7 +176,7 @@ t.test('a second service on the same folder is told so', async (t) => {
   })
 })
 
-t.test('the folder of a killed process is taken over, with all that it has committed', async (t) => {
+t.test('the folder of a killed process can be opened, with all committed rows', async (t) => {
   const dataDir = folder(t)
   const holder = await startProcess(
     t,
@@ -197,22 +197,25 @@ t.test('the folder of a killed process is taken over, with all that it has commi
   t.notOk(links.includes('uncommitted'))
 })
 
-t.test('a process that is killed while it creates the database leaves nothing in the way', async (t) => {
-  const dataDir = newFolder(t)
-  const drafts = () => readdirSync(dataDir).filter((name) => name.startsWith('db.new'))
-  const killed = startProcess(t, dataDir, { attach: false }, '')
-  killed.catch(() => {})
-  while (drafts().length === 0) await sleep(5)
-  const holder = Number(readFileSync(join(dataDir, 'db.pid'), 'utf8'))
-  process.kill(holder, 'SIGKILL')
-  await t.rejects(killed)
-  t.notOk(existsSync(join(dataDir, 'db')))
+t.test(
+  'a process that is killed while it creates the database does not prevent the next start',
+  async (t) => {
+    const dataDir = newFolder(t)
+    const drafts = () => readdirSync(dataDir).filter((name) => name.startsWith('db.new'))
+    const killed = startProcess(t, dataDir, { attach: false }, '')
+    killed.catch(() => {})
+    while (drafts().length === 0) await sleep(5)
+    const holder = Number(readFileSync(join(dataDir, 'db.pid'), 'utf8'))
+    process.kill(holder, 'SIGKILL')
+    await t.rejects(killed)
+    t.notOk(existsSync(join(dataDir, 'db')))
 
-  const next = await open(dataDir)
-  t.teardown(next.close)
-  t.strictSame(await migrate(next.sql), migrations)
-  t.strictSame(drafts(), [])
-})
+    const next = await open(dataDir)
+    t.teardown(next.close)
+    t.strictSame(await migrate(next.sql), migrations)
+    t.strictSame(drafts(), [])
+  },
+)
 
 t.test('a folder may have a path that is too long for a socket', async (t) => {
   const dataDir = folder(t, 'ü'.repeat(100))
@@ -242,7 +245,7 @@ t.test('a second process attaches, and sees and writes rows', async (t) => {
   t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
 })
 
-t.test('a process attaches to one that is just starting', async (t) => {
+t.test('a process attaches to a process that is starting', async (t) => {
   const dataDir = folder(t)
   rmSync(join(dataDir, 'db.pid'))
   const starting = startProcess(t, dataDir, { attach: false }, '')
@@ -253,18 +256,21 @@ t.test('a process attaches to one that is just starting', async (t) => {
   await starting
 })
 
-t.test('of several processes that start at once, one opens the folder and the others attach', async (t) => {
-  const dataDir = folder(t)
-  const insert = `await sql\`insert into links (id, expires_at) values (\${String(process.pid)}, now())\``
-  const processes = await Promise.all(
-    Array.from({ length: 4 }, () => startProcess(t, dataDir, { attach: true }, insert)),
-  )
-  const attached = await open(dataDir, { attach: true })
-  t.strictSame(await linksOf(attached), [...processes.map(({ pid }) => `${pid}`).sort(), 'kept'])
-  await attached.close()
-})
+t.test(
+  'of several processes that start at the same time, one opens the folder and the others attach',
+  async (t) => {
+    const dataDir = folder(t)
+    const insert = `await sql\`insert into links (id, expires_at) values (\${String(process.pid)}, now())\``
+    const processes = await Promise.all(
+      Array.from({ length: 4 }, () => startProcess(t, dataDir, { attach: true }, insert)),
+    )
+    const attached = await open(dataDir, { attach: true })
+    t.strictSame(await linksOf(attached), [...processes.map(({ pid }) => `${pid}`).sort(), 'kept'])
+    await attached.close()
+  },
+)
 
-t.test('a process that is killed in the middle of a transaction does not hold up the others', async (t) => {
+t.test('a process that is killed during a transaction does not delay others', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -277,7 +283,7 @@ t.test('a process that is killed in the middle of a transaction does not hold up
   t.strictSame(await linksOf(holder), ['after', 'kept'])
 })
 
-t.test('a connection that ends in the middle of a query does not hold up the others', async (t) => {
+t.test('a connection that ends during a query does not delay others', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -301,7 +307,7 @@ t.test('a connection that ends in the middle of a query does not hold up the oth
   }
 })
 
-t.test('a database whose backend has ended is opened again, with all that it has committed', async (t) => {
+t.test('a database whose backend has ended is opened again, with all committed rows', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)

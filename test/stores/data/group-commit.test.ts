@@ -20,7 +20,7 @@ function held() {
 const refused = (code: string) => Object.assign(Object.create(postgres.PostgresError.prototype), { code })
 
 t.test(
-  'what comes alone goes at once, and what comes meanwhile goes together when that is done',
+  'a single item is written at once, and items that arrive during a write are written together',
   async (t) => {
     const { batches, write } = held()
     const first = write('a')
@@ -39,7 +39,7 @@ t.test(
   },
 )
 
-t.test('nobody waits long for one that stands still', async (t) => {
+t.test('no item waits long for a write that is blocked', async (t) => {
   const { batches, write } = held()
   const standing = write('a')
   const other = write('b')
@@ -51,7 +51,7 @@ t.test('nobody waits long for one that stands still', async (t) => {
   t.equal(await standing, 'a is written')
 })
 
-t.test('sixteen at most go together', async (t) => {
+t.test('at most sixteen items are written together', async (t) => {
   const { batches, write } = held()
   for (let n = 0; n < 40; n++) write(`${n}`)
   t.strictSame(
@@ -63,7 +63,7 @@ t.test('sixteen at most go together', async (t) => {
 })
 
 t.test(
-  'where the database is away, all hear of it; a value that it can not take is of one alone',
+  'if the database is unavailable, all items fail; if it refuses a value, only that item fails',
   async (t) => {
     const { batches, write } = held()
     write('a').catch(() => {})

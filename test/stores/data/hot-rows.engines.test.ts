@@ -66,17 +66,17 @@ for (const isolation of ['read committed', 'serializable'] as const) {
     const record = () => data.uploads.record(received(), newImage())
     const recordKnown = () => data.uploads.recordKnown(received(known))
 
-    await t.test('uploads of new images go on while one is not committed', async (t) => {
+    await t.test('uploads of new images continue while one is not committed', async (t) => {
       const recorded = await recordedMeanwhile((uploads) => uploads.record(received(), newImage()), record)
       t.ok(recorded > MOST, `${recorded} of ${OTHERS}`)
     })
 
-    await t.test('uploads of one known image go on while one of it is not committed', async (t) => {
+    await t.test('uploads of a known image continue while one of them is not committed', async (t) => {
       const recorded = await recordedMeanwhile((uploads) => uploads.recordKnown(received(known)), recordKnown)
       t.ok(recorded > MOST, `${recorded} of ${OTHERS}`)
     })
 
-    await t.test('and none is lost from the counts', async (t) => {
+    await t.test('the counts include all of them', async (t) => {
       const counted = await data.links.findWithCounts(link.id)
       t.equal(counted?.uploads, 1 + 2 * (1 + OTHERS))
     })

@@ -23,7 +23,7 @@ async function soon<T>(promise: PromiseLike<T>): Promise<T> {
 
 const database = startPostgres(t)
 
-t.test('connections that are lost', { skip: database.missing }, async (t) => {
+t.test('lost connections', { skip: database.missing }, async (t) => {
   const url = await database.createDatabase()
   const direct = postgres(url, { max: 1 })
   t.teardown(() => direct.end({ timeout: 0 }))
@@ -96,34 +96,37 @@ t.test('connections that are lost', { skip: database.missing }, async (t) => {
       t.equal((await soon(sql`select 1 as one`))[0]!.one, 1)
     })
 
-    t.test(`${how} between two statements of a transaction: no other one gets the second`, async (t) => {
-      const { proxy, sql } = await open(t)
-      const inside = Promise.withResolvers<void>()
-      const goOn = Promise.withResolvers<void>()
-      const late = Promise.withResolvers<unknown>()
-      const losing = sql.begin(async (sql) => {
-        await sql`insert into lines values ('lost 1')`
-        inside.resolve()
-        await goOn.promise
-        await sql`insert into lines values ('lost 2')`.catch(late.resolve)
-      })
-      const failing = t.rejects(soon(losing), lost)
-      await inside.promise
-      const other = sql.begin(async (sql) => {
-        await sql`insert into lines values ('kept 1')`
-        goOn.resolve()
-        await soon(late.promise)
-        await sql`insert into lines values ('kept 2')`
-      })
-      proxy.lose(how)
-      await failing
-      await soon(other)
-      t.match(await late.promise, { code: 'CONNECTION_CLOSED' })
-      t.strictSame(await lines(), ['kept 1', 'kept 2'])
-    })
+    t.test(
+      `${how} between two statements of a transaction: no other transaction gets the second`,
+      async (t) => {
+        const { proxy, sql } = await open(t)
+        const inside = Promise.withResolvers<void>()
+        const goOn = Promise.withResolvers<void>()
+        const late = Promise.withResolvers<unknown>()
+        const losing = sql.begin(async (sql) => {
+          await sql`insert into lines values ('lost 1')`
+          inside.resolve()
+          await goOn.promise
+          await sql`insert into lines values ('lost 2')`.catch(late.resolve)
+        })
+        const failing = t.rejects(soon(losing), lost)
+        await inside.promise
+        const other = sql.begin(async (sql) => {
+          await sql`insert into lines values ('kept 1')`
+          goOn.resolve()
+          await soon(late.promise)
+          await sql`insert into lines values ('kept 2')`
+        })
+        proxy.lose(how)
+        await failing
+        await soon(other)
+        t.match(await late.promise, { code: 'CONNECTION_CLOSED' })
+        t.strictSame(await lines(), ['kept 1', 'kept 2'])
+      },
+    )
   }
 
-  t.test('an answer that is cut leaves nothing in the next one', async (t) => {
+  t.test('a response that is cut leaves no rows in the next one', async (t) => {
     const { proxy, sql } = await open(t)
     // PostgreSQL sends what it has whenever that is 8 KiB.
     const cut = sql`
@@ -135,7 +138,7 @@ t.test('connections that are lost', { skip: database.missing }, async (t) => {
     t.strictSame([...(await soon(sql`select 1 as one`))], [{ one: 1 }])
   })
 
-  t.test('what the server said last is not said of the next statement', async (t) => {
+  t.test('the last error of the server is not reported for the next statement', async (t) => {
     const { sql } = await open(t)
     const running = sql`select pg_sleep(30)`.execute()
     await direct`select pg_terminate_backend(${await untilBusy()})`
@@ -143,7 +146,7 @@ t.test('connections that are lost', { skip: database.missing }, async (t) => {
     t.equal((await soon(sql`select 1 as one`))[0]!.one, 1)
   })
 
-  t.test('a connection that ends before it is up is an error, not tried again for ever', async (t) => {
+  t.test('a connection that ends during its start is an error, and is not retried for ever', async (t) => {
     const { proxy, sql } = await open(t)
     proxy.refuse(true)
     proxy.lose('FIN')

@@ -27,30 +27,34 @@ async function runMigrate(env: Record<string, string>) {
 }
 
 for (const isolation of ['read committed', 'serializable'] as const) {
-  t.test(`processes that start at once, ${isolation}`, { skip: server.missing }, async (t) => {
-    const databaseUrl = await server.createDatabase(isolation)
-    const env = { DATABASE_URL: databaseUrl, DATA_DIR: newFolder(t) }
-    const runs = await Promise.all(Array.from({ length: 4 }, () => runMigrate(env)))
-    for (const { code, output } of runs) t.equal(code, 0, output)
-    t.strictSame(
-      runs.flatMap(({ applied }) => applied),
-      migrations,
-      'one of them has applied it',
-    )
+  t.test(
+    `processes that start at the same time migrate once, ${isolation}`,
+    { skip: server.missing },
+    async (t) => {
+      const databaseUrl = await server.createDatabase(isolation)
+      const env = { DATABASE_URL: databaseUrl, DATA_DIR: newFolder(t) }
+      const runs = await Promise.all(Array.from({ length: 4 }, () => runMigrate(env)))
+      for (const { code, output } of runs) t.equal(code, 0, output)
+      t.strictSame(
+        runs.flatMap(({ applied }) => applied),
+        migrations,
+        'one of them has applied it',
+      )
 
-    t.match(await runMigrate(env), { code: 0, applied: [] }, 'then there is nothing to do')
-    const { sql, close } = await connect({ databaseUrl, dataDir: '' }, { attach: false })
-    t.teardown(close)
-    const versions = await sql`select version from schemaversion order by version`
-    t.strictSame(
-      [...versions],
-      [0, ...migrations.map((_, n) => n + 1)].map((version) => ({ version })),
-    )
-    t.equal((await sql`select * from leases`).count, 0, 'no lease is left')
-  })
+      t.match(await runMigrate(env), { code: 0, applied: [] }, 'then there is nothing to do')
+      const { sql, close } = await connect({ databaseUrl, dataDir: '' }, { attach: false })
+      t.teardown(close)
+      const versions = await sql`select version from schemaversion order by version`
+      t.strictSame(
+        [...versions],
+        [0, ...migrations.map((_, n) => n + 1)].map((version) => ({ version })),
+      )
+      t.equal((await sql`select * from leases`).count, 0, 'no lease is left')
+    },
+  )
 }
 
-t.test('callers that start at once, often', { skip: server.missing }, async (t) => {
+t.test('repeated concurrent calls migrate once', { skip: server.missing }, async (t) => {
   for (let n = 0; n < 5; n++) {
     const databaseUrl = await server.createDatabase('serializable')
     const connections = await Promise.all(
@@ -62,7 +66,7 @@ t.test('callers that start at once, often', { skip: server.missing }, async (t) 
   }
 })
 
-t.test('the lease of a process that died', { skip: server.missing }, async (t) => {
+t.test('the lease of a dead process expires', { skip: server.missing }, async (t) => {
   const databaseUrl = await server.createDatabase()
   const { sql, close } = await connect({ databaseUrl, dataDir: '' }, { attach: false })
   t.teardown(close)
@@ -74,7 +78,7 @@ t.test('the lease of a process that died', { skip: server.missing }, async (t) =
   t.equal((await sql`select * from leases`).count, 0)
 })
 
-t.test('a migration that was cut short is run again', { skip: server.missing }, async (t) => {
+t.test('an interrupted migration is run again', { skip: server.missing }, async (t) => {
   const databaseUrl = await server.createDatabase()
   const { sql, close } = await connect({ databaseUrl, dataDir: '' }, { attach: false })
   t.teardown(close)

@@ -17,23 +17,26 @@ eachDatabase(
     await sql`create table counters (id integer primary key, value integer not null)`
 
     for (const code of ['40001', '40P01']) {
-      t.test(`a transaction that is refused with ${code} runs again, and nothing of it stays`, async (t) => {
-        let tried = 0
-        const result = await retry(() =>
-          sql.begin(async (sql) => {
-            await sql`insert into tries values (${code}, ${++tried})`
-            if (tried < 4) {
-              await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
-            }
-            return 'done'
-          }),
-        )
-        t.equal(result, 'done')
-        t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
-      })
+      t.test(
+        `a transaction that fails with ${code} runs again, and its first run leaves nothing`,
+        async (t) => {
+          let tried = 0
+          const result = await retry(() =>
+            sql.begin(async (sql) => {
+              await sql`insert into tries values (${code}, ${++tried})`
+              if (tried < 4) {
+                await sql.unsafe(`do $$ begin raise 'refused' using errcode = '${code}'; end $$`)
+              }
+              return 'done'
+            }),
+          )
+          t.equal(result, 'done')
+          t.strictSame([...(await sql`select number from tries where code = ${code}`)], [{ number: 4 }])
+        },
+      )
     }
 
-    t.test('any other error is thrown on at once, and nothing stays', async (t) => {
+    t.test('every other error is thrown at once, and nothing is written', async (t) => {
       let tried = 0
       const work = () =>
         sql.begin(async (sql) => {
@@ -60,7 +63,7 @@ eachDatabase(
 
     // The embedded database runs one transaction at a time.
     if (!env.DATABASE_URL) return
-    t.test('two transactions that wait for each other both end well', async (t) => {
+    t.test('two transactions in a deadlock both succeed', async (t) => {
       await sql`alter system set deadlock_timeout = '50ms'`
       await sql`select pg_reload_conf()`
       await sql`insert into counters values (2, 0), (3, 0)`
@@ -107,7 +110,7 @@ inTier.default('it pauses between the tries', async (t) => {
   t.ok(performance.now() - start > 20)
 })
 
-inTier.default('a database that is away', async (t) => {
+inTier.default('an unavailable database', async (t) => {
   /** Fails with each of the codes, in their order, and then succeeds. */
   function failingThen(...codes: string[]) {
     const tries = { count: 0 }
@@ -119,7 +122,7 @@ inTier.default('a database that is away', async (t) => {
     return { tries, work }
   }
 
-  t.test('where nothing has happened it is tried again', async (t) => {
+  t.test('a call without an effect is retried', async (t) => {
     const codes = ['ECONNREFUSED', 'ENOENT', 'CONNECT_TIMEOUT', '57P03', '53300', '40001']
     const { tries, work } = failingThen(...codes)
     t.equal(await retry(work), 'done')
@@ -135,14 +138,14 @@ inTier.default('a database that is away', async (t) => {
       t.equal(tries.count, 1)
     })
 
-    t.test(`${code}: what does no harm twice is tried again`, async (t) => {
+    t.test(`${code}: a repeatable call is retried`, async (t) => {
       const { tries, work } = failingThen(code, code)
       t.equal(await retry(work, { repeatable: true }), 'done')
       t.equal(tries.count, 3)
     })
   }
 
-  t.test('what is wrong with the statement is no outage', async (t) => {
+  t.test('an error in a statement is not an outage', async (t) => {
     for (const code of ['23505', '42P01', '22012', 'UNDEFINED_VALUE']) {
       const { tries, work } = failingThen(code)
       await t.rejects(retry(work, { repeatable: true }), { code })

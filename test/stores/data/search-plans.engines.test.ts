@@ -9,7 +9,7 @@ import { startPostgres } from '../../helpers/postgres.ts'
 const server = startPostgres(t)
 const ROWS = 20_000
 
-t.test('each filter of the list is on an index', { skip: server.missing }, async (t) => {
+t.test('each filter of the list uses an index', { skip: server.missing }, async (t) => {
   const databaseUrl = await server.createDatabase()
   const data = await openDataStore({ databaseUrl, dataDir: '' }, { attach: false })
   t.teardown(() => data.close())

@@ -17,7 +17,7 @@ t.test('statements on the connections of a pool', { skip: database.missing }, as
   // Open, they take statements at once.
   await Promise.all(many.map(() => sql`select pg_sleep(0.01)`))
 
-  await t.test('one that waits for a lock holds up no other', async (t) => {
+  await t.test('a statement that waits for a lock delays no other', async (t) => {
     const { promise: released, resolve: release } = Promise.withResolvers<void>()
     const { promise: locked, resolve: lock } = Promise.withResolvers<void>()
     const holder = sql.begin(async (sql) => {
@@ -38,7 +38,7 @@ t.test('statements on the connections of a pool', { skip: database.missing }, as
     t.strictSame([...(await sql`select line from lines`)], [{ line: 'waited' }])
   })
 
-  await t.test('one that fails after its first rows takes none from the next', async (t) => {
+  await t.test('a statement that fails after its first rows takes no rows from the next', async (t) => {
     await Promise.all(
       many.map(() => t.rejects(sql`select 1 / (3 - line) from generate_series(1, 5) as line`.execute())),
     )
@@ -49,7 +49,7 @@ t.test('statements on the connections of a pool', { skip: database.missing }, as
     )
   })
 
-  await t.test('a transaction has its connection for itself, however many there are', async (t) => {
+  await t.test('each of many transactions has a separate connection', async (t) => {
     const ids = await Promise.all(
       many.map(() =>
         sql.begin(async (sql) => {

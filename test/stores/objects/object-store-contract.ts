@@ -48,7 +48,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     }
   })
 
-  await t.test('with `reuse`, all pieces come in the same memory, one after the other', async (t) => {
+  await t.test('with `reuse`, all pieces use the same memory, one after the other', async (t) => {
     for (const range of [undefined, { start: 5, end: size - 7 }]) {
       const pieces: Buffer[] = []
       for await (const piece of await store.get('abcdefgh', range, { reuse: true }))
@@ -121,7 +121,7 @@ export async function contract(t: Test, store: ObjectStore, size = 3_000_000) {
     t.strictSame(await keys(store), ['abcdefgh'])
   })
 
-  await t.test('a deleted object can not be read and is not listed', async (t) => {
+  await t.test('a deleted object cannot be read and is not listed', async (t) => {
     await store.delete('abcdefgh')
     await t.rejects(store.get('abcdefgh'), { name: 'ObjectNotFound' })
     t.strictSame(await keys(store), [])

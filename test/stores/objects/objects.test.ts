@@ -39,7 +39,7 @@ t.test('file store', async (t) => {
     await store.delete('small')
   })
 
-  await t.test('a large object is complete, in whatever pieces it arrived', async (t) => {
+  await t.test('a large object is complete for every size of its pieces', async (t) => {
     const bytes = randomBytes(40_000_000)
     const pieces = function* () {
       const lengths = [1, 7, 100_000, 3_000_000, 65_536]
@@ -67,7 +67,7 @@ t.test('file store', async (t) => {
     await store.delete('givenup')
   })
 
-  await t.test('a folder that somebody removed is made again', async (t) => {
+  await t.test('a folder that was removed is made again', async (t) => {
     const put = async (key: string) => (await store.stage(key, chunks(10).source)).commit()
     await put('foldera')
     await rm(`${folder}/fo`, { recursive: true })

@@ -95,7 +95,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     },
   )
 
-  await t.test('an upload that was aborted in the meantime can not be committed', async (t) => {
+  await t.test('an upload that was aborted in the meantime cannot be committed', async (t) => {
     const staged = await store.stage('aborted', chunks(PART_BYTES + 1).source)
     for (const key of await keys(direct)) await direct.delete(key)
     await t.rejects(staged.commit())
@@ -132,7 +132,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'unanswered PUT')
   })
 
-  await t.test('it rejects at once although the source stalls', async (t) => {
+  await t.test('an upload rejects at once although the source stalls', async (t) => {
     const source = standing(2 * PART_BYTES)
     proxy.fail((request) => (isPart(request) ? 403 : undefined))
     const error = await store.stage('failing', source).catch((error) => error)
@@ -158,7 +158,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     await nothingLeft(t, 'discarded')
   })
 
-  await t.test('no call waits for ever for a server that stalls', async (t) => {
+  await t.test('every call ends if the server stalls', async (t) => {
     proxy.fail(() => 'stall')
     const start = Date.now()
     const calls = {

@@ -13,7 +13,7 @@ t.test('a valid URL is accepted without a server', async () => {
   await createS3Store(new URL('s3://bucket?region=eu-central-1'))
 })
 
-t.test('a wrong URL is refused with a message that says what is wrong', async (t) => {
+t.test('a wrong URL is refused with the reason', async (t) => {
   for (const [url, message] of Object.entries({
     's3:///prefix': /has no bucket/,
     's3://bucket?regoin=eu': /unknown parameter "regoin"; the parameters are endpoint, region, /,
@@ -52,7 +52,7 @@ t.test('the endpoint may be an IPv6 address', async (t) => {
   t.strictSame(seen, ['HEAD /bucket/'])
 })
 
-t.test('the URL says whether requests have checksums', async (t) => {
+t.test('the URL decides whether requests have checksums', async (t) => {
   await createS3Store(new URL('s3://bucket?region=eu&checksums=when-required'))
   await t.rejects(createS3Store(new URL('s3://bucket?region=eu&checksums=no')), {
     message: /neither when-supported nor when-required/,

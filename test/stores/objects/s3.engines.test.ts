@@ -296,7 +296,7 @@ async function lifecycle(t: Test, s3: S3) {
     t.match(await rules(bucket), [wished('one/'), wished('two/')])
   })
 
-  await t.test("leaves others' rules as they are", async (t) => {
+  await t.test('does not change other rules', async (t) => {
     const bucket = await s3.createBucket('theirs')
     const theirs = {
       ID: 'logs',
@@ -318,7 +318,7 @@ async function lifecycle(t: Test, s3: S3) {
     t.strictSame(await rules(bucket), before)
   })
 
-  await t.test("is content with another's rule that covers it, and only then", async (t) => {
+  await t.test('is not added if another rule covers the prefix', async (t) => {
     const bucket = await s3.createBucket('covered')
     const url = s3.url(bucket)
     url.pathname = '/images/new'

@@ -300,7 +300,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     t.equal(warnings.length, 1)
   })
 
-  await t.test('nothing waits for a NATS server that stalls, and little is kept for it', async (t) => {
+  await t.test('no call waits for a NATS server that stalls, and its memory is bounded', async (t) => {
     const nats = await startNats(t)
     const queue = await open(t, nats.url, { pollMs: 1_000 })
     await queue.take(AbortSignal.timeout(100))

@@ -93,7 +93,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
   })
 
   await t.test(
-    'an image that can not be tried is delayed for a growing pause, and no attempt counts',
+    'an image that cannot be tried is delayed for a growing pause, and no attempt counts',
     async (t) => {
       const queue = await open(t)
       const id = await upload()
@@ -145,7 +145,7 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     living.done(lease!)
   })
 
-  await t.test('an extended lease is kept', async (t) => {
+  await t.test('an extended lease does not expire', async (t) => {
     const [busy, idle] = [await open(t, 1_000), await open(t, 1_000)]
     const id = await upload()
     busy.announce(id)
