@@ -26,7 +26,8 @@ export function readDisposition(field: string): Disposition {
     type,
     name: name === undefined ? undefined : decodeName(name),
     fileName: baseName(
-      (extended && decodeAnyCharset(extended)) ?? (filename === undefined ? undefined : decodeName(filename)),
+      (extended && decodeAnyCharset(extended)) ??
+        (filename === undefined ? undefined : decodeWords(decodeName(filename))),
     ),
   }
 }
@@ -46,12 +47,31 @@ function prepareQuotes(field: string) {
 
 /** Decodes the characters that browsers escape in a quoted name, then the bytes: UTF-8, or else windows-1252 (WHATWG). */
 function decodeName(value: string) {
-  const bytes = Buffer.from(
-    value.replace(/%(22|0[AD])/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
-    'latin1',
-  )
+  const bytes = Buffer.from(value.replace(/%(22|0[AD])/gi, fromHex), 'latin1')
   return isUtf8(bytes) ? bytes.toString() : new TextDecoder('windows-1252').decode(bytes)
 }
+
+const WORD = /=\?([^?*\s]+)(?:\*[^?\s]*)?\?([BQ])\?([^?]*)\?=/gi
+
+/**
+ * Decodes the encoded words of mail libraries (RFC 2047): `=?UTF-8?B?4oKs?=`. RFC 7578 does not have them. Blanks
+ * between two words do not belong to the name (§6.2). A word whose character set is unknown stays as it is.
+ */
+function decodeWords(name: string) {
+  return name
+    .replace(/(?<=\?=)\s+(?==\?)/g, '')
+    .replace(WORD, (word, charset: string, encoding: string, text: string) => {
+      const decoder = knownDecoder(charset)
+      if (!decoder) return word
+      return decoder.decode(encoding.toUpperCase() === 'B' ? Buffer.from(text, 'base64') : bytesOfQ(text))
+    })
+}
+
+/** The bytes of RFC 2047's "Q" encoding, in which `_` is a blank. */
+const bytesOfQ = (text: string) =>
+  Buffer.from(text.replaceAll('_', ' ').replace(/=([\da-f]{2})/gi, fromHex), 'latin1')
+
+const fromHex = (_: string, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))
 
 /** Decodes an RFC 8187 value: `UTF-8''%e2%82%ac.png`. The library knows UTF-8 and ISO-8859-1; Node knows many more. */
 function decodeAnyCharset(value: string) {
@@ -59,18 +79,15 @@ function decodeAnyCharset(value: string) {
   if (!charset || encoded === undefined) return undefined
   const decoded = decodeExtended(value)
   if (decoded !== undefined) return decoded
-  const bytes = Buffer.from(
-    encoded.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
-    'latin1',
-  )
-  return decoderOf(charset).decode(bytes)
+  const bytes = Buffer.from(encoded.replace(/%([\da-f]{2})/gi, fromHex), 'latin1')
+  return (knownDecoder(charset) ?? new TextDecoder()).decode(bytes)
 }
 
-function decoderOf(charset: string) {
+function knownDecoder(charset: string) {
   try {
     return new TextDecoder(charset)
   } catch {
-    return new TextDecoder()
+    return undefined
   }
 }
 

@@ -21,18 +21,22 @@ export const imageReader = createImageReader({ log: console, milliseconds: PATIE
 export type App = Awaited<ReturnType<typeof build>>
 
 /**
- * Builds the whole service on stores of its own, to be spoken to with `inject` or to listen. The test fails where an
- * answer is not as the contract says.
+ * Builds the whole service with stores of its own, for `inject` or `listen`. The test fails if a response does not match
+ * the contract.
+ *
+ * @param lines receives the lines of the log from `LOG_LEVEL` on, which is `silent` by default
  */
 export async function build(
   t: Test,
   env: Record<string, string> = {},
   parts: Parameters<typeof buildApp>[2] = { imageReader },
+  lines: object[] = [],
 ) {
   const DATA_DIR = env.DATA_DIR ?? newFolder(t)
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
   if (!config.databaseUrl) await copyDatabase(config.dataDir)
-  const app = buildApp(config, createLog(config, 'test'), parts)
+  const log = createLog(config, 'test', { write: (line) => void lines.push(JSON.parse(line)) })
+  const app = buildApp(config, log, parts)
   const faults = watchContract(app)
   t.teardown(async () => {
     await app.close()
