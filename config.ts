@@ -74,7 +74,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     /** The origins whose pages may upload and read images. */
     corsOrigins: env.CORS_ORIGIN?.split(/ *, */) ?? [],
     /** Failed look-ups per address, kind and minute. 0: no limit. */
-    guessLimit: env.GUESS_LIMIT,
+    failedLookupLimit: env.GUESS_LIMIT,
     /** Milliseconds. */
     stopDelay: milliseconds('STOP_DELAY', env.STOP_DELAY, { min: 0, max: 20_000 }),
     /** Milliseconds. */

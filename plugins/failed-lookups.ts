@@ -23,20 +23,20 @@ const FACTOR_OF_WIDER_NETWORK = 10
 
 export default fp(
   async (app) => {
-    const { guessLimit } = app.config
+    const { failedLookupLimit } = app.config
     const { failedLookups } = app.services
 
     /** Counts a failed look-up. Returns how many milliseconds the client has to wait, 0 if it is within the limit. */
     function count(kind: string, { ip }: FastifyRequest) {
       const waits = networksOf(ip).map((network, level) => {
         const { current, ttl } = failedLookups.add(`${kind} ${network}`)
-        return current > guessLimit * FACTOR_OF_WIDER_NETWORK ** level ? ttl : 0
+        return current > failedLookupLimit * FACTOR_OF_WIDER_NETWORK ** level ? ttl : 0
       })
       return Math.max(...waits)
     }
 
     app.decorate('limitFailedLookups', function (this: FastifyInstance, kind) {
-      if (guessLimit === 0) return
+      if (failedLookupLimit === 0) return
       this.setErrorHandler((error, request, reply) => {
         const wait = error instanceof failures[kind] ? count(kind, request) : 0
         sendProblem(wait > 0 ? tooMany(wait, reply) : error, request, reply)

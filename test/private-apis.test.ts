@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { full } from 'acorn-walk'
 import t from 'tap'
 import { readSources } from './helpers/sources.ts'
@@ -64,6 +65,16 @@ t.test('each private part of a package is used with the version that it was writ
     t.equal(dependencies[name], version, `package.json has the exact version of ${name}`)
     t.ok(read(file).includes(mark), `${file} still uses it`)
   }
+})
+
+t.test('Node still has the property httpAllowHalfOpen, which it does not document', async (t) => {
+  // There is no documented option with this effect. test/plugins/delivery.test.ts tests the effect.
+  const server = createServer()
+  t.equal(Object.getOwnPropertyDescriptor(server, 'httpAllowHalfOpen')?.value, false)
+  const users = readSources('*.ts', '{bin,formats,plugins,process,routes,schemas,services,stores}/**/*.ts')
+    .map(({ path }) => path)
+    .filter((path) => read(path).includes('httpAllowHalfOpen'))
+  t.strictSame(users, ['plugins/delivery.ts'])
 })
 
 t.test('no other file uses a private part of a package', async (t) => {
