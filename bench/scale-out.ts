@@ -1,5 +1,5 @@
 // Uploads per second with 1, 2 and 3 API processes on PostgreSQL, S3 and JetStream, for docs/scaling.md. Everything runs on
-// the cores of this machine, so the result shows what the parts cost, and not how far they scale.
+// the cores of this machine, so the result shows the cost of the parts, and not how far they scale.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-import swagger from '@fastify/swagger'
+import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import type { onRequestHookHandler } from 'fastify'
@@ -26,41 +26,7 @@ export default fp(
     for (const schema of [Rejected, Problem, Image, Link]) app.addSchema(schema)
 
     await app.register(swagger, {
-      openapi: {
-        openapi: '3.1.0',
-        info: {
-          title: 'Hasty',
-          version: pkg.version,
-          license: { name: 'MIT', identifier: 'MIT' },
-          contact: { name: 'Hasty' },
-          description:
-            'Collects images from people who have no account. An admin creates an ephemeral link. A person or a ' +
-            'program with the link uploads images. Each image is identified by the SHA-256 of its bytes, and can be ' +
-            'read by its id. Each error is problem details (RFC 9457) with a `type` of its own.',
-        },
-        servers: [{ url: app.config.publicUrl || '/' }],
-        tags: [
-          { name: 'uploads', description: 'For senders, who have a link.' },
-          { name: 'images', description: 'For viewers, who have the id of an image.' },
-          { name: 'admin', description: 'For admins, who have the access token.' },
-          { name: 'operations', description: 'For orchestrators and monitoring.' },
-        ],
-        components: {
-          securitySchemes: {
-            accessToken: {
-              type: 'apiKey',
-              in: 'header',
-              name: 'X-Access-Token',
-              description: 'The access token in a header field of its own.',
-            },
-            bearer: {
-              type: 'http',
-              scheme: 'bearer',
-              description: 'The access token as a bearer token (RFC 6750).',
-            },
-          },
-        },
-      },
+      openapi: describeService(app.config.publicUrl),
       transform: keepNames,
       transformObject: (made) =>
         completeDocument('openapiObject' in made ? made.openapiObject : made.swaggerObject),
@@ -99,6 +65,43 @@ const redirectToPage: onRequestHookHandler = ({ url }, reply, done) => {
   else if (query !== undefined && path === '/docs/') reply.redirect('./')
   else done()
 }
+
+/** The parts of the contract that do not belong to one route. */
+const describeService = (publicUrl: string): NonNullable<FastifyDynamicSwaggerOptions['openapi']> => ({
+  openapi: '3.1.0',
+  info: {
+    title: 'Hasty',
+    version: pkg.version,
+    license: { name: 'MIT', identifier: 'MIT' },
+    contact: { name: 'Hasty' },
+    description:
+      'Collects images from people who have no account. An admin creates an ephemeral link. A person or a ' +
+      'program with the link uploads images. Each image is identified by the SHA-256 of its bytes, and can be ' +
+      'read by its id. Each error is problem details (RFC 9457) with a `type` of its own.',
+  },
+  servers: [{ url: publicUrl || '/' }],
+  tags: [
+    { name: 'uploads', description: 'For senders, who have a link.' },
+    { name: 'images', description: 'For viewers, who have the id of an image.' },
+    { name: 'admin', description: 'For admins, who have the access token.' },
+    { name: 'operations', description: 'For orchestrators and monitoring.' },
+  ],
+  components: {
+    securitySchemes: {
+      accessToken: {
+        type: 'apiKey',
+        in: 'header',
+        name: 'X-Access-Token',
+        description: 'The access token in a header field of its own.',
+      },
+      bearer: {
+        type: 'http',
+        scheme: 'bearer',
+        description: 'The access token as a bearer token (RFC 6750).',
+      },
+    },
+  },
+})
 
 /** The policy of the page: its own scripts, the styles that they set, and calls to this service under its public URL. */
 const pagePolicy = (publicUrl: string) => ({

@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 
-// Header fields of responses, as the contract describes them.
+// The header fields of responses for the contract.
 
 const etag = {
   ETag: Type.String({
@@ -10,10 +10,10 @@ const etag = {
   'Cache-Control': Type.String({ description: 'How long a cache may serve the image without revalidation.' }),
 }
 
-/** Of a 304. */
+/** The fields of a 304. */
 export const notModifiedFields = etag
 
-/** Of a 200 with an image. */
+/** The fields of a 200 with an image. */
 export const imageFields = {
   ...etag,
   'Last-Modified': Type.String({
@@ -25,7 +25,7 @@ export const imageFields = {
   'Accept-Ranges': Type.String({ description: '`bytes`: the service answers requests for a range.' }),
 }
 
-/** Of a 206. */
+/** The fields of a 206. */
 export const rangeFields = {
   ...imageFields,
   'Content-Range': Type.String({

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 
-/** The result of a sweep. With --dry-run: what it would have done. */
+/** The result of a sweep. With --dry-run, the result that it would have. */
 export const SweepSummary = Type.Object({
   objects: count('Objects in all stores'),
   orphans: count('Objects without an image that were moved to the trash'),

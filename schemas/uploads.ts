@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { ShownMetadata } from './images.ts'
 
-/** Why a part is rejected, and what each reason means. */
+/** The reasons why a part is rejected, with their meanings. */
 export const rejectionReasons = {
   not_an_image: 'the bytes are not an image of a supported format',
   not_accepted: 'the format of the image is not in ACCEPT',

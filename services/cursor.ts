@@ -17,7 +17,7 @@ export interface PageQuery {
  */
 export function toPageRequest({ limit = PAGE_LIMIT, cursor }: PageQuery, canBeId = isId): PageRequest {
   if (cursor === undefined) return { limit }
-  // 14 digits of milliseconds reach to the year 5138. PostgreSQL can't read a year of five digits as a Date writes it.
+  // 14 digits of milliseconds reach to the year 5138. PostgreSQL can't read a Date with a year of five digits.
   const [, time, id] = /^(\d{1,14})\.(.+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? []
   if (!time || !id || !canBeId(id)) throw new InvalidCursor()
   return { limit, after: { at: new Date(Number(time)), id } }

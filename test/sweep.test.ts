@@ -136,8 +136,8 @@ if (tier !== 'engines')
     let killed = 0
     let moved = 0
     for (let round = 0; round < ROUNDS; round++) {
-      const away = round % 4 < 2
-      await data.sql`update images set last_accessed_at = now() - ${away ? 9 : 0} * interval '1 day'`
+      const isOld = round % 4 < 2
+      await data.sql`update images set last_accessed_at = now() - ${isOld ? 9 : 0} * interval '1 day'`
       await data.sql`delete from leases`
       const sweep = startSweep(t, { ...env, ARCHIVE_AFTER: 'P1D' })
       // On a fast machine it may be done before it was seen at work.

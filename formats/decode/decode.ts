@@ -25,7 +25,7 @@ export interface Decoded {
 }
 
 export interface Damage {
-  /** What is wrong, in the decoder's words. */
+  /** The decoder's message. */
   reason: string
   /** The share of the picture that is present, from 0 to 1, if it can be determined. */
   presentShare?: number
@@ -102,7 +102,7 @@ function checkLimits({ width = 0, height = 0, frames = 1 }: Metadata) {
 const toPlaceholder = ({ width, height, data }: Pixels) =>
   Buffer.from(rgbaToThumbHash(width, height, data)).toString('base64')
 
-// The ends of formats whose writers sometimes leave them out. The picture is complete without.
+// The end markers that some writers omit. A picture is complete without its end marker.
 const ENDS: Record<string, Buffer> = {
   JPEG: Buffer.of(0xff, 0xd9),
   GIF: Buffer.of(0, 0x3b),
@@ -145,8 +145,8 @@ const mostHarmless = (...failures: Undecodable[]) =>
   failures.find(({ kind }) => kind !== 'damage') ?? failures[0]!
 
 /**
- * Decodes a damaged WebP. libwebp reads only whole files, so zeros take the place of missing bytes. Of an animation, only
- * the first frame is decoded.
+ * Decodes a damaged WebP. libwebp reads only whole files, so zeros replace the missing bytes. Only the
+ * first frame of an animation is decoded.
  */
 async function decodeRepairedWebp(
   file: WholeFile,

@@ -25,21 +25,21 @@ const PLUGIN_LOADING = 11
 const SECURITY_LIMIT = 1000
 
 /**
- * Checks that the installed libheif is the version whose private struct is used here.
+ * Checks the version of the installed libheif, because a private struct of it is used here.
  *
  * @throws {Error} it is another version
  */
 export function checkVersion(installed = stringAt(libheif._heif_get_version())): void {
   if (installed !== VERSION)
     throw new Error(
-      `libheif-js contains libheif ${installed}, but formats/decode/heif.ts was written for ${VERSION}. Check the place of ` +
+      `libheif-js contains libheif ${installed}, but formats/decode/heif.ts was written for ${VERSION}. Check the position of ` +
         'strict_decoding in struct heif_decoding_options, then change VERSION and package.json.',
     )
 }
 
 /**
  * Decodes the primary picture of a HEIF file with HEVC, by libheif in WebAssembly, and makes it small. libheif turns it
- * as its boxes say.
+ * by its boxes.
  *
  * @throws {Undecodable}
  */

@@ -16,8 +16,8 @@ export type WholeFile = Exclude<Source, Buffer[]>
  * How a picture is decoded.
  *
  * - `strict`: any error or warning of the decoder is a failure.
- * - `unlimited`: as strict, but without the decoder's own limits. Ours remain: pixels, bytes, time and memory.
- * - `lenient`: as unlimited, but the decoder makes a picture of what it can read.
+ * - `unlimited`: like strict, but without the decoder's own limits. Our limits remain: pixels, bytes, time and memory.
+ * - `lenient`: like unlimited, but the decoder makes a picture from the bytes that it can read.
  */
 export type Mode = 'strict' | 'unlimited' | 'lenient'
 
@@ -47,7 +47,7 @@ export async function decodeByLibvips(
 
 /** Opens a picture for decoding with libvips. */
 export function open(file: WholeFile, mode: Mode, options: SharpOptions = {}) {
-  // libvips caches by path, and would not notice that another file has taken its place.
+  // libvips caches by path, and would not notice that the file was replaced.
   sharp.cache(false)
   return sharp(Buffer.isBuffer(file) ? file : file.path, {
     failOn: mode === 'lenient' ? 'none' : 'error',
@@ -59,7 +59,7 @@ export function open(file: WholeFile, mode: Mode, options: SharpOptions = {}) {
   })
 }
 
-// libvips reports an error only as a text, of its own or of a library below it. test/formats/decode/messages.test.ts
+// libvips reports an error only as a text, which is its own or that of a library below it. test/formats/decode/messages.test.ts
 // checks each of these texts against the installed version.
 export const MESSAGES = {
   // librsvg's limit of references is off with `unlimited`, but the time for them has no bound.

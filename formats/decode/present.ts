@@ -57,7 +57,7 @@ function isProgressive(file: Buffer) {
 }
 
 /**
- * Decodes a file twice, with other bytes in place of the missing ones: the rows that come before the first difference are
+ * Decodes a file twice, with different bytes instead of the missing ones. The rows before the first difference are
  * present.
  */
 async function shareByFilling({ width = 0, height = 0 }: Metadata, filled: (fill: number) => Buffer) {
@@ -91,7 +91,7 @@ async function shareOfPng(file: Buffer) {
 
 /** The number of bytes that deflated data contain up to their end or their first error, not more than `max`. */
 async function unpackedLength(packed: Buffer, max: number) {
-  // Without the header and the checksum of zlib (RFC 1950), which can be wrong, as the window in the header can.
+  // Without the header and the checksum of zlib (RFC 1950): both can be wrong.
   const inflate = createInflateRaw({ chunkSize: 1024 })
   let length = 0
   inflate.end(packed.subarray(2))
@@ -124,7 +124,7 @@ async function shareOfGif(file: Buffer) {
   return end > 0 ? countPixels(Buffer.concat(codes), minimumSize, pixels) / pixels : undefined
 }
 
-/** The place behind a series of data blocks. */
+/** The position behind a series of data blocks. */
 function skipBlocks(file: Buffer, start: number, blocks?: Buffer[]) {
   let at = start
   for (let size = file[at]; size; size = file[at]) {

@@ -31,7 +31,7 @@ const TURNS: Record<number, [mirrored: boolean, degrees: number]> = {
   8: [false, 270],
 }
 
-/** Turns a small picture as it is shown. Turning a large one would take memory for all of it. */
+/** Turns a small picture into its displayed orientation. A large one would need memory for the whole picture. */
 export async function orient(pixels: Pixels, orientation = 1): Promise<Pixels> {
   const turn = TURNS[orientation]
   if (!turn) return pixels

@@ -37,7 +37,7 @@ export function profileName(profile: Buffer | undefined): string | undefined {
   )
 }
 
-/** The bytes of a profile's description, and what is behind them. */
+/** The bytes of a profile from its description on. */
 function descriptionOf(profile: Buffer) {
   const end = PROFILE_HEADER_BYTES + 4
   if (profile.length < end || profile.toString('latin1', 36, 40) !== 'acsp') return undefined

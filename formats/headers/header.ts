@@ -2,7 +2,7 @@ import type { Metadata } from '../../schemas/images.ts'
 import type { Bytes, Source } from './bytes.ts'
 import type { ExifDirectories } from './exif.ts'
 
-/** What a format's own header contains, and the blocks with tags. */
+/** The contents of a format's own header, and the blocks with tags. */
 export interface Header extends Picture {
   exif?: ExifDirectories | undefined
   xmp?: Buffer | undefined

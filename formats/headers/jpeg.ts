@@ -32,8 +32,8 @@ export const readJpeg: HeaderReader = async ({ bytes, source }) =>
   (await readJpegFront(bytes)) ?? (bytes.size > FRONT_BYTES ? readBySharp(source) : undefined)
 
 /**
- * Reads the header of a JPEG in the first 256 KiB; undefined if it is not there. A header that is not plainly in order is
- * read by libvips, which knows what libjpeg forgives.
+ * Reads the header of a JPEG in the first 256 KiB; undefined if it is not there. libvips reads an
+ * unusual header, because it has the tolerance of libjpeg.
  */
 export async function readJpegFront(bytes: Bytes): Promise<Header | undefined> {
   const found =
@@ -222,7 +222,7 @@ interface Frame {
   components: number[]
 }
 
-// The colours that libjpeg converts to, by the number of components, whatever Adobe's segment declares.
+// The colours that libjpeg converts to, by the number of components. Adobe's segment does not matter.
 const SPACES: Record<number, string> = { 1: 'grey', 3: 'sRGB', 4: 'CMYK' }
 const MAX_SIDE = 65_500 // JPEG_MAX_DIMENSION
 const MAX_SAMPLES = 4

@@ -1,6 +1,6 @@
 import type { Directory } from './tiff.ts'
 
-// This module decides which orientation counts. Both what is reported and the copy without metadata follow it, so a
+// This module decides which orientation counts. The reported orientation and the copy without metadata follow it, so a
 // browser shows both in the same way. docs/formats.md lists the browsers in which the rules were measured.
 
 const ORIENTATION = 0x0112

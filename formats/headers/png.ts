@@ -102,7 +102,7 @@ function profileOf(data: Buffer) {
   return end < 0 ? undefined : inflate(data.subarray(end + 2))
 }
 
-/** Browsers use the first chunk whose CRC is correct. Tags are read of any. */
+/** Browsers use the first chunk whose CRC is correct. Tags are read from any chunk. */
 async function readExifChunk(reading: Reading, { type, start, length }: Chunk, data: Buffer) {
   const crc = await reading.bytes.read(start + length, 4)
   const isIntact = crc.length === 4 && crc.readUInt32BE(0) === crc32(data, crc32(type))
@@ -115,7 +115,7 @@ async function readExifChunk(reading: Reading, { type, start, length }: Chunk, d
 }
 
 /**
- * Text chunks (§11.3.3) that hold a block of tags: XMP, and what ImageMagick writes in hexadecimal. Each is read once, so
+ * Text chunks (§11.3.3) that hold a block of tags: XMP, and the hexadecimal text of ImageMagick. Each is read once, so
  * that a file full of them is not unpacked again and again.
  */
 async function readText(type: string, data: Buffer, { header, keywords }: Reading) {

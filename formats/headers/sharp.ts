@@ -3,11 +3,11 @@ import type { Source } from './bytes.ts'
 import { openBlock } from './exif.ts'
 import type { Header } from './header.ts'
 
-/** What libvips reads of a header, without decoding a pixel; undefined if it cannot read it. */
+/** Reads a header with libvips, without decoding a pixel. Undefined if libvips cannot read it. */
 export async function readBySharp(source: Source): Promise<Header | undefined> {
   // It is loaded when it is first needed, because it takes 10 MB of memory.
   const { default: sharp } = await import('sharp')
-  // libvips caches by path, and would not notice that another file has taken its place.
+  // libvips caches by path, and would not notice that the file was replaced.
   sharp.cache(false)
   let found: SharpMetadata
   try {

@@ -90,7 +90,7 @@ const UNITS: Record<string, number> = {
   ex: 8,
 }
 
-/** A length in pixels; undefined for a percentage and for anything else that depends on what is around the picture. */
+/** A length in pixels; undefined for a percentage and for any other length that depends on the page around the picture. */
 function pixels(length: string | undefined) {
   const [, number, unit = ''] =
     /^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)([a-z]*)\s*$/i.exec(length ?? '') ?? []

@@ -123,7 +123,7 @@ const NAMES = ['eXIf', 'tEXt', 'zTXt', 'iTXt', 'tIME', 'iCCP', 'IEND', 'IDAT'].m
   Buffer.from(name),
 )
 
-/** Reads `length` bytes, or as many as there are: their CRC, whether they contain the name of a chunk, and what is missing. */
+/** Reads up to `length` bytes: their CRC, whether they contain the name of a chunk, and the number of missing bytes. */
 async function inspect(reader: Reader, type: string, length: number) {
   let crc = crc32(type)
   let hasNames = false

@@ -94,7 +94,7 @@ async function takeProfile(reader: Reader, size: number) {
   return declared === undefined || declared > size ? undefined : profile.subarray(0, declared)
 }
 
-/** Plans a frame as it is, or rebuilds it if it has unknown chunks. */
+/** Plans a frame unchanged, or rebuilds it if it has unknown chunks. */
 async function planFrame(reader: Reader, plan: PlanBuilder, { start, size, end }: Chunk) {
   if (size < FRAME_HEADER_BYTES) throw new CannotStrip('a frame is cut off')
   const frame = makeChunk('ANMF', await reader.take(FRAME_HEADER_BYTES))

@@ -8,7 +8,7 @@ const MAX_LENGTH = 100
  * `192.0.2.1`, `::1` is `127.0.0.1`, and a port does not count. The owner of an IPv6 address usually has its /64 and
  * often its /48, so an IPv6 address counts as both networks.
  *
- * @param address an IP address as a connection or X-Forwarded-For has it, perhaps with a port
+ * @param address an IP address of a connection or of X-Forwarded-For, perhaps with a port
  */
 export function networksOf(address: string): string[] {
   const text = withoutPort(address.slice(0, MAX_LENGTH).trim())

@@ -121,7 +121,7 @@ function createQueue() {
       try {
         return await task()
       } finally {
-        // The next task takes this one's place.
+        // The next task replaces this one.
         const next = waiting.shift()
         if (next) next()
         else running--

@@ -383,13 +383,13 @@ export interface LifecycleStore {
   /** Images that nobody has accessed or uploaded in that time. */
   notAccessed(request: OldRows): Promise<Removed[]>
 
-  /** Removes images, as `images.remove` does, that nobody has accessed or uploaded in that time. */
+  /** Removes images that nobody has accessed or uploaded in that time, like `images.remove`. */
   removeNotAccessed(request: OldRows): Promise<Removed[]>
 
   /** Images that were found corrupt that long ago. */
   corrupt(request: OldRows): Promise<Removed[]>
 
-  /** Removes images, as `images.remove` does, that were found corrupt that long ago. */
+  /** Removes images that were found corrupt that long ago, like `images.remove`. */
   removeCorrupt(request: OldRows): Promise<Removed[]>
 
   /** How many leases of images expired that long ago: their workers have died. */

@@ -6,7 +6,7 @@ const MAX_GROUP = 16
 const MAX_WAIT_MS = 5
 
 /**
- * Makes a write of one item from a write of several items, as a database's group commit does: items that arrive while a
+ * Makes a write of one item from a write of several items, like the group commit of a database: items that arrive while a
  * write is in progress are written together when it ends, which costs little more than the write of one item. An item
  * that arrives alone is written at once.
  *

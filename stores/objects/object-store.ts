@@ -136,7 +136,7 @@ export const readsWhole = (store: ObjectStore): store is ObjectStore & ReadsWhol
 
 /** A store that needs some setup, which is done once and not at each start. */
 export interface HasSetup {
-  /** Sets up the store. Resolves with a sentence for the admin: what was done, or what the store does not allow. */
+  /** Sets up the store. Resolves with a sentence for the admin about the change, or about its refusal. */
   setUp(): Promise<string>
 }
 

@@ -15,7 +15,7 @@ const link = await createLink({ sinceNow: 'PT1H' }, { headers: { 'X-Access-Token
 const uploaded = await upload(idOf(link.data.relativePath), { image: files })
 const images = uploaded.data.processed
 const image = await getImage(images[0]!.id, undefined, { client: bytesClient })
-// The client does not throw for an error. The status tells what `data` is.
+// The client does not throw for an error. The status decides the type of `data`.
 const missing = await getImage(unknownId, undefined, { client })
 const { type } = missing.data as unknown as { type: string }
 report({

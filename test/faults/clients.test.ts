@@ -39,7 +39,7 @@ t.test('a client that cuts the connection at every tenth byte leaves nothing', a
     socket.resume()
     await closed(socket)
   }
-  // The image may be whole before the request is.
+  // The image may be complete before the request is.
   await sleep(500)
   const images = (await listImages(server.url)).filter(({ removedAt }) => !removedAt)
   t.ok(images.length <= 2)

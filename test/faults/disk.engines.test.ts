@@ -38,7 +38,7 @@ function makeDisk(t: Test, size: string) {
   }
 }
 
-/** A server whose data, its embedded database among them, has a disk of 128 MiB for itself. */
+/** A server whose data, including its embedded database, has a separate disk of 128 MiB. */
 async function startOnDisk(t: Test) {
   const disk = makeDisk(t, '128m')
   const DATA_DIR = join(disk.folder, 'data')

@@ -28,7 +28,7 @@ export const filesIn = (folder: string) =>
 
 /** After a sweep, the object store has the objects of the images that are there, and nothing else. */
 export async function hasNoOrphans(t: Test, { url }: Server, env: Record<string, string>, objects: string) {
-  // What is younger than the sweep's grace of a second is left alone.
+  // The sweep does not change objects that are younger than its grace of a second.
   await sleep(1_100)
   const { code, output } = await startSweep(t, env).ended
   t.equal(code, 0, 'the sweep ends well')
@@ -51,13 +51,13 @@ function linkOf(path: string) {
   }
 }
 
-// A file that is read for a moment, and what a heap grows by in its youth.
+// A file that is open for a moment, and the first growth of a heap.
 const FEW_DESCRIPTORS = 10
 const SOME_MIB = 150
 
 /**
- * Remembers what a process holds. The function that it returns checks that it holds no more than that again, and is
- * ready, without having been started anew.
+ * Measures the resources of a process. The returned function checks that the process has no more of them, and that it is
+ * ready without a restart.
  */
 export async function watch({ url, process }: Server) {
   const pid = process.pid!

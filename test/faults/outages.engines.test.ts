@@ -18,14 +18,19 @@ const upload = (app: App, url: string, body: Buffer) =>
   app.inject({ method: 'POST', url, ...multipart([{ body }]) })
 
 /** Asserts that an answer says, without more, that the service is not to be had for the moment. */
-function isAway(t: Test, answer: Awaited<ReturnType<typeof upload>>, about: string, store = /database/) {
+function isUnavailable(
+  t: Test,
+  answer: Awaited<ReturnType<typeof upload>>,
+  about: string,
+  store = /database/,
+) {
   isProblem(t, answer, 503, 'unavailable', store, about)
   t.match(answer.headers['retry-after'], /^[1-9]\d*$/, `${about}: Retry-After`)
   t.equal(answer.headers['cache-control'], undefined, `${about}: is not kept`)
-  t.notMatch(answer.body, /ECONN|CONNECT|127\.0\.0\.1|select|insert/, `${about}: tells nothing of the inside`)
+  t.notMatch(answer.body, /ECONN|CONNECT|127\.0\.0\.1|select|insert/, `${about}: shows no internals`)
 }
 
-/** What every kind of call is answered while the database is away, and after how many milliseconds at most. */
+/** The response to each kind of call while the database is unavailable, and the maximum time in milliseconds. */
 async function callAll(app: App, { link, id }: { link: string; id: string }) {
   const json = { headers: admin, body: { sinceNow: 'PT1H' } }
   const body = await picture()
@@ -75,10 +80,10 @@ t.test('while the database is unavailable', { skip: postgres.missing }, async (t
     const { answers, milliseconds } = await callAll(app, { link, id })
     for (const { about, answer } of answers) {
       if (about === 'the head of an image') t.equal(answer.statusCode, 503, about)
-      else isAway(t, answer, about)
+      else isUnavailable(t, answer, about)
     }
     t.ok(milliseconds < 5_000, `${milliseconds.toFixed(0)} ms`)
-    isAway(t, await app.inject('/readyz'), 'readiness')
+    isUnavailable(t, await app.inject('/readyz'), 'readiness')
     t.equal((await app.inject('/livez')).statusCode, 200)
     t.equal((await app.inject('/metrics')).statusCode, 200)
     await postgres.restart()
@@ -135,7 +140,7 @@ t.test('while the database is unavailable', { skip: postgres.missing }, async (t
         for (const { about, answer } of answers) t.equal(answer.statusCode, 503, about)
         t.ok(milliseconds < BOUND_MS, `${milliseconds.toFixed(0)} ms`)
         const start = performance.now()
-        isAway(t, await app.inject('/readyz'), 'readiness')
+        isUnavailable(t, await app.inject('/readyz'), 'readiness')
         t.ok(performance.now() - start < 3_000)
         t.equal((await app.inject('/livez')).statusCode, 200)
       } finally {
@@ -154,7 +159,7 @@ t.test('while the database is unavailable', { skip: postgres.missing }, async (t
     await sql.begin(async (sql) => {
       await sql`lock table images in exclusive mode`
       const start = performance.now()
-      isAway(t, await upload(app, link, body), 'an upload')
+      isUnavailable(t, await upload(app, link, body), 'an upload')
       t.ok(performance.now() - start < BOUND_MS)
     })
     const answer = await upload(app, link, body)
@@ -179,7 +184,7 @@ t.test(
       const before = await listServed(t, app)
       const body = await picture()
       proxy.loseAnswer(answer)
-      isAway(t, await upload(app, link, body), `recorded, but nobody knows: ${answer}`)
+      isUnavailable(t, await upload(app, link, body), `recorded without a response: ${answer}`)
       const [id, ...others] = await listServed(t, app)
       t.strictSame(others, before, 'the image is there, and has its object')
       const again = await upload(app, link, body)
@@ -195,7 +200,7 @@ t.test('while the bucket is unavailable', { skip: withoutS3() }, async (t) => {
   const proxy = await startFaultyProxy(t, s3.endpoint)
   const app = await build(t, { OBJECT_STORE_URL: s3.url(bucket, { through: proxy.url }).href })
   const link = await makeLink(app)
-  // Larger than what is kept in memory.
+  // Too large for the memory cache.
   const kept = Buffer.concat([await picture(), Buffer.alloc(300_000)])
   const { id } = (await upload(app, link, kept)).json().processed[0]
 
@@ -203,9 +208,14 @@ t.test('while the bucket is unavailable', { skip: withoutS3() }, async (t) => {
   for (const fault of [500, 503]) {
     proxy.fail(() => fault)
     for (const body of [await picture(), large]) {
-      isAway(t, await upload(app, link, body), `an upload of ${body.length} bytes, ${fault}`, /object store/)
+      isUnavailable(
+        t,
+        await upload(app, link, body),
+        `an upload of ${body.length} bytes, ${fault}`,
+        /object store/,
+      )
     }
-    isAway(t, await app.inject(`/images/${id}`), `an image, ${fault}`, /object store/)
+    isUnavailable(t, await app.inject(`/images/${id}`), `an image, ${fault}`, /object store/)
     t.match(
       (await upload(app, link, kept)).json().processed,
       [{ id, duplicate: true }],
@@ -221,8 +231,8 @@ t.test('while the bucket is unavailable', { skip: withoutS3() }, async (t) => {
   t.equal((await s3.openUploads(bucket)).length, 0)
 
   proxy.close()
-  isAway(t, await upload(app, link, await picture()), 'an upload, refused', /object store/)
-  isAway(t, await app.inject(`/images/${id}`), 'an image, refused', /object store/)
-  isAway(t, await app.inject('/readyz'), 'readiness', /object store/)
+  isUnavailable(t, await upload(app, link, await picture()), 'an upload, refused', /object store/)
+  isUnavailable(t, await app.inject(`/images/${id}`), 'an image, refused', /object store/)
+  isUnavailable(t, await app.inject('/readyz'), 'readiness', /object store/)
   t.equal((await app.inject('/livez')).statusCode, 200)
 })

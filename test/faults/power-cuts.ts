@@ -21,7 +21,7 @@ const CREATION_MS = 6_000
 
 type Postgres = Awaited<ReturnType<typeof runPostgres>>
 
-/** What is on a disk: the files of the service, and those of its PostgreSQL if it has one. */
+/** The contents of a disk: the files of the service, and those of its PostgreSQL if it has one. */
 interface Machine {
   disk: Disk
   env: Record<string, string>
@@ -86,7 +86,7 @@ export function testPowerCuts(cuts: number) {
   }
 }
 
-/** Starts what a disk has of PostgreSQL, or creates it. */
+/** Starts the PostgreSQL of a disk, or creates it. */
 async function boot(disk: Disk, bin: string | undefined): Promise<Machine> {
   const env: Record<string, string> = { DATA_DIR: join(disk.folder, 'data'), WORKER_PROCESSES: '0' }
   if (!bin) return { disk, env, postgres: undefined }

@@ -119,7 +119,7 @@ t.test(
     t.equal(duplicates, again, 'which is found')
     t.equal(answered.size, uploaded.length, 'equal images have one id')
 
-    // Whoever was killed holds its images for another minute: that is over now.
+    // The leases of killed workers last another minute. They are over now.
     const sql = connect(env.DATABASE_URL, { max: 1 })
     await sql`update images set due_at = now() where due_at > now()`
     await sql.end()
@@ -139,7 +139,7 @@ t.test(
     }
     say('all were read')
 
-    // What was not answered may have left an object, which is the sweep's.
+    // An unanswered upload may have left an object. The sweep removes it.
     await sleep(1_000)
     t.equal(await runToEnd('sweep.ts', { ...env, SWEEP_GRACE: 'PT1S' }), 0)
     const images = new Map<string, string>()

@@ -46,7 +46,7 @@ for (const [name, missing, kills] of [
         await server.end('SIGKILL', { group: true })
         await uploading
         for (const [id, hash] of now) answered.set(id, hash)
-        // Those of the last round, on what this round found; all of them at the end.
+        // In each round, the images of the last round; at the end, all images.
         if (kill % 10 === 9) {
           const again = await startServer(t, env)
           wrong.push(...(await wrongAmong(again.url, now)))

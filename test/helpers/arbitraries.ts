@@ -1,6 +1,6 @@
 import fc, { type Arbitrary } from 'fast-check'
 
-/** What of JSON Schema (2020-12) the contract uses. */
+/** The part of JSON Schema (2020-12) that the contract uses. */
 export interface Schema {
   $ref?: string
   type?: string
@@ -73,7 +73,7 @@ export function valid(schema: Schema, find: (ref: string) => Schema): Arbitrary<
 const clamp = (value: number, least = -Infinity, most = Infinity) =>
   value >= least && value <= most ? value : least + (Math.abs(value) % Math.min(most - least + 1, 2 ** 32))
 
-/** What no schema asks for, and what goes wrong with parsers and databases. */
+/** Values that no schema allows, and values that often break parsers and databases. */
 export const wild: Arbitrary<unknown> = fc.oneof(
   fc.jsonValue(),
   fc.string({ unit: 'binary', maxLength: 300 }),

@@ -1,4 +1,4 @@
-/** What PostgreSQL has and CockroachDB lacks, or does in another way. */
+/** Features of PostgreSQL that CockroachDB lacks, or that work in another way there. */
 export interface Rule {
   what: string
   /** Finds it in a statement as `readStatements` gives it. */

@@ -15,7 +15,7 @@ export interface RawAnswer {
   body: string
 }
 
-/** Opens a connection to speak HTTP/1.1 on byte by byte, so that it can be wrong, or stop in the middle. */
+/** Opens a connection for single bytes of HTTP/1.1, so that a request can be wrong or incomplete. */
 export async function openConnection(port: number) {
   const socket = connect(port, '127.0.0.1')
   await once(socket, 'connect')
@@ -39,7 +39,7 @@ export async function openConnection(port: number) {
       )
     },
 
-    /** The next answer that comes on this connection. Its body has the length that Content-Length tells. */
+    /** The next response on this connection. Its body has the length of Content-Length. */
     async answer(): Promise<RawAnswer> {
       for (;;) {
         const answer = parse(received)

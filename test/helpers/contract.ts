@@ -13,7 +13,7 @@ type Contract = Record<string, Record<string, { responses: Record<string, object
  * Compares every answer of an app with its contract: the status is one that /openapi.json has for the operation, JSON
  * is as its schema says, and an error is problem details. Call it before the app is ready.
  *
- * @returns what does not fit, as it is found
+ * @returns the deviations, which are added when they are found
  */
 export function watchContract(app: ReturnType<typeof buildApp>): string[] {
   const faults: string[] = []
@@ -31,7 +31,7 @@ export function watchContract(app: ReturnType<typeof buildApp>): string[] {
     const hidden = !url || (schema as { hide?: boolean } | undefined)?.hide
     const { paths } = app.swagger() as unknown as { paths: Contract }
     const operation = paths[url.replace(/:(\w+)/g, '{$1}')]?.[String(method).toLowerCase()]
-    // Of a HEAD that Fastify adds to a GET the contract does not tell.
+    // The contract does not describe a HEAD that Fastify adds to a GET.
     if (hidden || (method === 'HEAD' && !operation)) return payload
     if (!operation?.responses[statusCode]) fault('not in the contract')
 

@@ -6,7 +6,7 @@ import { detectSandbox, type Sandbox } from '../../services/analysis/sandbox/lev
 // A busy machine takes seconds to start a process.
 const PATIENCE_MS = 60_000
 
-/** Starts a sandboxed decoder as a worker does, and ends it with the test. */
+/** Starts a sandboxed decoder like a worker, and ends it with the test. */
 export function openDecoder(
   t: Test,
   { memory = 2 ** 30, sandbox = detectSandbox() }: { memory?: number; sandbox?: Promise<Sandbox> } = {},

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 
 /**
- * What is done to a request instead of passing it on. A status, perhaps with a body: it is the answer. `stall`: there is
+ * The fault of a request that is not passed on. A status, perhaps with a body: it is the response. `stall`: there is
  * no answer. `cut`: the connection is cut after some of the body went through. `unanswered`: it is carried out, and the
  * connection cut in place of the answer. `halt`: the answer stops after some of its body. `crop`: it is cut there.
  */
@@ -97,7 +97,7 @@ export async function startFaultyProxy(t: Test, target: string) {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** `METHOD path` of each request since the last `fail`. */
     seen,
-    /** Decides from now on what is done to a request. */
+    /** Sets the faults of the next requests. */
     fail(decision: typeof decide) {
       decide = decision
       seen.length = 0

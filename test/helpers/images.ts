@@ -19,5 +19,5 @@ export async function makeImage(
   return (model ? image.withExif({ IFD0: { Make: 'Acme', Model: model } }) : image).toBuffer()
 }
 
-/** Makes a PNG with so many random bytes after it: as large as it has to be, and each another one. */
+/** Makes a PNG with this number of random bytes after it. Each call returns different bytes. */
 export const makePadded = async (bytes: number) => Buffer.concat([await makeImage(), randomBytes(bytes)])

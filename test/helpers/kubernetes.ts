@@ -36,8 +36,8 @@ export const parseManifests = (yaml: string): Manifest[] =>
   parseAllDocuments(yaml).map((document) => document.toJS())
 
 /**
- * What is wrong with manifests by Kubernetes' JSON schemas, as the package kubernetes-models has them. The schemas tell
- * wrong and missing values; they let unknown fields pass, which its types tell, made of the same source.
+ * The faults of manifests by the JSON schemas of the package kubernetes-models. The schemas find wrong and missing values,
+ * but accept unknown fields. The package's types, which have the same source, find these.
  *
  * @param folder a folder in the repository for a file that is given to tsc
  */

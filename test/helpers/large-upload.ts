@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 
 export const MiB = 2 ** 20
-/** What begins like an image and is as large as it should be. */
+/** A file that begins like an image and has any size. */
 const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
 
-/** Uploads an image's head and then `mebibytes` of zeros, as fast as they are taken. Resolves with the answer. */
+/** Uploads an image's head and then `mebibytes` of zeros, as fast as possible. Resolves with the response. */
 export async function uploadZeros(link: string, mebibytes: number) {
   const upload = request(link, {
     method: 'POST',

@@ -16,7 +16,7 @@ import { multipart } from './multipart.ts'
 
 export const HOUR = 3_600_000
 export const DAY = 24 * HOUR
-/** What a sweep waits before it deletes, too. */
+/** A sweep also waits this long before it deletes. */
 export const GRACE = 1_000
 
 /** The service with a cold store, and a way to sweep it; `fresh` empties all of it for the next test. */
@@ -59,11 +59,11 @@ async function withSweep(app: App) {
         config: { ...app.config, sweepGrace: GRACE, ...config },
       }).sweep({ signal: new AbortController().signal, ...options }),
 
-    /** Sweeps again and again, as a worker does. */
+    /** Sweeps repeatedly, like a worker. */
     sweepPeriodically: (signal: AbortSignal, every: number) =>
       createLifecycle({ stores, log, config: app.config }).sweepPeriodically(signal, every),
 
-    /** Uploads an image and tells what the answer says of it. */
+    /** Uploads an image. Resolves with its entry in the response. */
     async upload(body: Buffer): Promise<{ id: string; hash: string; status: string; duplicate: boolean }> {
       const answer = await app.inject({ method: 'POST', url: link, ...multipart([{ body }]) })
       if (answer.statusCode !== 200) throw new Error(answer.body)
@@ -119,7 +119,7 @@ export function pathOf(store: ObjectStore, key: string) {
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-/** What is in the tables of the database. */
+/** The contents of the tables of the database. */
 export async function dump({ stores: { data } }: Pick<App, 'stores'>) {
   const tables = ['images', 'uploads', 'upload_counts', 'links', 'sweeps', 'leases']
   const rows = tables.map((table) => data.sql`select * from ${data.sql(table)} as t order by t::text`)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 const run = (command: string, ...parameters: string[]) => execFileSync(command, parameters, { stdio: 'pipe' })
 
-/** An ext4 file system on a disk of its own, whose bytes can be copied as a power cut leaves them. */
+/** An ext4 file system on a separate disk. Its bytes can be copied in the state after a power cut. */
 export interface Disk {
   /** Where it is mounted. */
   folder: string

@@ -47,11 +47,11 @@ export async function startLossyProxy(t: Test, databaseUrl: string) {
     lose(how: 'FIN' | 'RST') {
       for (const client of clients) how === 'FIN' ? client.end() : client.resetAndDestroy()
     },
-    /** Resets the connection of the next answer that has `text` in it, in place of that answer. */
+    /** Resets the connection instead of the next response that contains `text`. */
     loseAnswer(text: string) {
       unwanted = text
     },
-    /** Whether it ends a new connection at once, as a balancer with nothing behind it. */
+    /** Whether it ends a new connection at once, like a load balancer without a backend. */
     refuse(whether: boolean) {
       refusing = whether
     },

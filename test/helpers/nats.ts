@@ -25,7 +25,7 @@ export const withoutNats = () =>
   spawnSync('nats-server', ['--version']).status === 0 ? false : 'JetStream: nats-server is not installed'
 
 /**
- * A nats-server on a free port of the loopback, its store in a temporary folder. It is ended with the test.
+ * A nats-server on a free port of the loopback, with its store in a temporary folder. It ends with the test.
  *
  * @param options further arguments of nats-server
  */

@@ -36,7 +36,7 @@ export function startPostgres(t: Test, { own = false } = {}) {
       return `${url}/${name}`
     },
 
-    /** Stops its own server as a crash does; its databases stay. */
+    /** Stops its own server like a crash. Its databases remain. */
     stop: async () => (await server)!.stop(),
     restart: async () => (await server)!.restart(),
     /** Stops all processes of its own server (SIGSTOP), with their connections open. */

@@ -30,7 +30,7 @@ function shippedNginx(port: number, backends: number[], folder: string) {
     .replaceAll('/tmp/', `${folder}/`)
 }
 
-/** nginx without any tuning, as a person writes it who only knows `proxy_pass`. */
+/** nginx with only `proxy_pass` and no tuning. */
 const plainNginx = (port: number, backends: number[], folder: string) => `
   user root; daemon off; worker_processes 2; pid ${folder}/pid; error_log stderr;
   events {}

@@ -14,7 +14,7 @@ export interface Server {
   /** The lines that it has written so far. */
   lines: string[]
   process: ChildProcess
-  /** Signals the process, or its whole group as a terminal does, and resolves with its exit code when it has ended. */
+  /** Signals the process, or its whole group like a terminal. Resolves with its exit code when it has ended. */
   end(signal: NodeJS.Signals, options?: { group?: boolean }): Promise<number | null>
   makeLink(): Promise<string>
 }
@@ -24,7 +24,7 @@ const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 
 /**
- * Starts `server.ts` as a process group of its own on a free port, and resolves when it listens.
+ * Starts `server.ts` in a separate process group on a free port. Resolves when it listens.
  *
  * @param options `descriptors`: how many files it may have open; `newDatabase`: it creates its embedded database itself
  */
@@ -120,7 +120,7 @@ export async function send(link: string, body: Uint8Array) {
   return { status: answer.status, ...told }
 }
 
-/** Posts one image and resolves with what the answer says of it. */
+/** Posts one image. Resolves with its entry in the response. */
 export async function post(link: string, body: Uint8Array) {
   return (await send(link, body)).processed[0]!
 }

@@ -12,7 +12,7 @@ export interface Source {
   /** From the repository's root. */
   path: string
   program: Program
-  /** What it imports, types included: a path from the root, or the name of a package. */
+  /** Its imports, including types: a path from the root, or the name of a package. */
   imports: string[]
 }
 

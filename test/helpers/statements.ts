@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type Expression, parse, type TaggedTemplateExpression, type TemplateLiteral } from 'acorn'
 import { fullAncestor } from 'acorn-walk'
 
-/** A statement or a part of one, as it stands in the sources. */
+/** A statement or a part of one in the sources. */
 export interface Statement {
   /** File and line, to find it by. */
   at: string

@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 
 const SWEEP = fileURLToPath(new URL('../../sweep.ts', import.meta.url))
 
-/** Starts `sweep.ts`; `ended` resolves with its exit code and what it wrote. */
+/** Starts `sweep.ts`. `ended` resolves with its exit code and its output. */
 export function startSweep(t: Test, env: Record<string, string>, args: string[] = []) {
   const child = spawn(process.execPath, [SWEEP, ...args], {
     env: { ...process.env, NODE_OPTIONS: '', SWEEP_GRACE: 'PT1S', ...env },

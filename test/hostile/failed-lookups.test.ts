@@ -154,11 +154,11 @@ t.test('processes add their counts', async (t) => {
   const processes = Array.from({ length: 3 }, () => createFailedLookups(data))
   for (let n = 0; n < 100; n++) for (const { add } of processes) add('link 203.0.113.7')
   await Promise.all(processes.map(({ close }) => close()))
-  for (const guesses of processes) {
-    guesses.add('link 203.0.113.7')
-    await guesses.close()
-    t.ok(guesses.of('link 203.0.113.7').current > 300, 'each has seen what all have')
-    t.equal(guesses.of('link 203.0.113.8').current, 0)
+  for (const lookups of processes) {
+    lookups.add('link 203.0.113.7')
+    await lookups.close()
+    t.ok(lookups.of('link 203.0.113.7').current > 300, 'each has the counts of all')
+    t.equal(lookups.of('link 203.0.113.8').current, 0)
   }
   const [row] = await data.sql`select sum(count)::bigint as count from failed_lookups`
   t.equal(row!.count, 303, 'none is lost')
@@ -169,23 +169,23 @@ t.test('processes add their counts', async (t) => {
 
 t.test('without the database each process counts alone, and adds its counts again afterwards', async (t) => {
   await amidWindow()
-  let away = true
+  let unavailable = true
   const counted = new Map<string, number>()
-  const guesses = createFailedLookups({
+  const lookups = createFailedLookups({
     failedLookups: {
       async add(_window, counts) {
-        if (away) throw new Error('away')
+        if (unavailable) throw new Error('unavailable')
         for (const [address, count] of counts) counted.set(address, 40 + count)
         return counted
       },
       forget: async () => {},
     },
   })
-  for (let n = 1; n <= 20; n++) t.equal(guesses.add('image ::').current, n)
-  away = false
+  for (let n = 1; n <= 20; n++) t.equal(lookups.add('image ::').current, n)
+  unavailable = false
   await until(async () => {
-    guesses.add('image ::')
-    await guesses.close()
-    return guesses.of('image ::').current >= 41 ? true : undefined
+    lookups.add('image ::')
+    await lookups.close()
+    return lookups.of('image ::').current >= 41 ? true : undefined
   })
 })

@@ -43,7 +43,7 @@ const NUMBERS = [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xfff
 
 type Mutate = (file: Buffer, random: Random) => Buffer
 
-/** A place in a file; half of them in its front, where its header is. */
+/** A position in a file. Half of the positions are at its start, in the header. */
 const place = ({ length }: Buffer, { next }: Random) =>
   Math.floor(next() * (next() < 0.5 ? Math.min(length, 1024) : length))
 
@@ -132,6 +132,6 @@ t.test('every mutated file gets a verdict, and the decoder continues', async (t)
   const { none = 0, ready = 0, corrupt = 0 } = verdicts
   t.ok(
     none < count / 2 && ready > count / 20 && corrupt > count / 20,
-    'they are damaged, but not beyond telling',
+    'the mutations damage the files, but not all of them completely',
   )
 })

@@ -15,7 +15,7 @@ const { port } = app.server.address() as AddressInfo
 const link = await makeLink(app)
 const { headers, payload } = multipart([{ body: await makeImage() }])
 const TYPE = `Content-Type: ${headers['content-type']}`
-// Where it is read as a request, a second answer tells.
+// If it is read as a request, there is a second response.
 const SMUGGLED = 'GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'
 
 const request = (fields: string[], body: string | Uint8Array = '', line = `POST ${link} HTTP/1.1`) =>

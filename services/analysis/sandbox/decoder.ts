@@ -74,7 +74,7 @@ export interface DecoderOptions {
   memory: number
 }
 
-/** @param task what the process does with each file */
+/** @param task the task of the process for each file */
 export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
   let running: Promise<Running> | undefined
 

@@ -92,6 +92,6 @@ export async function sizeOf(bucket: Bucket, key: string) {
 export const remove = (bucket: Bucket, key: string, abortSignal?: AbortSignal) =>
   bucket.client.send(new DeleteObjectCommand(target(bucket, key)), { ...(abortSignal && { abortSignal }) })
 
-/** After an error it may be unknown what the server has done. A step that takes too long is left to the sweep. */
+/** Cleans up after an error of an unknown effect. If a step takes too long, the sweep does it later. */
 const cleanUp = ({ timeouts }: Bucket, ...steps: ((signal: AbortSignal) => Promise<unknown>)[]) =>
   Promise.allSettled(steps.map((step) => step(AbortSignal.timeout(timeouts.idle))))

@@ -174,15 +174,15 @@ t.test('passes on errors of the object store', async (t) => {
   const failing = async () => {
     const source = new Readable({ read() {} })
     source.push(bytes.subarray(0, 9000))
-    setTimeout(() => source.destroy(new Error('the store is away')), 20)
+    setTimeout(() => source.destroy(new Error('the store is unavailable')), 20)
     return source
   }
   const missing = () => Promise.reject(new Error('there is no object'))
   const plan = await planWithoutMetadata(mediaType, opener(bytes))
-  await t.rejects(planWithoutMetadata(mediaType, failing), { message: 'the store is away' })
+  await t.rejects(planWithoutMetadata(mediaType, failing), { message: 'the store is unavailable' })
   await t.rejects(planWithoutMetadata(mediaType, missing), { message: 'there is no object' })
   await t.rejects(readPlan(plan, missing), { message: 'there is no object' })
-  await t.rejects(buffer(await readPlan(plan, failing)), { message: 'the store is away' })
+  await t.rejects(buffer(await readPlan(plan, failing)), { message: 'the store is unavailable' })
   const short = async () => Readable.from([bytes.subarray(0, 9000)], { objectMode: false })
   await t.rejects(buffer(await readPlan(plan, short)), { message: /shorter than its plan/ })
 })

@@ -141,12 +141,12 @@ inTier.default('an attempt does not count if the object store does not answer', 
   const [image] = await upload(app, await makeImage('png', small))
   const { data, queue } = app.stores
   let tries = 0
-  const away = async () => {
+  const fail = async () => {
     tries++
     throw new StoreUnavailable('object store', { cause: new Error('503') })
   }
   const { path: _, ...withoutPaths } = objectsOf(app) as ObjectStore & HasPaths
-  const store = { ...withoutPaths, get: away }
+  const store = { ...withoutPaths, get: fail }
   const objects = createObjectStores([{ location: { region: '', tier: 'hot' }, store }])
   const stores = { ...app.stores, objects }
   const stop = new AbortController()

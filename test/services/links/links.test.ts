@@ -39,7 +39,7 @@ t.test('a revoked link is closed at once, also during a look-up', async (t) => {
   const found = { ...row, revokedAt }
   await links.revoke(row.id)
   lookups[0]!(found)
-  t.equal((await opening).id, row.id, 'who came before it was revoked is let in')
+  t.equal((await opening).id, row.id, 'an upload before the revoke is accepted')
 
   const next = links.requireOpen(row.id)
   t.equal(lookups.length, 2, 'the row from before is not remembered')

@@ -95,7 +95,7 @@ t.test('holds only the front, for any limit and any sizes of chunks', async (t) 
     return process.memoryUsage().arrayBuffers
   }
   for (const [image, most] of [
-    [jpeg, 16_384], // its start tells all
+    [jpeg, 16_384], // its start has all metadata
     [large.subarray(0, 5000), FRONT_BYTES + 16_384],
   ] as const) {
     const chunk = Buffer.concat([image, Buffer.alloc(MiB)])

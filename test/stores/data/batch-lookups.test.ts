@@ -46,7 +46,7 @@ inTier.default('if the query fails, all its look-ups fail, and the next one succ
   let broken = true
   const find = batchLookups(
     async (keys) => {
-      if (broken) throw new Error('away')
+      if (broken) throw new Error('unavailable')
       return keys.map((key) => ({ key }))
     },
     ({ key }) => key,

@@ -756,7 +756,7 @@ eachDatabase(
         ]
         t.strictSame(await days(), expected)
 
-        // What turns out to be no image comes off the days on which it was uploaded.
+        // A file that is not an image is subtracted from the days of its uploads.
         await sql`update images set due_at = now() + interval '1 hour' where hash <> ${hashOf('leapDay')}`
         await imageLeases.settle(await leaseOne(), { status: 'rejected', failure: 'no image' })
         t.strictSame(

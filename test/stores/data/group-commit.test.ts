@@ -16,7 +16,7 @@ function held() {
   return { batches, write }
 }
 
-/** An error as the database tells it. */
+/** An error of the database. */
 const refused = (code: string) => Object.assign(Object.create(postgres.PostgresError.prototype), { code })
 
 t.test(

@@ -12,7 +12,7 @@ import { startPostgres } from '../../helpers/postgres.ts'
 const MIGRATE = fileURLToPath(new URL('../../../migrate.ts', import.meta.url))
 const server = startPostgres(t)
 
-/** Runs `npm run migrate` as a process of its own and tells what it did. */
+/** Runs `npm run migrate` in a separate process. Resolves with its log. */
 async function runMigrate(env: Record<string, string>) {
   const process_ = spawn(process.execPath, [MIGRATE], {
     env: { ...env, LOG_LEVEL: 'info' },
@@ -72,7 +72,7 @@ t.test('the lease of a dead process expires', { skip: server.missing }, async (t
   t.teardown(close)
   await sql`create table leases (name text primary key, holder text not null, expires_at timestamptz not null)`
   const start = performance.now()
-  await sql`insert into leases values ('migrate', 'who died', now() + interval '600 milliseconds')`
+  await sql`insert into leases values ('migrate', 'a dead process', now() + interval '600 milliseconds')`
   t.strictSame(await migrate(sql), migrations)
   t.ok(performance.now() - start > 590, 'it is not taken over before it has run out')
   t.equal((await sql`select * from leases`).count, 0)

@@ -24,8 +24,8 @@ const isPart = ({ url }: IncomingMessage) => url!.includes('partNumber=')
 const isPartTwo = ({ url }: IncomingMessage) => url!.includes('partNumber=2&')
 const isComplete = ({ method, url }: IncomingMessage) => method === 'POST' && url!.includes('uploadId=')
 
-/** What a store throws that is away. */
-const away = (cause: object) => ({ name: 'StoreUnavailable', cause })
+/** The error of an unavailable store. */
+const unavailable = (cause: object) => ({ name: 'StoreUnavailable', cause })
 
 t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
   const s3 = await startS3(t)
@@ -107,14 +107,14 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
       // An error of one kind of request; the others, which clean up, go through.
       const { source } = chunks(4 * PART_BYTES)
       proxy.fail((request) => (isPartTwo(request) ? fault : undefined))
-      await t.rejects(store.stage('failing', source), away({}), `parts: ${fault}`)
+      await t.rejects(store.stage('failing', source), unavailable({}), `parts: ${fault}`)
       t.equal(source.destroyed, true)
       await nothingLeft(t, `parts: ${fault}`)
 
       for (const size of [1_000_000, PART_BYTES + 1]) {
         const staged = await store.stage('failing', chunks(size).source)
         proxy.fail(({ method }) => (method === 'PUT' || method === 'POST' ? fault : undefined))
-        await t.rejects(staged.commit(), away({}), `commit of ${size} bytes: ${fault}`)
+        await t.rejects(staged.commit(), unavailable({}), `commit of ${size} bytes: ${fault}`)
         await nothingLeft(t, `commit of ${size} bytes: ${fault}`)
       }
     }
@@ -128,7 +128,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     const staged = await store.stage('failing', chunks(1000).source)
     proxy.fail(({ method }) => (method === 'PUT' ? 'unanswered' : undefined))
     const error = await staged.commit().catch((error) => error)
-    t.match(error, away({ code: 'ECONNRESET', $metadata: { attempts: 4 } }))
+    t.match(error, unavailable({ code: 'ECONNRESET', $metadata: { attempts: 4 } }))
     await nothingLeft(t, 'unanswered PUT')
   })
 
@@ -136,7 +136,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     const source = standing(2 * PART_BYTES)
     proxy.fail((request) => (isPart(request) ? 403 : undefined))
     const error = await store.stage('failing', source).catch((error) => error)
-    t.match(error, away({ $metadata: { httpStatusCode: 403 } }))
+    t.match(error, unavailable({ $metadata: { httpStatusCode: 403 } }))
     t.equal(source.destroyed, true)
     await nothingLeft(t, 'standing source')
   })
@@ -171,7 +171,7 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     }
     const outcomes = await Promise.allSettled(Object.values(calls))
     for (const [i, name] of Object.keys(calls).entries()) {
-      t.match(outcomes[i], { status: 'rejected', reason: away({ name: 'TimeoutError' }) }, name)
+      t.match(outcomes[i], { status: 'rejected', reason: unavailable({ name: 'TimeoutError' }) }, name)
     }
     t.ok(Date.now() - start < 8 * QUICK.idle + 2000)
     await nothingLeft(t, 'stalled')
@@ -213,8 +213,8 @@ t.test('S3 with faults', { skip: withoutS3() }, async (t) => {
     t.strictSame(await s3.openUploads(bucket), [])
 
     const staged = await store.stage('refused', chunks(1000).source)
-    await t.rejects(staged.commit(), away({ code: 'ECONNREFUSED' }))
-    await t.rejects(store.get('refused'), away({ code: 'ECONNREFUSED' }))
-    await t.rejects(store.ping(), away({ code: 'ECONNREFUSED' }))
+    await t.rejects(staged.commit(), unavailable({ code: 'ECONNREFUSED' }))
+    await t.rejects(store.get('refused'), unavailable({ code: 'ECONNREFUSED' }))
+    await t.rejects(store.ping(), unavailable({ code: 'ECONNREFUSED' }))
   })
 })

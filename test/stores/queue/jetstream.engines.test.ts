@@ -113,7 +113,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     const nats = await startNats(t)
     let failing = true
     const leaseOne: typeof imageLeases.leaseOne = (request) => {
-      if (failing) throw new Error('the database is away')
+      if (failing) throw new Error('the database is unavailable')
       return imageLeases.leaseOne(request)
     }
     const queue = await openJetStreamQueue(
@@ -125,7 +125,7 @@ t.test('JetStream', { skip: withoutNats() }, async (t) => {
     await queue.take(AbortSignal.timeout(100))
     const id = await upload()
     queue.announce(id)
-    await t.rejects(queue.take(AbortSignal.timeout(5_000)), { message: 'the database is away' })
+    await t.rejects(queue.take(AbortSignal.timeout(5_000)), { message: 'the database is unavailable' })
     failing = false
     t.match(await queue.take(AbortSignal.timeout(5_000)), { imageId: id, attempt: 1 })
   })
