@@ -206,7 +206,8 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     t.equal((await fetch(`${server.url}/readyz`)).status, 503)
     t.equal((await fetch(`${server.url}/livez`)).status, 200)
     const refused = await upload()
-    t.equal(refused.status, 507)
+    // 507 if this process still remembers the link, which it does for 4 s; else the database is asked for it: 503.
+    t.match(String(refused.status), /^50[37]$/)
     await until(async () => server.lines.find((line) => line.includes('Check the free space on its disk.')))
 
     rmSync(rest)
