@@ -6,7 +6,7 @@ import { openConnection } from '../helpers/connection.ts'
 import { makeImage } from '../helpers/images.ts'
 import { isProblem } from '../helpers/problem.ts'
 
-// What RFC 7578 and RFC 2046 §5.1 allow, forbid or leave open, and what the parser's own tests try.
+// The rules of RFC 7578 and RFC 2046 §5.1, the cases that they leave open, and the cases of the parser's own tests.
 
 const app = await build(t, { MAX_FILES: '1000' })
 await app.listen({ port: 0 })
@@ -23,7 +23,7 @@ const whole = (boundary: string, ...more: Parameters<typeof bytes>) =>
 
 const LONGEST = `${'0123456789'.repeat(6)}'()+_,-./:=` // 70 characters, which is the most (RFC 2046 §5.1.1)
 
-/** What comes of it: the names of the parts taken in and the reasons for the others, or the status where none was. */
+/** Uploads a body. Returns the status, the names of the accepted parts and the reasons of the rejected ones. */
 async function outcome(type: string, payload: Uint8Array) {
   const answer = await app.inject({
     method: 'POST',
@@ -41,7 +41,7 @@ async function outcome(type: string, payload: Uint8Array) {
 
 const B = 'boundary=b'
 
-t.test('boundaries', async (t) => {
+t.test('every boundary of RFC 2046 is found, and a missing or too long one is malformed', async (t) => {
   for (const [type, body, expected] of [
     ['boundary=x', whole('x'), [200, 'a', '']],
     [`boundary="${LONGEST}"`, whole(LONGEST), [200, 'a', '']],
@@ -64,31 +64,35 @@ t.test('bytes before, between and after the parts are accepted or refused', asyn
   for (const [about, body, expected] of [
     ['a preamble', bytes('This is a message.\r\n', whole('b')), [200, 'a', '']],
     ['a preamble of 1 MB', bytes('x'.repeat(1_000_000), '\r\n', whole('b')), [200, 'a', '']],
-    ['a line break before', bytes('\r\n', whole('b')), [200, 'a', '']],
+    ['a line break before the first boundary', bytes('\r\n', whole('b')), [200, 'a', '']],
     ['an epilogue', bytes(whole('b'), 'The end.\r\n'), [200, 'a', '']],
     ['an epilogue of 1 MB', bytes(whole('b'), 'x'.repeat(1_000_000)), [200, 'a', '']],
-    ['a part behind the end', bytes(whole('b'), part('b', named('late')), '--b--\r\n'), [200, 'a', '']],
+    ['a part after the end', bytes(whole('b'), part('b', named('late')), '--b--\r\n'), [200, 'a', '']],
     ['no line break at the end', whole('b').subarray(0, -2), [200, 'a', '']],
     ['no last boundary', part('b'), [400, '', 'incomplete']],
     ['no last hyphens', bytes(part('b'), '--b'), [200, 'a', 'incomplete']],
     ['one last hyphen', bytes(part('b'), '--b-'), [200, 'a', 'incomplete']],
-    ['nothing but an end', bytes('--b--\r\n'), [415, '', '']],
-    ['nothing but an end after a line break', bytes('\r\n--b--'), [415, '', '']],
-    ['nothing', bytes(''), [415, '', '']],
+    ['only an end', bytes('--b--\r\n'), [415, '', '']],
+    ['only an end after a line break', bytes('\r\n--b--'), [415, '', '']],
+    ['an empty body', bytes(''), [415, '', '']],
     [
-      'blanks behind a boundary',
+      'blanks after a boundary',
       bytes(`--b \t \r\n${named('a')}\r\n`, image, '\r\n--b-- \t\r\n'),
       [200, 'a', ''],
     ],
     [
-      'line feeds alone',
+      'line feeds without carriage returns',
       bytes(`--b\n${named('a').replace('\r', '')}\n`, image, '\n--b--\n'),
       [400, '', 'incomplete'],
     ],
     ['an empty part', whole('b', '--b\r\n\r\n\r\n'), [200, 'a', 'malformed']],
-    ['a part of nothing', whole('b', '--b\r\n'), [200, 'a', 'malformed']],
-    // It need not be the whole line (RFC 2046 §5.1.1).
-    ['a boundary with more behind it', whole('b', part('bb', named('other'))), [200, 'a', 'malformed']],
+    ['a part without header and body', whole('b', '--b\r\n'), [200, 'a', 'malformed']],
+    // A boundary is only the beginning of its line (RFC 2046 §5.1.1).
+    [
+      'a boundary that is followed by other characters',
+      whole('b', part('bb', named('other'))),
+      [200, 'a', 'malformed'],
+    ],
   ] as const)
     t.strictSame(await outcome(B, body), expected, about)
 })
@@ -116,18 +120,30 @@ t.test('bytes that resemble a boundary belong to their part', async (t) => {
   }
 })
 
-t.test("a part's header fields", async (t) => {
+t.test('a part needs only one readable Content-Disposition among its header fields', async (t) => {
   for (const [about, fields, expected] of [
-    // More than 80 KiB of them is dropped.
-    ['of 1 MB', `${named('a')}X-Long: ${'x'.repeat(1_000_000)}\r\n`, [200, 'a', '']],
+    // The parser drops header fields after 80 KiB.
+    ['a field of 1 MB', `${named('a')}X-Long: ${'x'.repeat(1_000_000)}\r\n`, [200, 'a', '']],
     ['a name of 1 MB', named('x'.repeat(1_000_000)), [200, 'x'.repeat(255), '']],
-    ['a thousand', `${named('a')}${'X-Field: 1\r\n'.repeat(1000)}`, [200, 'a', '']],
-    ['a thousand before the name', `${'X-Field: 1\r\n'.repeat(1000)}${named('a')}`, [400, '', 'malformed']],
-    ['folded', 'Content-Disposition: form-data;\r\n name="image";\r\n\tfilename="a"\r\n', [200, 'a', '']],
-    ['one without a colon', `nonsense\r\n${named('a')}`, [400, '', 'malformed']],
-    ['one without a name', `: x\r\n${named('a')}`, [400, '', 'malformed']],
+    ['a thousand fields', `${named('a')}${'X-Field: 1\r\n'.repeat(1000)}`, [200, 'a', '']],
+    [
+      'a thousand fields before the name',
+      `${'X-Field: 1\r\n'.repeat(1000)}${named('a')}`,
+      [400, '', 'malformed'],
+    ],
+    [
+      'a folded field',
+      'Content-Disposition: form-data;\r\n name="image";\r\n\tfilename="a"\r\n',
+      [200, 'a', ''],
+    ],
+    ['a line without a colon', `nonsense\r\n${named('a')}`, [400, '', 'malformed']],
+    ['a field without a name', `: x\r\n${named('a')}`, [400, '', 'malformed']],
     ['two dispositions', named('a') + named('b'), [200, 'a', '']],
-    ['in other letters', 'CONTENT-disposition: FORM-data; NAME="image"; FILENAME="a"\r\n', [200, 'a', '']],
+    [
+      'upper and lower case',
+      'CONTENT-disposition: FORM-data; NAME="image"; FILENAME="a"\r\n',
+      [200, 'a', ''],
+    ],
     ['an escaped quote in a name', named('a\\"b'), [200, 'a"b', '']],
     ['percent signs in a name', named('a%22b%0D%0A'), [200, 'a"b', '']],
     ['UTF-8 in a name', named('ä.png'), [200, 'ä.png', '']],
@@ -144,16 +160,20 @@ t.test("a part's header fields", async (t) => {
     ['a NUL', `${named('a')}X: a\0b\r\n`, [200, 'a', '']],
     ['an empty disposition', 'Content-Disposition:\r\n', [400, '', 'malformed']],
     ['an empty type', `${named('a')}Content-Type:\r\n`, [200, 'a', '']],
-    ['a type that is none', `${named('a')}Content-Type: ;;;\r\n`, [200, 'a', '']],
-    ['a charset that is none', `${named('a')}Content-Type: image/png; charset=nonsense\r\n`, [200, 'a', '']],
-    ['sent as it is', `${named('a')}Content-Transfer-Encoding: binary\r\n`, [200, 'a', '']],
-    ['a length that is wrong', `${named('a')}Content-Length: 3\r\n`, [200, 'a', '']],
+    ['an invalid type', `${named('a')}Content-Type: ;;;\r\n`, [200, 'a', '']],
+    ['an unknown charset', `${named('a')}Content-Type: image/png; charset=nonsense\r\n`, [200, 'a', '']],
+    [
+      'Content-Transfer-Encoding: binary',
+      `${named('a')}Content-Transfer-Encoding: binary\r\n`,
+      [200, 'a', ''],
+    ],
+    ['a wrong length', `${named('a')}Content-Length: 3\r\n`, [200, 'a', '']],
   ] as const)
     t.strictSame(await outcome(B, bytes(part('b', fields), '--b--\r\n')), expected, about)
 })
 
 t.test(
-  'a part with a transfer encoding is rejected, and the encoding is the reason (RFC 7578 §4.7)',
+  'a part with a transfer encoding is rejected, and the reason names the encoding (RFC 7578 §4.7)',
   async (t) => {
     for (const [encoding, body] of Object.entries({
       base64: image.toString('base64'),
@@ -171,8 +191,8 @@ t.test(
   },
 )
 
-t.test('multipart within multipart is no image, and the parts around it are accepted', async (t) => {
-  // As RFC 2388 had it; RFC 7578 §4.3 does not.
+t.test('a part that is multipart is rejected, and the other parts are accepted', async (t) => {
+  // RFC 2388 allowed this. RFC 7578 §4.3 does not.
   const nested = part(
     'b',
     'Content-Disposition: form-data; name="files"\r\nContent-Type: multipart/mixed; boundary=c\r\n',
@@ -185,7 +205,7 @@ t.test('multipart within multipart is no image, and the parts around it are acce
   ])
 })
 
-t.test('a thousand parts, and more', async (t) => {
+t.test('a thousand parts are answered one by one, and 20,000 only in part', async (t) => {
   const small = part('b', named('n'), 'x')
   const [status, processed, rejected] = await outcome(B, whole('b', ...Array<Buffer>(999).fill(small)))
   t.strictSame([status, processed, String(rejected).split(' ').length], [200, 'a', 999])

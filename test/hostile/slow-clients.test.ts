@@ -10,7 +10,7 @@ import { isProblem } from '../helpers/problem.ts'
 import { post, until } from '../helpers/server.ts'
 
 const TIMEOUT_MS = 1000
-// A check comes six times in that time; the rest is for a busy machine.
+// The service checks six times per timeout. The rest is for a busy machine.
 const PATIENCE_MS = 10_000
 
 const app = await build(t, { CLIENT_TIMEOUT: `PT${TIMEOUT_MS / 1000}S` })
@@ -21,7 +21,7 @@ const { headers, payload } = multipart([{ body: await makeImage('png', { width: 
 const head = (length: number | string) =>
   `POST ${link} HTTP/1.1\r\nHost: h\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${length}\r\n\r\n`
 
-/** Sends a byte a time until the server ends the connection. */
+/** Sends one byte at a time until the server closes the connection. */
 async function drip(socket: Socket, bytes: Uint8Array, pause: number) {
   const ended = closed(socket).then(() => true)
   for (let at = 0; at < bytes.length && !socket.destroyed; at++) {
@@ -30,11 +30,11 @@ async function drip(socket: Socket, bytes: Uint8Array, pause: number) {
   }
 }
 
-/** Resolves with how long the connection stood, in milliseconds. */
+/** Waits until the connection is closed. Resolves with the duration in milliseconds. */
 async function ended(t: Test, socket: Socket, about: string) {
   const start = performance.now()
   await Promise.race([closed(socket), sleep(PATIENCE_MS)])
-  t.ok(socket.destroyed, `${about}: the connection is ended`)
+  t.ok(socket.destroyed, `${about}: the connection is closed`)
   return performance.now() - start
 }
 
@@ -62,11 +62,11 @@ t.test('a client that sends single bytes is disconnected, and no other client', 
 
 t.test('a client that stops in the middle of a request is disconnected', async (t) => {
   const stopped = Object.entries({
-    'nothing at all': '',
+    'no byte': '',
     'half a header': head(10).slice(0, 30),
     'a header without its body': head(payload.length),
     'half a body': Buffer.concat([Buffer.from(head(payload.length)), payload.subarray(0, 5000)]),
-    'an answered request, and a body that never ends': head(1e9).replace(link, '/uploads/unknown'),
+    'a request that was answered, with a body that never ends': head(1e9).replace(link, '/uploads/unknown'),
   }).map(async ([about, sent]) => {
     const connection = await openConnection(port)
     connection.socket.on('error', () => {})
@@ -106,7 +106,7 @@ t.test('no client is disconnected because the service is slow', async (t) => {
 })
 
 t.test('a client that never reads the response is disconnected', async (t) => {
-  // More than the buffers between the two take.
+  // More than the buffers between client and service can hold.
   const image = Buffer.concat([await makeImage(), Buffer.alloc(20_000_000)])
   const { id } = await post(`http://127.0.0.1:${port}${link}`, image)
   const accepted = once(app.server, 'connection')

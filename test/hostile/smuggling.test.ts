@@ -6,8 +6,8 @@ import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
 
-// What a proxy and a server may read in two ways lets a client put a request of its own into another's connection
-// (RFC 9112 §11.2). Each of these is refused, and nothing behind it is read as a request.
+// If a proxy and a server understand the same bytes differently, a client can put a request of its own into another
+// client's connection (RFC 9112 §11.2). Each of these requests is refused, and the bytes after it are not a request.
 
 const app = await build(t)
 await app.listen({ port: 0 })
@@ -15,7 +15,7 @@ const { port } = app.server.address() as AddressInfo
 const link = await makeLink(app)
 const { headers, payload } = multipart([{ body: await makeImage() }])
 const TYPE = `Content-Type: ${headers['content-type']}`
-// If it is read as a request, there is a second response.
+// If the service reads it as a request, there is a second response.
 const SMUGGLED = 'GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'
 
 const request = (fields: string[], body: string | Uint8Array = '', line = `POST ${link} HTTP/1.1`) =>
@@ -38,11 +38,11 @@ const hostile: Record<string, Buffer> = {
   ),
   'chunks and a length': request(['Transfer-Encoding: chunked', 'Content-Length: 5'], latin1(chunked)),
   'a length with a sign': request([`Content-Length: +${length}`], payload),
-  'a length below nothing': request(['Content-Length: -1'], payload),
+  'a negative length': request(['Content-Length: -1'], payload),
   'a length in hexadecimal': request([`Content-Length: 0x${length.toString(16)}`], payload),
   'a length with a fraction': request([`Content-Length: ${length}.0`], payload),
-  'a length of 2^64 and some': request(['Content-Length: 18446744073709551621'], payload),
-  'a length with a blank in it': request(['Content-Length: 1 0'], payload),
+  'a length above 2^64': request(['Content-Length: 18446744073709551621'], payload),
+  'a length that contains a blank': request(['Content-Length: 1 0'], payload),
   'an empty length': request(['Content-Length: '], payload),
   'a blank before the colon': request([`Content-Length : ${length}`], payload),
   'a tab before the colon': request(['Transfer-Encoding\t: chunked'], latin1(chunked)),
@@ -52,21 +52,26 @@ const hostile: Record<string, Buffer> = {
   ),
   'a folded value': request(['Transfer-Encoding:', ' chunked'], latin1(chunked)),
   'a line that begins with a blank': latin1(`POST ${link} HTTP/1.1\r\n Host: h\r\n\r\n`),
-  'line feeds alone': latin1(`POST ${link} HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello`),
-  'a line feed alone among others': latin1(
+  'line feeds without carriage returns': latin1(`POST ${link} HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello`),
+  'one line feed without a carriage return': latin1(
     `POST ${link} HTTP/1.1\r\nHost: h\nContent-Length: 5\r\n\r\nhello`,
   ),
-  'a return alone': latin1(`POST ${link} HTTP/1.1\r\nHost: h\rContent-Length: 5\r\n\r\nhello`),
+  'a carriage return without a line feed': latin1(
+    `POST ${link} HTTP/1.1\r\nHost: h\rContent-Length: 5\r\n\r\nhello`,
+  ),
   'a NUL in a value': latin1(`POST ${link} HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n`),
   'a name with a blank': request(['Content Length: 5'], payload),
   'a field without a name': request([': chunked'], payload),
   'an unknown coding': request(['Transfer-Encoding: xchunked'], latin1(chunked)),
-  'chunked, and not at the end': request(['Transfer-Encoding: chunked, identity'], latin1(chunked)),
-  'chunked twice': request(['Transfer-Encoding: chunked', 'Transfer-Encoding: identity'], latin1(chunked)),
+  'chunked as the first of two codings': request(['Transfer-Encoding: chunked, identity'], latin1(chunked)),
+  'two Transfer-Encoding fields': request(
+    ['Transfer-Encoding: chunked', 'Transfer-Encoding: identity'],
+    latin1(chunked),
+  ),
   'a coding with a control character': request(['Transfer-Encoding: \x0bchunked'], latin1(chunked)),
   'a quoted coding': request(['Transfer-Encoding: "chunked"'], latin1(chunked)),
   'chunks in HTTP/1.0': request(['Transfer-Encoding: chunked'], latin1(chunked), `POST ${link} HTTP/1.0`),
-  'a chunk of no size': request(['Transfer-Encoding: chunked'], '\r\nhello\r\n0\r\n\r\n'),
+  'a chunk without a size': request(['Transfer-Encoding: chunked'], '\r\nhello\r\n0\r\n\r\n'),
   'a chunk whose size has a sign': request(['Transfer-Encoding: chunked'], '+5\r\nhello\r\n0\r\n\r\n'),
   'a chunk whose size has 0x': request(['Transfer-Encoding: chunked'], '0x5\r\nhello\r\n0\r\n\r\n'),
   'a chunk whose size is too large': request(
@@ -78,7 +83,7 @@ const hostile: Record<string, Buffer> = {
   'an extension with a line feed': request(['Transfer-Encoding: chunked'], '5;a\nb\r\nhello\r\n0\r\n\r\n'),
   'no version': latin1(`POST ${link}\r\nHost: h\r\n\r\n`),
   'another version': latin1(`POST ${link} HTTP/3.1\r\nHost: h\r\n\r\n`),
-  'a method that is none': latin1(`P@ST ${link} HTTP/1.1\r\nHost: h\r\n\r\n`),
+  'an invalid method': latin1(`P@ST ${link} HTTP/1.1\r\nHost: h\r\n\r\n`),
 }
 
 t.test('an ambiguous request is refused, and no request after it is answered', async (t) => {
@@ -101,9 +106,9 @@ t.test('an ambiguous request is refused, and no request after it is answered', a
 t.test('a similar but valid request is accepted', async (t) => {
   for (const [about, bytes] of Object.entries({
     'a length': request([`Content-Length: ${length}`], payload),
-    'a length with zeros and blanks around': request([`Content-Length:  \t000${length} `], payload),
+    'a length after zeros and between blanks': request([`Content-Length:  \t000${length} `], payload),
     chunks: request(['Transfer-Encoding: chunked'], latin1(chunked)),
-    'chunks in other letters': request(['transfer-encoding: Chunked'], latin1(chunked)),
+    'chunks with a coding in upper case': request(['transfer-encoding: Chunked'], latin1(chunked)),
     'an extension of a chunk': request(
       ['Transfer-Encoding: chunked'],
       latin1(chunked.replace('\r\n', ';a=b\r\n')),

@@ -39,7 +39,7 @@ const uploadOf = (...parts: TestPart[]) => post(link, MULTIPART, multipart(parts
 const chunk = (data: Uint8Array) =>
   Buffer.concat([Buffer.from(`${data.length.toString(16)}\r\n`), data, Buffer.from('\r\n')])
 
-/** What is being taken in, and what has been. */
+/** The keys of unfinished objects, and of stored ones. */
 async function objects() {
   const keys = (await Array.fromAsync(objectsOf(app).list())).map(({ key }) => key)
   return {
