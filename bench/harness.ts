@@ -125,7 +125,7 @@ export async function measure(benchCase: Case, effort: Effort, run: Scope): Prom
   return result
 }
 
-export function summarise(rounds: number[]): Summary {
+function summarise(rounds: number[]): Summary {
   const sorted = rounds.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2

@@ -8,7 +8,7 @@ export interface Pixels {
 }
 
 /** The longest side that ThumbHash accepts, in pixels. */
-export const SIDE = 100
+const SIDE = 100
 
 /** Runs a pipeline that makes a picture small in one pass over it. */
 export async function shrink(picture: Sharp, side = SIDE): Promise<Pixels> {

@@ -15,7 +15,7 @@ export interface Box extends Range {
   type: string
 }
 
-/** Reads the boxes of one file. It stops after `MAX_BOXES` in all, so no file can keep it busy. */
+/** Reads the boxes of one file. It stops after `MAX_BOXES` in all, so no file can occupy it for long. */
 export interface BoxReader {
   /** The boxes in a range, which is the whole file if it is absent. A box that is cut off ends with the range. */
   boxes(within?: Range): AsyncGenerator<Box>

@@ -42,7 +42,7 @@ export interface Directory {
 const CLASSIC = new Set([42, 0x4f52, 0x5352, 0x55])
 const BIG = 43
 
-// A directory has some tens of entries. A file with more than these was made to keep a reader busy.
+// A directory has some tens of entries. A file with more entries was made to occupy a reader.
 const MAX_ENTRIES = 4096
 const MAX_ENTRIES_IN_ALL = 2 ** 18
 // Entries of one tag that are remembered.

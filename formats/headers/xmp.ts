@@ -74,7 +74,7 @@ export function readXmp(packet: Buffer, fromExif: FoundTags): FoundTags {
   }
 }
 
-/** The text of a packet, from its first element on. Bytes before it say nothing more than the encoding. */
+/** The text of a packet, from its first element on. The bytes before it only name the encoding. */
 function decodePacket(packet: Buffer) {
   const text = decodeXml(packet)
   return text.slice(Math.max(text.indexOf('<'), 0))

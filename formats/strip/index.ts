@@ -28,7 +28,7 @@ export type Open = (range?: ByteRange) => Promise<Readable>
  * require everything before it. The planner reads the original once, from the front to the end of the picture, and holds
  * one chunk and the plan. The plan for the same bytes is always the same. The copy needs another ETag than the original.
  *
- * @throws {CannotStrip} the format is not supported, or the file is damaged so that metadata cannot be told apart from
+ * @throws {CannotStrip} the format is not supported, or the file is damaged so that metadata cannot be distinguished from
  * the picture
  */
 export async function planWithoutMetadata(mediaType: string, open: Open): Promise<Plan> {

@@ -1,6 +1,6 @@
 import type { ByteRange } from '../../schemas/byte-range.ts'
 
-/** Metadata cannot be told apart from the picture with certainty, so there is no copy. The message gives the reason. */
+/** Metadata cannot be distinguished from the picture with certainty, so there is no copy. The message gives the reason. */
 export class CannotStrip extends Error {
   override name = 'CannotStrip'
 }

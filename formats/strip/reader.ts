@@ -4,7 +4,7 @@ import { CannotStrip } from './plan.ts'
 // of headers.
 const MAX_HEADERS = 131_072
 
-/** The stream has ended. Unless a planner can go on without the rest, there is no copy. */
+/** The stream has ended. Unless a planner can continue without the rest, there is no copy. */
 export class EndOfFile extends CannotStrip {}
 
 /** Reads a stream from its front to its end. It holds one chunk, and the bytes for `take`. */

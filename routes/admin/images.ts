@@ -13,6 +13,11 @@ import { adminFields } from '../images/fields.ts'
 import { adminProblems, ofBody } from '../problems.ts'
 
 export default (async (app) => {
+  app.register(reading)
+  app.register(changing)
+}) satisfies FastifyPluginAsyncTypebox
+
+const reading: FastifyPluginAsyncTypebox = async (app) => {
   const { images } = app.services
 
   app.get(
@@ -68,6 +73,10 @@ export default (async (app) => {
       return reply.headers(adminFields(row)).send(bytes)
     },
   )
+}
+
+const changing: FastifyPluginAsyncTypebox = async (app) => {
+  const { images, requeue } = app.services
 
   app.post(
     '/images/:id/analyse',
@@ -80,7 +89,7 @@ export default (async (app) => {
         response: { 202: QueuedImages, ...adminProblems(...ofBody, ImageNotFound, ImageGone) },
       },
     },
-    async ({ params }, reply) => reply.code(202).send(await app.services.requeue.one(params.id)),
+    async ({ params }, reply) => reply.code(202).send(await requeue.one(params.id)),
   )
 
   app.post(
@@ -95,7 +104,7 @@ export default (async (app) => {
         response: { 202: QueuedImages, ...adminProblems(...ofBody, InvalidRequest) },
       },
     },
-    async ({ query }, reply) => reply.code(202).send(await app.services.requeue.all(query)),
+    async ({ query }, reply) => reply.code(202).send(await requeue.all(query)),
   )
 
   app.delete(
@@ -117,4 +126,4 @@ export default (async (app) => {
       return reply.code(204).send(null)
     },
   )
-}) satisfies FastifyPluginAsyncTypebox
+}

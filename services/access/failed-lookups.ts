@@ -5,8 +5,6 @@ export const WINDOW_MS = 60_000
 const CAPACITY = 10_000
 const BATCH = 500
 
-export type FailedLookups = ReturnType<typeof createFailedLookups>
-
 export interface FailedLookupCount {
   /** Failed look-ups in the current window. */
   current: number

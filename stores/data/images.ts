@@ -59,7 +59,7 @@ async function remove(sql: Database, id: string): Promise<boolean> {
 }
 
 /** The conditions of a search, each after an `and`. */
-export function searchConditions(sql: Sql, search: ImageSearch) {
+function searchConditions(sql: Sql, search: ImageSearch) {
   const { status, format, cameraModel, receivedFrom, receivedTo, takenFrom, takenTo, link, box } = search
   const all = [
     status && sql`and status = ${status}`,

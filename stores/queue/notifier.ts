@@ -145,25 +145,13 @@ export async function openNotifier(
         return undefined
       }
       try {
-        const expires = Math.max(milliseconds, SHORTEST_PULL_MS)
-        const messages = await used.workers.fetch({ max_messages: 1, expires })
-        const stop = () => messages.stop()
-        signal.addEventListener('abort', stop, { once: true })
-        if (signal.aborted) stop()
-        try {
-          for await (const message of messages) {
-            if (!signal.aborted) return message
-            message.nak()
-          }
-        } finally {
-          signal.removeEventListener('abort', stop)
-        }
+        return await fetchOne(used.workers, signal, milliseconds)
       } catch {
         // The stream or the consumer is gone, or the server does not respond. A new connection sets up everything again.
         if (session === used) session = undefined
         await used.connection.close()
+        return undefined
       }
-      return undefined
     },
 
     redeliver(message, milliseconds) {
@@ -184,6 +172,24 @@ export async function openNotifier(
       await running
     },
   }
+}
+
+/** Pulls one message. Undefined if none arrived in time, or `signal` was aborted. */
+async function fetchOne(workers: Consumer, signal: AbortSignal, milliseconds: number) {
+  const expires = Math.max(milliseconds, SHORTEST_PULL_MS)
+  const messages = await workers.fetch({ max_messages: 1, expires })
+  const stop = () => messages.stop()
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  try {
+    for await (const message of messages) {
+      if (!signal.aborted) return message
+      message.nak()
+    }
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+  return undefined
 }
 
 /** Reads the URL: `nats:` or `tls:`, a host, and a user and password or only a token. All addresses of a host are tried. */

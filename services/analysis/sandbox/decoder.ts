@@ -94,36 +94,6 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     return starting
   }
 
-  async function runJob(
-    running: Running,
-    job: Job,
-    content: Buffer[],
-    onHeader: (metadata: Metadata) => void,
-  ) {
-    const { child, answer, ended } = running
-    setBusy(running, true)
-    try {
-      child.stdin.cork()
-      for (const chunk of [encodeMessage(job), ...content]) child.stdin.write(chunk)
-      child.stdin.uncork()
-      let answered = await answer()
-      if (answered?.header) {
-        onHeader(answered.header)
-        answered = await answer()
-      }
-      if (answered) return answered
-      const reason = await ended
-      if (OUT_OF_MEMORY_SIGNALS.has(reason)) return { outOfMemory: true, last: true }
-      throw new Error(`the decoder process ended (${reason})`)
-    } catch (error) {
-      // After an invalid answer the process is not trusted any more.
-      if (error instanceof InvalidAnswer) child.kill('SIGKILL')
-      throw error
-    } finally {
-      setBusy(running, false)
-    }
-  }
-
   return {
     async start() {
       running ??= start()
@@ -168,6 +138,32 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     async close() {
       await running?.then(end).catch(() => {})
     },
+  }
+}
+
+/** Sends a job to a process. Resolves with its answer. @throws {Error} the process ended, or sent an invalid answer */
+async function runJob(running: Running, job: Job, content: Buffer[], onHeader: (metadata: Metadata) => void) {
+  const { child, answer, ended } = running
+  setBusy(running, true)
+  try {
+    child.stdin.cork()
+    for (const chunk of [encodeMessage(job), ...content]) child.stdin.write(chunk)
+    child.stdin.uncork()
+    let answered = await answer()
+    if (answered?.header) {
+      onHeader(answered.header)
+      answered = await answer()
+    }
+    if (answered) return answered
+    const reason = await ended
+    if (OUT_OF_MEMORY_SIGNALS.has(reason)) return { outOfMemory: true, last: true }
+    throw new Error(`the decoder process ended (${reason})`)
+  } catch (error) {
+    // After an invalid answer the process is not trusted any more.
+    if (error instanceof InvalidAnswer) child.kill('SIGKILL')
+    throw error
+  } finally {
+    setBusy(running, false)
   }
 }
 
