@@ -386,8 +386,10 @@ export const psd = (resources: [id: number, Buffer][] = [], channels = 3) => {
 }
 
 export const bmp = (width: number, height: number, pixelBits: number) => {
-  const bytes = Buffer.alloc(54)
+  const rowBytes = Math.ceil((Math.max(width, 0) * pixelBits) / 32) * 4
+  const bytes = Buffer.alloc(54 + rowBytes * Math.abs(height))
   bytes.write('BM')
+  bytes.writeUInt32LE(54, 10)
   bytes.writeUInt32LE(40, 14)
   bytes.writeInt32LE(width, 18)
   bytes.writeInt32LE(height, 22)
