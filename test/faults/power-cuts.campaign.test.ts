@@ -1,3 +1,3 @@
 import { testPowerCuts } from './power-cuts.ts'
 
-testPowerCuts(30)
+testPowerCuts({ uploads: 30, creations: 5 })

@@ -1,3 +1,3 @@
 import { testPowerCuts } from './power-cuts.ts'
 
-testPowerCuts(3)
+testPowerCuts({ uploads: 3, creations: 1 })

@@ -28,8 +28,8 @@ interface Machine {
   postgres: Postgres | undefined
 }
 
-/** Defines the tests of power cuts, each repeated `cuts` times. */
-export function testPowerCuts(cuts: number) {
+/** Defines the tests of power cuts: the number of cuts during uploads, and during the creation of the database. */
+export function testPowerCuts({ uploads: cuts, creations }: { uploads: number; creations: number }) {
   const noLoop = findLoopDevices()
   const bin = findPostgres()
   const databases = {
@@ -62,13 +62,13 @@ export function testPowerCuts(cuts: number) {
     })
 
     t.test(
-      `on ${name}, the service starts after ${cuts} power cuts during its first start`,
+      `on ${name}, the service starts after ${creations} power cuts during its first start`,
       options,
       async (t) => {
-        for (let cut = 0; cut < cuts; cut++) {
+        for (let cut = 0; cut < creations; cut++) {
           const machine = await boot(makeDisk(), usePostgres ? bin : undefined)
           const child = spawnServer(machine.env)
-          await sleep((CREATION_MS * (cut + Math.random())) / cuts)
+          await sleep((CREATION_MS * (cut + Math.random())) / creations)
           const copy = cutPower(machine, child)
           process.kill(-child.pid!, 'SIGKILL')
           await once(child, 'exit')

@@ -187,5 +187,5 @@ inTier.default('without regions, responses contain none', async (t) => {
     body: { sinceNow: 'PT1H', region: 'eu' },
   })
   isProblem(t, answer, 400, 'unknown-region')
-  t.match(answer.json().detail, /none here/)
+  t.match(answer.json().detail, /no regions/)
 })
