@@ -119,7 +119,6 @@ const ICC_HEADER_BYTES = 14
  * twice or is not numbered from 1 is removed: browsers ignore it.
  */
 function createProfilePlanner(plan: PlanBuilder) {
-  const removals: (() => void)[] = []
   const numbers = new Set<number>()
   const counts = new Set<number>()
   let declared: number | undefined
@@ -137,20 +136,17 @@ function createProfilePlanner(plan: PlanBuilder) {
       const kept = isInOrder && declared !== undefined ? Math.max(0, declared - size) : part.length
       size += part.length
       const end = start + 4 + segment.length
-      removals.push(
-        plan.addRemovable(
-          kept < part.length
-            ? makeSegment(APP2, segment.subarray(0, ICC_HEADER_BYTES + kept))
-            : { start, end: end - 1 },
-        ),
+      plan.addRemovable(
+        kept < part.length
+          ? makeSegment(APP2, segment.subarray(0, ICC_HEADER_BYTES + kept))
+          : { start, end: end - 1 },
       )
       isBroken ||= !isInOrder && declared !== undefined && size > declared
     },
 
     end() {
       const isComplete = counts.size === 1 && counts.has(numbers.size)
-      if (isBroken || !isComplete || declared === undefined || size < declared)
-        for (const remove of removals) remove()
+      if (isBroken || !isComplete || declared === undefined || size < declared) plan.dropRemovable()
     },
   }
 }

@@ -26,15 +26,18 @@ export interface PlanBuilder extends Plan {
   /** Adds bytes. They may be changed, but not lengthened, until the plan is complete. */
   add(bytes: Buffer): void
 
-  /** Keeps bytes of the original, or adds bytes, and returns a function that removes them again. */
-  addRemovable(piece: Piece): () => void
+  /** Keeps bytes of the original, or adds bytes, until `dropRemovable` is called. */
+  addRemovable(piece: Piece): void
+
+  /** Removes all pieces of `addRemovable` again. */
+  dropRemovable(): void
 }
 
 /** Begins a plan. Its methods throw CannotStrip if there are too many pieces. */
 export function createPlan(): PlanBuilder {
   const pieces: Piece[] = []
-  // The last one, to which no other bytes must be added.
-  let removable: Piece | undefined
+  // No other bytes are added to these.
+  const removable = new Set<Piece>()
   const push = (piece: Piece) => {
     if (pieces.push(piece) > MAX_PIECES) throw new CannotStrip('it is in too many pieces')
   }
@@ -43,7 +46,7 @@ export function createPlan(): PlanBuilder {
     size: 0,
     copy(start, end) {
       const last = pieces.at(-1)
-      if (last && last !== removable && !Buffer.isBuffer(last) && last.end + 1 === start) last.end = end - 1
+      if (last && !removable.has(last) && !Buffer.isBuffer(last) && last.end + 1 === start) last.end = end - 1
       else push({ start, end: end - 1 })
       plan.size += end - start
     },
@@ -53,12 +56,15 @@ export function createPlan(): PlanBuilder {
     },
     addRemovable(piece) {
       push(piece)
-      removable = piece
+      removable.add(piece)
       plan.size += sizeOf(piece)
-      return () => {
-        pieces.splice(pieces.indexOf(piece), 1)
-        plan.size -= sizeOf(piece)
-      }
+    },
+    dropRemovable() {
+      // All at once: there can be thousands.
+      const kept = pieces.filter((piece) => !removable.has(piece))
+      for (const piece of removable) plan.size -= sizeOf(piece)
+      removable.clear()
+      pieces.splice(0, pieces.length, ...kept)
     },
   }
   return plan

@@ -1,8 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CannotStrip } from './plan.ts'
 
 // Few encoders write chunks of less than 4 KiB: a file of these has 512 MiB. It limits the time for a file that consists
 // of headers.
 const MAX_HEADERS = 131_072
+// One chunk of the stream can have thousands of headers. After this many, other requests have their turn.
+const HEADERS_PER_TURN = 256
 
 /** The stream has ended. Unless a planner can continue without the rest, there is no copy. */
 export class EndOfFile extends CannotStrip {}
@@ -67,6 +70,7 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
 
     async takeHeader(count) {
       if (++headers > MAX_HEADERS) throw new CannotStrip('the image has too many chunks')
+      if (headers % HEADERS_PER_TURN === 0) await nextTurn()
       return take(count)
     },
 

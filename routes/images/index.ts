@@ -42,7 +42,7 @@ export default (async (app) => {
   const { publicMetadata } = app.config
   const fieldsOf = createImageFields(app.config)
   app.limitFailedLookups('image')
-  app.addHook('onRequest', refuseEmptyPairs)
+  app.addHook('onRequest', refuseOtherSpellings)
   app.addHook('onSend', sendAtEndOfTurn)
 
   app.get(
@@ -124,16 +124,17 @@ function send(reply: FastifyReply, served: Served, { notModified, content }: Ima
 }
 
 /**
- * Refuses a query with empty pairs, such as `?&`. The parser ignores them, and each would be a new key for a cache. The
- * schema refuses unknown parameters for the same reason.
+ * Refuses encoded characters, and a query with empty pairs, such as `?&`. The parser decodes or ignores them, and each
+ * spelling would be a new key for a cache. The schema refuses unknown parameters for the same reason.
  */
-function refuseEmptyPairs(
+function refuseOtherSpellings(
   { raw: { url = '' } }: FastifyRequest,
   _reply: FastifyReply,
   done: (error?: Error) => void,
 ) {
-  const start = url.indexOf('?')
-  const isRefused = start >= 0 && /^$|^&|&&|&$|%/.test(url.slice(start + 1))
+  const [path = '', ...query] = url.split('?')
+  if (path.includes('%')) return done(new ImageNotFound())
+  const isRefused = query.length > 0 && /^$|^&|&&|&$|%/.test(query.join('?'))
   done(
     isRefused
       ? new InvalidRequest({ detail: 'The query has an empty pair or an encoded character. Remove it.' })

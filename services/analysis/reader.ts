@@ -81,17 +81,18 @@ export function createImageReader({
       const deadline = performance.now() + milliseconds
       const decoder = await take(deadline)
       if (!decoder) return undefined
+      let isUsable = Promise.resolve()
       try {
         const left = deadline - performance.now()
         const verdict = await decoder.run(format, await open(), { milliseconds: left })
         if (verdict.status === 'rejected') return 'not_an_image'
         return verdict.status === 'ready' ? verdict.metadata : undefined
       } catch {
-        // The process is started again now, not by the next upload.
-        start(decoder)
+        // The process is started again now. The next upload must not wait for it, or end it because it is slow to start.
+        isUsable = start(decoder)
         return undefined
       } finally {
-        giveBack(decoder)
+        isUsable.then(() => giveBack(decoder))
       }
     },
 

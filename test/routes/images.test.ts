@@ -142,6 +142,15 @@ eachDatabase(async (t, env) => {
     },
   )
 
+  await t.test(
+    'an id with an encoded character is not found: it would be a new key for a cache',
+    async (t) => {
+      const encoded = `%${id.charCodeAt(0).toString(16)}${id.slice(1)}`
+      isProblem(t, await app.inject(`/images/${encoded}`), 404, 'image-not-found')
+      t.equal((await app.inject({ method: 'HEAD', url: `/images/${encoded}` })).statusCode, 404)
+    },
+  )
+
   await t.test('an error has no header field of the image', async (t) => {
     const fields = [
       'etag',

@@ -124,10 +124,12 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
         if (verdict) return verdict
         throw new Error(fault ?? 'the decoder process gave no verdict')
       } catch (error) {
-        if (error instanceof DecoderTimeout) {
-          Object.assign(error, header)
-          used.then(({ child }) => child.kill('SIGKILL'))
-        }
+        if (error instanceof DecoderTimeout) Object.assign(error, header)
+        // The process is not used any more, also after a fault that it has reported.
+        used.then(
+          ({ child }) => child.kill('SIGKILL'),
+          () => {},
+        )
         if (running === used) running = undefined
         throw error
       } finally {

@@ -201,6 +201,34 @@ t.test('JPEG', async (t) => {
     t.ok((await jpeg(build(...Array(10_000).fill(pair)))).length)
     await refuses(t, jpeg(build(...Array(20_000).fill(pair))), /pieces/)
   })
+
+  await t.test('thousands of parts of a broken profile are removed at once', async (t) => {
+    const part = segment(0xe2, Buffer.from('ICC_PROFILE\0\x03\x03\x01', 'latin1'))
+    const cpuOf = async (count: number) => {
+      const begun = cpuMilliseconds()
+      t.ok((await jpeg(build(Buffer.alloc(count * part.length, part)))).equals(plainWithoutProfile))
+      return cpuMilliseconds() - begun
+    }
+    const plainWithoutProfile = await jpeg(build(part))
+    await cpuOf(1_000)
+    const few = await cpuOf(4_000)
+    const many = await cpuOf(16_000)
+    // A quadratic removal takes 16 times longer.
+    t.ok(many < 10 * few + 50, `${few} ms, ${many} ms`)
+  })
+
+  await t.test('other requests have their turn while thousands of segments are read', async (t) => {
+    const file = build(Buffer.alloc(100_000 * 4, segment(0xfe, '')))
+    let turns = 0
+    const count = () => {
+      turns++
+      turn = setImmediate(count)
+    }
+    let turn = setImmediate(count)
+    t.ok((await strip({ mediaType: 'image/jpeg', bytes: file }, file.length)).equals(plain))
+    clearImmediate(turn)
+    t.ok(turns > 300, `${turns} turns of the event loop`)
+  })
 })
 
 t.test('PNG', async (t) => {
