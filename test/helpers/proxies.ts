@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -57,7 +57,7 @@ const haproxy = (port: number, backends: number[]) => `
   backend hasty
     balance roundrobin
     option httpchk GET /readyz
-    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each} check inter 1s fall 3 rise 1`).join('\n    ')}
+    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each}${backends.length > 1 ? ' check inter 1s fall 3 rise 1' : ''}`).join('\n    ')}
 `
 
 const caddy = (port: number, backends: number[]) => `{
@@ -76,11 +76,25 @@ const kinds = {
 } as const
 export type Kind = keyof typeof kinds
 
+/** A free port whose next one is free too. */
+async function freePortWithNext(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    const next = createServer().listen(port + 1, '127.0.0.1')
+    const isFree = await once(next, 'listening').then(
+      () => true,
+      () => false,
+    )
+    next.close()
+    if (isFree) return port
+  }
+}
+
 /** Starts a proxy before some ports of the loopback. HAProxy speaks h2 on the returned port and HTTP/1.1 on the next. */
 export async function startProxy(t: Test, kind: Kind, backends: number[]): Promise<number> {
   const { command, config, args } = kinds[kind]
   const folder = await mkdtemp(join(tmpdir(), 'hasty-proxy-'))
-  const port = await freePort()
+  const port = await freePortWithNext()
   const path = join(folder, 'config')
   await writeFile(path, `${config(port, backends, folder)}\n`)
   const child: ChildProcess = spawn(command, [...args, path], {
@@ -102,6 +116,6 @@ export async function startProxy(t: Test, kind: Kind, backends: number[]): Promi
     await once(socket, 'connect')
     socket.destroy()
     return true
-  })
+  }, 30_000)
   return port
 }

@@ -15,7 +15,9 @@ const create = (
 const inMs = (milliseconds: number) => new Date(Date.now() + milliseconds).toISOString()
 
 eachDatabase(async (t, env) => {
-  const app = await build(t, env)
+  // All apps of one database have one store of objects.
+  const shared = { ...env, OBJECT_STORE_URL: `file://${newFolder(t)}/objects` }
+  const app = await build(t, shared)
 
   await t.test('a link is created with a duration or a time', async (t) => {
     const answer = await create(app, {
@@ -225,7 +227,6 @@ eachDatabase(async (t, env) => {
 
   if (!env.DATABASE_URL) return
   await t.test('a revoked link is closed at once, and within 5 s in another process', async (t) => {
-    const shared = { ...env, OBJECT_STORE_URL: `file://${newFolder(t)}/objects` }
     const one = await build(t, shared)
     const other = await build(t, shared)
     const link = await makeLink(one)
