@@ -10,8 +10,8 @@ const MAX_LENGTH = 100
  *
  * @param address an IP address of a connection or of X-Forwarded-For, perhaps with a port
  */
-export function networksOf(address: string): string[] {
-  const text = withoutPort(address.slice(0, MAX_LENGTH).trim())
+export function networksOf(address: string | undefined): string[] {
+  const text = withoutPort((address ?? '').slice(0, MAX_LENGTH).trim())
   const isPlain = text.includes(':') || ipaddr.IPv4.isValidFourPartDecimal(text)
   if (!isPlain || !ipaddr.isValid(text)) return [text.toLowerCase()]
   const parsed = ipaddr.process(text)

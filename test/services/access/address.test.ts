@@ -44,3 +44,7 @@ t.test('a text that is not an address is counted by its first characters', async
     t.equal(networksOf(text).length, 1, text)
   t.ok(networksOf('f'.repeat(1_000_000))[0]!.length <= 100)
 })
+
+t.test('a client that has closed its connection has no address, and counts as one network', async (t) => {
+  t.strictSame(networksOf(undefined), [''])
+})
