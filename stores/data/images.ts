@@ -11,6 +11,7 @@ const columns = `
   id, hash, size, status, region, tier,
   format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
   latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
+  damaged, damage, present_share,
   received_at, removed_at, failure, last_accessed_at`
 
 export function createImages(sql: Database): StoreCalls<ImageStore> {

@@ -84,12 +84,14 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
       insert into images (
         id, status, region, hash, size, shared,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
-        latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
+        latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
+        damaged, damage, present_share
       )
       select
         id, status, region, hash, size, shared,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
-        latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
+        latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
+        damaged, damage, present_share
       from given, jsonb_populate_record(null::images, given.file)
       where given.refusal is null
       on conflict (region, hash) where removed_at is null and shared do nothing
@@ -150,7 +152,8 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
         select
           id, status, size,
           format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
-          latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
+          latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
+          damaged, damage, present_share
         from images
         where region = given.file ->> 'region' and hash = given.file ->> 'hash' and removed_at is null and shared
         limit 1 for share
@@ -178,7 +181,8 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
     select
       (given.file ->> 'index')::integer as index, given.refusal, id, status,
       format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
-      latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder
+      latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
+      damaged, damage, present_share
     from given left join recorded on recorded.index = (given.file ->> 'index')::integer
     where recorded.index is not null or given.refusal is not null`
   const outcomes = new Map(rows.map(({ index, ...row }) => [index, row]))
