@@ -144,6 +144,11 @@ if (tier !== 'engines')
       const atWork = until(async () => (await data.sql`select 1 from leases where name = 'sweep'`)[0])
       await Promise.race([atWork, sweep.ended])
       atWork.catch(() => {})
+      // The first one is killed while it moves images, and the others at any moment.
+      if (round === 0) {
+        const moving = until(async () => (await data.sql`select 1 from images where tier = 'cold'`)[0])
+        await Promise.race([moving, sweep.ended])
+      }
       await sleep(Math.random() * 100)
       sweep.child.kill('SIGKILL')
       if ((await sweep.ended).signal === 'SIGKILL') killed++

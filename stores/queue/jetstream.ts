@@ -27,7 +27,8 @@ export async function openJetStreamQueue(
   let polledAt = 0
   let quiet = true
 
-  const untilPoll = () => polledAt + (notifier.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now()
+  const untilPoll = () =>
+    Math.max(0, polledAt + (notifier.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now())
 
   async function poll() {
     polledAt = Date.now()
