@@ -27,7 +27,6 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
           PORT: String(ports[n]),
           STOP_DELAY: 'PT5S',
           WORKER_PROCESSES: '0',
-          LOG_LEVEL: 'warn',
         })
       const servers: Server[] = [await start(0), await start(1)]
       const port = await startProxy(t, kind, ports)
