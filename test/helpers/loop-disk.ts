@@ -44,7 +44,8 @@ function mount(home: string): Disk {
       return mount(other)
     },
     remove() {
-      run('umount', folder)
+      // A process that was just killed may still hold a file for a moment: then the kernel unmounts when it is released.
+      run('umount', '--lazy', folder)
       rmSync(home, { recursive: true, force: true })
     },
   }
