@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { globSync, readFileSync } from 'node:fs'
 import { findPostgres, runPostgres } from './helpers/postgres.ts'
 
-// What makes a test file belong to a tier, beside its name.
+// A test file with such a call belongs to the tier, whatever its name is.
 const MARKS = { engines: /\b(eachDatabase|inTier\.engines)\(/, campaign: /\b(times|inTier\.campaign)\(/ }
 
 const [tier, ...rest] = process.argv.slice(2) as [keyof typeof MARKS, ...string[]]

@@ -5,7 +5,7 @@ import { tier } from './tiers.ts'
 
 /**
  * Runs a test on each kind of database. `npm test` runs it on the embedded one, the engines tier on PostgreSQL, the
- * campaign on both. What is not installed is skipped by name.
+ * campaign on both. Software that is missing is skipped by name.
  *
  * @param body its `env` selects the database
  * @param options `serializable`: also with that isolation, which stores and races need

@@ -10,7 +10,7 @@ export interface Disk {
   /** Where it is mounted. */
   folder: string
   /**
-   * Copies the bytes that the disk has at this moment, and mounts the copy. What processes have written and not flushed is
+   * Copies the bytes that the disk has at this moment, and mounts the copy. Bytes that processes have written and not flushed are
    * not on it. Stop all processes that write to the disk before.
    */
   copy(): Disk

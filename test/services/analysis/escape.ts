@@ -39,7 +39,7 @@ const javascript = {
 }
 
 /**
- * What native code can do. libvips opens a path without Node: an image in a file that is not one fails in another way
+ * The actions that native code can take. libvips opens a path without Node: an image in a file that is not one fails in another way
  * than a file that is not there.
  */
 const { default: sharp } = await import('sharp')
