@@ -14,8 +14,8 @@ const MIN = 60_000
 
 const postgres = startPostgres(t)
 for (const [name, missing, kills] of [
-  ['the embedded database', false, 50],
-  ['PostgreSQL', postgres.missing, 150],
+  ['the embedded database', false, 30],
+  ['PostgreSQL', postgres.missing, 70],
 ] as const) {
   t.test(
     `on ${name}, a server is killed ${kills} times under ${CLIENTS} clients`,
