@@ -1,14 +1,30 @@
 import auth from '@fastify/auth'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { Scope } from '../schemas/tokens.ts'
 import { networksOf } from '../services/access/address.ts'
-import { createTokenCheck, isStrongToken, openAccessTokens } from '../services/access/tokens.ts'
+import { createPrincipals, type Principal, requireScopes } from '../services/access/principal.ts'
+import { isStrongToken, openAccessTokens } from '../services/access/tokens.ts'
 import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Accepts a request with a valid access token. */
+    /**
+     * Accepts a request whose access token is valid and has the scope of the route.
+     *
+     * @throws {Unauthorized | WrongToken | TooManyTokens | MissingScope}
+     */
     verifyAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
+  }
+  interface FastifyRequest {
+    /** The admin who sent the request, after `verifyAdmin`. */
+    principal: Principal
+  }
+  interface FastifyContextConfig {
+    /** The scope that an admin needs for the route. */
+    scope?: Scope
+    /** Whether the audit log has the calls of the route. By default it has those that change something. */
+    isAudited?: boolean
   }
 }
 
@@ -18,17 +34,26 @@ export default fp(
     const { tokens, made } = await openAccessTokens(app.config)
     if (made) app.log.info({ file: `${app.config.dataDir}/access-token` }, 'created an access token')
     refuseWeakTokens(tokens, app)
-    const isValid = createTokenCheck(tokens)
+    const principalOf = createPrincipals({
+      rootTokens: tokens,
+      tokens: app.stores.data.tokens,
+      cache: app.cache.principals,
+    })
+    app.decorateRequest('principal', null as unknown as Principal)
     app.decorate('verifyAdmin', async (request, reply) => {
       const [token, ...others] = tokensOf(request)
       if (others.length > 0) throw new TooManyTokens()
-      if (!token || !isValid(token)) {
+      const principal = token ? await principalOf(token) : undefined
+      if (!principal) {
         reply.header('WWW-Authenticate', 'Bearer realm="hasty"') // RFC 9110 §11.6.1
         throw token ? new WrongToken() : new Unauthorized()
       }
+      request.principal = principal
+      const { scope } = request.routeOptions.config
+      if (scope) requireScopes(principal, [scope])
     })
   },
-  { name: 'auth', dependencies: ['config'] },
+  { name: 'auth', dependencies: ['config', 'stores', 'cache'] },
 )
 
 /**

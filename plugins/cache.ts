@@ -1,4 +1,5 @@
 import fp from 'fastify-plugin'
+import type { Principal } from '../services/access/principal.ts'
 import { type Cache, createCache } from '../services/cache.ts'
 import { type ByteCache, createByteCache } from '../services/images/byte-cache.ts'
 import { createPlans, type Plans } from '../services/images/plans.ts'
@@ -15,6 +16,8 @@ declare module 'fastify' {
 export interface Caches {
   links: Cache<LinkRow>
   images: Cache<Servable>
+  /** The principals of named tokens, by the hash of the token. */
+  principals: Cache<Principal>
   /** The ids of images by region and hash. */
   knownHashes: Cache<string>
   plans: Plans
@@ -33,6 +36,7 @@ export default fp(
     app.decorate('cache', {
       links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
       images: createCache<Servable>({ capacity: 10_000, ttl: TTL_MS }),
+      principals: createCache<Principal>({ capacity: 1_000, ttl: TTL_MS }),
       // The database checks each hint, so it may be old.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
       // The bytes of an image never change, so a plan and the bytes do not expire.

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { createAudit } from '../services/access/audit.ts'
 import { createFailedLookups } from '../services/access/failed-lookups.ts'
+import { createNamedTokens } from '../services/access/named-tokens.ts'
 import { createRequeue } from '../services/analysis/requeue.ts'
 import { createImages } from '../services/images/index.ts'
 import { createLastAccess } from '../services/images/last-access.ts'
@@ -32,6 +34,8 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
   return {
     links,
     lastAccess,
+    namedTokens: createNamedTokens(stores.data, cache.principals),
+    audit: createAudit(stores.data),
     failedLookups: createFailedLookups(stores.data),
     uploads: createUploads({
       stores,

@@ -5,6 +5,7 @@ import {
   HeadersTooLarge,
   InternalError,
   InvalidRequest,
+  MissingScope,
   type Problem,
   TooLarge,
   TooManyFailedLookups,
@@ -27,7 +28,7 @@ export const ofBody: readonly Kind[] = [
 
 /** Like `problems`, for the admin's operations: it adds the problems of the access token. */
 export const adminProblems = (...kinds: Kind[]) =>
-  problems(...kinds, TooManyFailedLookups, TooManyTokens, Unauthorized)
+  problems(...kinds, MissingScope, TooManyFailedLookups, TooManyTokens, Unauthorized)
 
 /**
  * The part of a response schema that lists the errors of an operation, each with an example. Header fields that are too

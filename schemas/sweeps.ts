@@ -20,6 +20,7 @@ export const SweepSummary = Type.Object({
   announced: count('Waiting images that were announced to the workers again'),
   expiredLeases: count('Leases of dead workers that were ended'),
   foldedDays: count('Days whose upload counts were folded into one row'),
+  auditEntries: count('Entries of the audit log that were deleted after a year'),
   failedSteps: count('Steps of the sweep that failed'),
   durationMs: count('Duration of the sweep in milliseconds'),
 })

@@ -16,6 +16,8 @@ export interface Cache<Value> {
   set(key: string, value: Value): void
   /** Drops a value. A query that began before and ends later does not set it again. */
   delete(key: string): void
+  /** Drops all values. */
+  clear(): void
   readonly count: CacheCount
 }
 
@@ -48,5 +50,6 @@ export function createCache<Value>({ capacity, ttl }: { capacity: number; ttl: n
     delete(key) {
       entries.set(key, { value: undefined, until: until() })
     },
+    clear: () => entries.clear(),
   }
 }

@@ -46,6 +46,24 @@ export const Unauthorized = problem(
 )
 /** A wrong token gets the same response as a missing one. Only wrong tokens are counted as failed look-ups. */
 export class WrongToken extends Unauthorized {}
+export const MissingScope = problem(
+  'MissingScope',
+  403,
+  'The access token does not allow this call',
+  'Send a token that has the scope of this call, such as links:write. The root token has all scopes.',
+)
+export const TokenNotFound = problem(
+  'TokenNotFound',
+  404,
+  'Token not found',
+  'Check the id. GET /admin/tokens lists the tokens.',
+)
+export const TokenRevoked = problem(
+  'TokenRevoked',
+  410,
+  'The token was revoked',
+  'A revoked token cannot be used again. Create a new one.',
+)
 export const TooManyTokens = problem(
   'TooManyTokens',
   400,

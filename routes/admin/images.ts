@@ -23,6 +23,7 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/images',
     {
+      config: { scope: 'images:read' },
       schema: {
         operationId: 'listImages',
         summary: 'List the images, newest first',
@@ -40,6 +41,7 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/images/:id',
     {
+      config: { scope: 'images:read' },
       schema: {
         operationId: 'readImage',
         summary: 'Read the data of an image',
@@ -57,6 +59,7 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
   app.get(
     '/images/:id/content',
     {
+      config: { scope: 'images:read', isAudited: true },
       schema: {
         operationId: 'getImageContent',
         summary: 'Get the original bytes of an image',
@@ -81,6 +84,7 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/images/:id/analyse',
     {
+      config: { scope: 'operate' },
       schema: {
         operationId: 'analyseImage',
         summary: 'Analyse an image again',
@@ -95,6 +99,7 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
   app.post(
     '/images/analyse',
     {
+      config: { scope: 'operate' },
       schema: {
         operationId: 'analyseImages',
         summary: 'Analyse all images with a status again',
@@ -110,6 +115,7 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
   app.delete(
     '/images/:id',
     {
+      config: { scope: 'images:delete' },
       schema: {
         operationId: 'removeImage',
         summary: 'Remove an image permanently',

@@ -1,7 +1,11 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import audit from './audit.ts'
 import images from './images.ts'
 import links from './links.ts'
 import stats from './stats.ts'
+import tokens from './tokens.ts'
+
+const MAX_TARGET = 64
 
 /** The calls that need the admin's token. */
 export default (async (app) => {
@@ -13,13 +17,54 @@ export default (async (app) => {
     done()
   })
   app.addHook('onRequest', app.auth([app.verifyAdmin]))
-  app.addHook('onRoute', ({ schema }) => {
-    Object.assign(schema ?? {}, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })
+  app.addHook('onRoute', describeAccess)
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (isAudited(request, reply)) await record(request, reply)
+    return payload
   })
   app.register(links)
   app.register(images)
   app.register(stats)
+  app.register(tokens)
+  app.register(audit)
 }) satisfies FastifyPluginAsync
+
+/** Describes in the contract that a route needs a token, and the scope that the token must have. */
+function describeAccess({ url, schema, config }: RouteOptions) {
+  const scope = config?.scope
+  if (!scope) throw new Error(`The route ${url} declares no scope.`)
+  if (!schema || schema.tags) return // a HEAD that Fastify adds shares the schema of its GET
+  schema.description += ` Scope: \`${scope}\`.`
+  Object.assign(schema, { tags: ['admin'], security: [{ accessToken: [] }, { bearer: [] }] })
+}
+
+/** Whether the audit log gets the call: it changes something, its route says so, or the token lacks the scope. */
+function isAudited({ method, principal, routeOptions }: FastifyRequest, { statusCode }: FastifyReply) {
+  if (!principal) return false
+  const { isAudited = method !== 'GET' && method !== 'HEAD' } = routeOptions.config
+  return isAudited || statusCode === 403
+}
+
+/** Records the call before its response is sent. A call that was made is not turned into an error. */
+async function record(request: FastifyRequest, reply: FastifyReply) {
+  const { principal, routeOptions, params, query, body, ip, server, log } = request
+  const created = reply.statusCode === 201 ? String(reply.getHeader('location') ?? '') : ''
+  const action = {
+    principal,
+    action: routeOptions.schema?.operationId ?? `${routeOptions.url}`,
+    target: printable((params as { id?: string }).id) ?? (created.split('/').at(-1) || undefined),
+    query: query as object,
+    body,
+    address: ip.slice(0, MAX_TARGET),
+    status: reply.statusCode,
+  }
+  await server.services.audit.record(action).catch((err) => {
+    const { body: _, principal: __, ...shown } = action
+    log.error({ err, actor: principal.name, ...shown }, 'the audit log could not be written')
+  })
+}
+
+const printable = (id: string | undefined) => id?.slice(0, MAX_TARGET).replace(/[^\w-]/g, '?')
 
 /**
  * Every body is JSON. `curl -d` sends the content type of a form with it, and some programs send none. This does not let

@@ -19,6 +19,7 @@ export default (async (app) => {
   app.post(
     '/ephemeral-links',
     {
+      config: { scope: 'links:write' },
       schema: {
         operationId: 'createLink',
         summary: 'Create an ephemeral link',
@@ -45,6 +46,7 @@ export default (async (app) => {
   app.get(
     '/ephemeral-links',
     {
+      config: { scope: 'links:write' },
       schema: {
         operationId: 'listLinks',
         summary: 'List the links, newest first',
@@ -62,6 +64,7 @@ export default (async (app) => {
   app.get(
     '/ephemeral-links/:id',
     {
+      config: { scope: 'links:write' },
       schema: {
         operationId: 'readLink',
         summary: 'Read a link and its uploads, newest first',
@@ -80,6 +83,7 @@ export default (async (app) => {
   app.delete(
     '/ephemeral-links/:id',
     {
+      config: { scope: 'links:write' },
       schema: {
         operationId: 'revokeLink',
         summary: 'Revoke a link',

@@ -6,6 +6,7 @@ export default (async (app) => {
   app.get(
     '/stats',
     {
+      config: { scope: 'stats:read' },
       schema: {
         operationId: 'readStats',
         summary: 'Read the statistics of formats, cameras and days',

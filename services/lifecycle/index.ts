@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
 import type { Stores } from '../../stores/index.ts'
 import { archive, restore } from './archive.ts'
+import { forgetAudit } from './audit.ts'
 import { foldDays } from './counts.ts'
 import { announceUnclaimed, endExpiredLeases } from './queue.ts'
 import { reconcile } from './reconcile.ts'
@@ -20,6 +21,7 @@ const STEPS: Record<string, (context: SweepContext) => Promise<void>> = {
   restore,
   reconcile,
   foldDays,
+  forgetAudit,
 }
 
 /** The life cycle of images after their upload: retention, the archive, and repairs after a process has died. */
@@ -126,6 +128,7 @@ const emptySummary = (): SweepSummary => ({
   announced: 0,
   expiredLeases: 0,
   foldedDays: 0,
+  auditEntries: 0,
   failedSteps: 0,
   durationMs: 0,
 })

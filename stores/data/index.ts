@@ -1,4 +1,5 @@
 import type { Config } from '../../config.ts'
+import { createAudit } from './audit.ts'
 import { connect } from './connect.ts'
 import type { DataStore } from './data-store.ts'
 import { createFailedLookups } from './failed-lookups.ts'
@@ -13,6 +14,7 @@ import { toUnavailable } from './retry.ts'
 import type { Database } from './sql.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
+import { createTokens } from './tokens.ts'
 import { createUploads } from './uploads.ts'
 import { warnWhenSlow } from './warn-when-slow.ts'
 
@@ -36,6 +38,8 @@ export async function openDataStore(
       stats: createStats(sql),
       lifecycle: createLifecycle(sql),
       sweeps: createSweeps(sql),
+      tokens: createTokens(sql),
+      audit: createAudit(sql),
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),
       withLease: (name, work) => withLease(sql, name, work),
