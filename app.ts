@@ -15,6 +15,7 @@ import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
 import protocol from './plugins/protocol.ts'
+import rawBody from './plugins/raw-body.ts'
 import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stopping from './plugins/stopping.ts'
@@ -51,6 +52,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
     app.register(admin, { prefix: '/admin' })
     app.register(async (app) => {
       app.register(multipart)
+      app.register(rawBody)
       app.register(uploads)
     })
   })

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import { Transform, type TransformCallback } from 'node:stream'
 import { MIMEType } from 'node:util'
 import { Dicer } from '@fastify/busboy'
 import multipart from '@fastify/multipart'
@@ -8,6 +7,7 @@ import type { RejectionReason } from '../schemas/uploads.ts'
 import { type Digests, parseDigests } from '../services/uploads/digests.ts'
 import { readDisposition } from '../services/uploads/disposition.ts'
 import type { Part } from '../services/uploads/part.ts'
+import { LimitedFile } from './limited-file.ts'
 import { createPaddingFilter } from './transport-padding.ts'
 
 declare module 'fastify' {
@@ -150,7 +150,7 @@ class PartCollector {
     const index = this.#count++
     if (index === this.#limits.maxFiles + EXTRA_PARTS) return this.#refuseMore(stream)
     this.#isInHeader = true
-    let file: PartFile | undefined
+    let file: LimitedFile | undefined
     let isAdded = false
     stream.once('header', (fields) => {
       this.#isInHeader = false
@@ -165,14 +165,14 @@ class PartCollector {
     })
   }
 
-  #addPart(stream: Dicer.PartStream, fields: PartFields, index: number): PartFile | undefined {
+  #addPart(stream: Dicer.PartStream, fields: PartFields, index: number): LimitedFile | undefined {
     const { name, fault, digests } = describePart(fields)
     if (fault || index >= this.#limits.maxFiles) {
       stream.resume()
       this.#add({ name, fault: index >= this.#limits.maxFiles ? 'too_many_files' : fault! })
       return undefined
     }
-    const file = stream.pipe(new PartFile(this.#limits.maxFileSize))
+    const file = stream.pipe(new LimitedFile(this.#limits.maxFileSize))
     this.#add({ name, file, digests })
     return file
   }
@@ -223,24 +223,3 @@ function describePart(fields: PartFields): Described {
 
 // RFC 2045 §6.2: with these encodings the bytes are sent unchanged.
 const isEncoded = (encoding = 'binary') => !/^\s*(7bit|8bit|binary)?\s*$/i.test(encoding)
-
-/** The bytes of a part, up to a limit. */
-class PartFile extends Transform {
-  /** Known at the end: the part has more bytes than the limit, and the rest was dropped. */
-  truncated = false
-  #left: number
-
-  constructor(limit: number) {
-    super()
-    this.#left = limit
-    // The part may become incomplete before anything reads it.
-    this.on('error', () => {})
-  }
-
-  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback) {
-    const kept = chunk.length <= this.#left ? chunk : chunk.subarray(0, this.#left)
-    if (kept.length < chunk.length) this.truncated = true
-    this.#left -= kept.length
-    done(null, kept.length > 0 ? kept : undefined)
-  }
-}

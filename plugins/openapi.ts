@@ -16,8 +16,9 @@ import { completeDocument, keepNames } from './openapi-document.ts'
 export default fp(
   async (app) => {
     app.setValidatorCompiler((route) => {
-      // Parts are checked while they are received.
-      if (route.contentType === 'multipart/form-data') return () => true
+      // Images are checked while they are received.
+      if (/^(multipart\/form-data|image\/\*|application\/octet-stream)$/.test(route.contentType ?? ''))
+        return () => true
       const converting = TypeBoxValidatorCompiler(route)
       // A valid value needs no conversion. The conversion takes longer than the check.
       const validator = Compile(route.schema)

@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { IdParams } from '../schemas/ids.ts'
-import { UploadAnswer, UploadBody } from '../schemas/uploads.ts'
+import { RawImage, UploadAnswer, UploadBody, UploadQuery } from '../schemas/uploads.ts'
 import { networksOf } from '../services/access/address.ts'
 import {
   Busy,
   DigestMismatch,
   InsufficientStorage,
+  InvalidRequest,
   LinkExpired,
   LinkNotFound,
   LinkRevoked,
@@ -24,7 +25,7 @@ import { problems } from './problems.ts'
 
 export default (async (app) => {
   // The parsers refuse a body and close the connection. A client that still sends would not read the response.
-  // Therefore the handler refuses everything but multipart/form-data.
+  // Therefore the handler refuses everything but multipart/form-data and images.
   app.removeContentTypeParser(['application/json', 'text/plain'])
   app.addContentTypeParser('*', (_request, _body, done) => done(null))
   app.limitFailedLookups('link')
@@ -39,13 +40,22 @@ export default (async (app) => {
         description:
           'Each part is one image. Its format is read from its bytes; its media type and name do not matter. A part may ' +
           'have a Content-Digest or Repr-Digest (RFC 9530) with sha-256 or sha-512. Each part is accepted or rejected ' +
-          'by itself.',
+          'by itself. One image may also be the whole body, with the media type image/… or application/octet-stream. ' +
+          'Its name is in Content-Disposition or in `name`, and the digests are those of the request.',
         params: IdParams,
-        consumes: ['multipart/form-data'],
-        body: { content: { 'multipart/form-data': { schema: UploadBody } } },
+        querystring: UploadQuery,
+        consumes: ['multipart/form-data', 'image/*', 'application/octet-stream'],
+        body: {
+          content: {
+            'multipart/form-data': { schema: UploadBody },
+            'image/*': { schema: RawImage },
+            'application/octet-stream': { schema: RawImage },
+          },
+        },
         response: {
           200: UploadAnswer,
           ...problems(
+            InvalidRequest,
             MalformedMultipart,
             DigestMismatch,
             LinkNotFound,
@@ -67,12 +77,13 @@ export default (async (app) => {
       },
     },
     async (request) => {
-      if (!request.isMultipart()) throw new NotMultipart()
-      return app.services.uploads.receive({
-        linkId: request.params.id,
-        network: networksOf(request.ip)[0]!,
-        parts: request.readParts(),
-      })
+      const uploadRequest = { linkId: request.params.id, network: networksOf(request.ip)[0]! }
+      const { uploads } = app.services
+      if (request.isMultipart())
+        return uploads.receive({ ...uploadRequest, method: 'multipart', parts: request.readParts() })
+      if (!request.isRawBody()) throw new NotMultipart()
+      const parts = [request.readRawBody(request.query.name)]
+      return uploads.receive({ ...uploadRequest, method: 'raw', parts })
     },
   )
 }) satisfies FastifyPluginAsyncTypebox

@@ -60,6 +60,17 @@ export const UploadAnswer = Type.Object(
 )
 export type UploadAnswer = Static<typeof UploadAnswer>
 
+export const UploadQuery = Type.Object({
+  name: Type.Optional(
+    Type.String({
+      description: 'The file name of an image that is the whole body. It is cut to 255 characters.',
+    }),
+  ),
+})
+
+/** An image as the whole body, for the contract. It is not validated by this schema, because it is streamed. */
+export const RawImage = Type.Unsafe<string>({ type: 'string', format: 'binary' })
+
 /** The parts of an upload for the contract. They are not validated by this schema, because they are streamed. */
 export const UploadBody = Type.Object(
   {

@@ -178,8 +178,8 @@ export const LinkUsedUp = problem('LinkUsedUp', 410, 'The link has reached its l
 export const NotMultipart = problem(
   'NotMultipart',
   415,
-  'The request is not multipart/form-data',
-  'Send each image as a part of multipart/form-data: curl -F image=@picture.jpg URL',
+  'The request is neither multipart/form-data nor an image',
+  'Send each image as a part of multipart/form-data: curl -F image=@picture.jpg URL. Or send one image as the body, with Content-Type: image/jpeg or application/octet-stream.',
 )
 export const MalformedMultipart = problem(
   'MalformedMultipart',
@@ -197,7 +197,7 @@ export const NoImage = problem(
   'NoImage',
   415,
   'The request has no image',
-  'Send at least one part whose bytes are an image in a supported format.',
+  'Send at least one part, or a body, whose bytes are an image in a supported format.',
 )
 export const NotAccepted = problem(
   'NotAccepted',

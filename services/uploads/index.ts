@@ -5,7 +5,13 @@ import type { Links } from '../links/index.ts'
 import { type AdmissionLimits, type AdmittedUpload, createAdmission } from './admission.ts'
 import { cleanName } from './names.ts'
 import type { Part } from './part.ts'
-import { createPartReceiver, type PartOptions, type UploadCounts } from './receive-part.ts'
+import {
+  createPartReceiver,
+  type PartOptions,
+  type PartSource,
+  type UploadCounts,
+  type UploadMethod,
+} from './receive-part.ts'
 import { problemOf, reasonOf } from './rejections.ts'
 
 export type Uploads = ReturnType<typeof createUploads>
@@ -18,26 +24,44 @@ export interface UploadOptions extends Omit<PartOptions, 'counts'> {
   maxFiles: number
 }
 
-/** One request with images. */
+/** A request to upload by a link. */
 export interface UploadRequest {
   linkId: string
+  method: UploadMethod
   /** The client's address, or the network by which it is counted. */
   network: string
-  parts: AsyncIterable<Part>
+}
+
+/** A request with images. */
+export interface ImagesRequest extends UploadRequest {
+  parts: AsyncIterable<Part> | Iterable<Part>
 }
 
 /** Receives images by links. */
 export function createUploads({ links, limits, maxFileSize, maxFiles, ...options }: UploadOptions) {
-  const counts: UploadCounts = { received: 0, duplicates: 0, bytes: 0, rejected: new Map() }
+  const counts: UploadCounts = {
+    received: 0,
+    duplicates: 0,
+    bytes: 0,
+    rejected: new Map(),
+    methods: new Map(),
+  }
   const admission = createAdmission(limits)
   const receivePart = createPartReceiver({ ...options, counts })
   const sizes = `Send at most ${maxFiles} files of at most ${maxFileSize} bytes each.`
 
   /** Receives one part, if the link is open when it begins. @throws {Rejection | Problem} */
-  async function receiveOne(part: Part, name: string, link: LinkRow, upload: AdmittedUpload) {
+  async function receiveOne(part: Part, source: PartSource, upload: AdmittedUpload) {
     if ('fault' in part) throw new Rejection(part.fault)
-    return receivePart(link, { ...part, name, startedAt: new Date() }, upload.stage(link))
+    return receivePart(part, source, upload.stage(source.link))
   }
+
+  /**
+   * Decides whether a request may upload, before a byte of its images is read. All upload methods call it.
+   *
+   * @throws {LinkNotFound | LinkExpired | LinkRevoked | LinkUsedUp}
+   */
+  const requireLink = ({ linkId }: UploadRequest): Promise<LinkRow> => links.requireOpen(linkId)
 
   return {
     counts,
@@ -49,9 +73,9 @@ export function createUploads({ links, limits, maxFileSize, maxFiles, ...options
      * @throws {TooManyUploads} too many requests by this link or from this network
      * @throws {Problem} no part was accepted; its `rejected` has the reasons
      */
-    async receive({ linkId, network, parts }: UploadRequest): Promise<UploadAnswer> {
-      let link = await links.requireOpen(linkId)
-      const upload = admission.enter(link, network)
+    async receive({ parts, ...request }: ImagesRequest): Promise<UploadAnswer> {
+      let link = await requireLink(request)
+      const upload = admission.enter(link, request.network)
       const processed: Processed[] = []
       const rejected: Rejected[] = []
       try {
@@ -59,8 +83,9 @@ export function createUploads({ links, limits, maxFileSize, maxFiles, ...options
           const name = cleanName(part.name)
           try {
             // The link may have been closed since the previous part.
-            if (processed.length + rejected.length > 0) link = await links.requireOpen(linkId)
-            processed.push(await receiveOne(part, name, link, upload))
+            if (processed.length + rejected.length > 0) link = await requireLink(request)
+            const source = { link, name, method: request.method, startedAt: new Date() }
+            processed.push(await receiveOne(part, source, upload))
           } catch (error) {
             if ('file' in part) part.file.resume()
             const reason = reasonOf(error)

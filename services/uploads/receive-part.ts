@@ -1,6 +1,12 @@
 import { finished, type Writable } from 'node:stream'
 import type { Processed, RejectionReason } from '../../schemas/uploads.ts'
-import { isRefusal, type LinkRow, type Received, type Recorded } from '../../stores/data/data-store.ts'
+import {
+  isRefusal,
+  type LinkRow,
+  type Received,
+  type Recorded,
+  type UploadStore,
+} from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { ObjectStore, StagedObject } from '../../stores/objects/object-store.ts'
 import type { ImageReader } from '../analysis/reader.ts'
@@ -14,9 +20,14 @@ import { createHashing, type Hashing } from './hashing.ts'
 import type { FilePart, PartFile } from './part.ts'
 import { createSniffer, type Sniffer } from './sniffer.ts'
 
+/** How the bytes of an image arrive. */
+export type UploadMethod = 'multipart' | 'raw' | 'tus' | 'draft'
+
 /** Counts of the parts that this process has received. */
 export interface UploadCounts {
   received: number
+  /** The received parts by their method. */
+  methods: Map<UploadMethod, number>
   duplicates: number
   bytes: number
   rejected: Map<RejectionReason, number>
@@ -39,45 +50,66 @@ export interface PartOptions {
   counts: UploadCounts
 }
 
+/** Where a part comes from. */
+export interface PartSource {
+  link: LinkRow
+  name: string
+  method: UploadMethod
+  /** When its first byte arrived. */
+  startedAt: Date
+}
+
 /** A part that was received completely, and is not recorded yet. */
-interface StagedPart {
+export interface StagedPart {
+  /** The key of the object, and the id of the image if it is a new one. */
   id: string
+  method: UploadMethod
   received: Received
   sniffer: Sniffer
   store: ObjectStore
   staged: StagedObject
 }
 
-export type ReceivePart = (
-  link: LinkRow,
-  part: FilePart & { startedAt: Date },
-  staging: Staging,
-) => Promise<Processed>
+/** Records a file of which all bytes have arrived. */
+export type Recorder = Pick<UploadStore, 'record' | 'recordKnown'>
 
 /**
- * Creates the function that receives one part: `stagePart`, then `recordKnown` or `recordNew`.
+ * Creates the function that receives one part of a request: it stages the part, and then settles it.
  *
- * An object is durable before its row exists, and the row exists before the function resolves. A part that is rejected
- * or known leaves no object. A failure in between leaves at most an object without a row, which the sweep deletes.
+ * @throws {Rejection | StoreFull} by the function
  */
-export function createPartReceiver(options: PartOptions): ReceivePart {
-  return async (link, part, staging) => {
+export function createPartReceiver(options: PartOptions) {
+  const settle = createSettle(options)
+  return async (part: FilePart, source: PartSource, staging: Staging): Promise<Processed> => {
     try {
-      const staged = await stagePart(link, part, staging, options)
-      return await discardOnError(staged, async () => {
-        const recorded = (await recordKnown(staged, options)) ?? (await recordNew(staged, options))
-        return finish(staged.received, recorded, options)
-      })
+      return await settle(await stagePart(part, source, staging, options))
     } finally {
       staging.release()
     }
   }
 }
 
+/**
+ * Creates the function in which all upload methods end. It decides whether a staged part is accepted, and records it.
+ *
+ * An object is durable before its row exists, and the row exists before the function resolves. A part that is rejected
+ * or known leaves no object. A failure in between leaves at most an object without a row, which the sweep deletes.
+ *
+ * @throws {Rejection | StoreFull} by the function
+ */
+export function createSettle(options: PartOptions) {
+  return (part: StagedPart, recorder: Recorder = options.stores.data.uploads): Promise<Processed> =>
+    discardOnError(part, async () => {
+      const recorded =
+        (await recordKnown(part, recorder, options)) ?? (await recordNew(part, recorder, options))
+      return finish(part, recorded, options)
+    })
+}
+
 /** Stages the bytes while they are hashed and sniffed. @throws {Rejection | StoreFull} */
 async function stagePart(
-  link: LinkRow,
-  { name, file, digests, startedAt }: FilePart & { startedAt: Date },
+  { file, digests }: FilePart,
+  { link, name, method, startedAt }: PartSource,
   staging: Staging,
   { stores: { objects }, imageReader, inlineLimit }: PartOptions,
 ): Promise<StagedPart> {
@@ -94,7 +126,7 @@ async function stagePart(
     if (file.truncated) throw new Rejection('too_large')
     if (hashing.size === 0) throw new Rejection('empty')
     const received = { link, name, startedAt, hash: verifiedHash(hashing, digests), size: hashing.size }
-    return { id, received, sniffer, store, staged }
+    return { id, method, received, sniffer, store, staged }
   })
 }
 
@@ -104,10 +136,11 @@ async function stagePart(
  */
 async function recordKnown(
   { received, staged }: StagedPart,
-  { stores: { data }, knownHashes, hideDuplicates }: PartOptions,
+  recorder: Recorder,
+  { knownHashes, hideDuplicates }: PartOptions,
 ) {
   if (hideDuplicates || !knownHashes.get(knownKey(received))) return undefined
-  const recorded = await data.uploads.recordKnown(received)
+  const recorded = await recorder.recordKnown(received)
   // If this fails, the sweep deletes the object. The upload is recorded.
   if (recorded) await staged.discard().catch(() => {})
   return recorded
@@ -116,7 +149,8 @@ async function recordKnown(
 /** Commits the object, and records an upload of a new image, or of an equal one that was recorded in the meantime. */
 async function recordNew(
   { id, received, sniffer, store, staged }: StagedPart,
-  { stores: { data, queue }, accept, hideDuplicates }: PartOptions,
+  recorder: Recorder,
+  { stores: { queue }, accept, hideDuplicates }: PartOptions,
 ) {
   const image = { id, ...(await sniffer.end(staged.content)), shared: !hideDuplicates }
   const { status, metadata } = image
@@ -124,18 +158,23 @@ async function recordNew(
   const isCertain = status === 'ready' || metadata.width !== undefined
   if (isCertain && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
   await staged.commit()
-  const recorded = await data.uploads.record(received, image)
+  const recorded = await recorder.record(received, image)
   if (!isRefusal(recorded) && !recorded.duplicate) queue.announce(id)
   // If this fails, the object has no row, and the sweep deletes it. The upload is recorded.
   else await store.delete(id).catch(() => {})
   return recorded
 }
 
-function finish(received: Received, recorded: Recorded, { knownHashes, counts }: PartOptions): Processed {
+function finish(
+  { received, method }: StagedPart,
+  recorded: Recorded,
+  { knownHashes, counts }: PartOptions,
+): Processed {
   if (isRefusal(recorded)) throw new Rejection(recorded)
   const { name, hash, size } = received
   knownHashes.set(knownKey(received), recorded.id)
   counts.received++
+  counts.methods.set(method, (counts.methods.get(method) ?? 0) + 1)
   counts.bytes += size
   if (recorded.duplicate) counts.duplicates++
   const { id, duplicate, status, metadata } = recorded
@@ -187,7 +226,7 @@ function passOn(file: PartFile, to: Writable) {
 }
 
 /** The SHA-256 in hex. @throws {Rejection} a digest of the sender is different */
-function verifiedHash(hashing: Hashing, expected: Digests) {
+export function verifiedHash(hashing: Hashing, expected: Digests) {
   const sha256 = hashing.digest('sha256')
   for (const [algorithm, digest] of expected) {
     const actual = algorithm === 'sha256' ? sha256 : hashing.digest(algorithm)
