@@ -54,6 +54,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
     /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
+    /** Whether all images are private. */
+    servesOnlyPrivately: env.IMAGES === 'private',
+    /** The first signs URLs of private images. Empty: the database keeps a key. */
+    signingKeys: keys(env.SIGNING_KEY),
     /** Whether only images that a decoder has decoded are served. */
     servesOnlyVerified: env.SERVE === 'verified',
     /** Seconds for which caches may serve an image without revalidation; `immutable`: for ever. */
@@ -107,7 +111,7 @@ function check(data: Record<string, unknown>): Environment {
 }
 
 // Their values may contain a password.
-const SECRET = new Set<keyof Environment>(['ACCESS_TOKEN', 'DATABASE_URL', 'QUEUE_URL'])
+const SECRET = new Set<keyof Environment>(['ACCESS_TOKEN', 'DATABASE_URL', 'QUEUE_URL', 'SIGNING_KEY'])
 
 function refusal(name: keyof Environment, value: unknown) {
   const { description, examples } = Environment.properties[name] as unknown as {
@@ -117,6 +121,8 @@ function refusal(name: keyof Environment, value: unknown) {
   const shown = SECRET.has(name) ? '(not shown)' : JSON.stringify(value)
   return `${name} is ${shown}, but must be ${description}. For example: ${name}=${examples[0]}`
 }
+
+const keys = (list: string | undefined) => list?.split(',').map((key) => Buffer.from(key, 'hex')) ?? []
 
 /** One URL for each server of a cluster. All have the scheme, user and password of the first. */
 function queueUrls(value: string): URL[] {

@@ -15,6 +15,8 @@ declare module 'fastify' {
      * @throws {Unauthorized | WrongToken | TooManyTokens | MissingScope}
      */
     verifyAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
+    /** Whether a request may read private images: its access token is valid and has the scope `images:read`. */
+    mayReadPrivate(request: FastifyRequest): Promise<boolean>
   }
   interface FastifyRequest {
     /** The admin who sent the request, after `verifyAdmin`. */
@@ -40,6 +42,11 @@ export default fp(
       cache: app.cache.principals,
     })
     app.decorateRequest('principal', null as unknown as Principal)
+    app.decorate('mayReadPrivate', async (request) => {
+      const [token, ...others] = tokensOf(request)
+      const principal = token && others.length === 0 ? await principalOf(token) : undefined
+      return principal?.scopes.has('images:read') ?? false
+    })
     app.decorate('verifyAdmin', async (request, reply) => {
       const [token, ...others] = tokensOf(request)
       if (others.length > 0) throw new TooManyTokens()

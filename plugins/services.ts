@@ -6,6 +6,7 @@ import { createNamedTokens } from '../services/access/named-tokens.ts'
 import { createRequeue } from '../services/analysis/requeue.ts'
 import { createImages } from '../services/images/index.ts'
 import { createLastAccess } from '../services/images/last-access.ts'
+import { createSignatures } from '../services/images/signatures.ts'
 import { createLinks } from '../services/links/index.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
@@ -62,6 +63,12 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
       bytes: cache.bytes,
       lastAccess,
       servesOnlyVerified: config.servesOnlyVerified,
+      servesOnlyPrivately: config.servesOnlyPrivately,
+    }),
+    signatures: createSignatures({
+      secrets: stores.data.secrets,
+      signingKeys: config.signingKeys,
+      variantKeys: [],
     }),
     requeue: createRequeue(stores),
     stats: createStats(stores.data),

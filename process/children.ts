@@ -50,7 +50,10 @@ export const superviseWorkers = (count: number, log: Log) =>
       name: 'worker',
       // It serves no request, so it needs no access token.
       start: () =>
-        fork(WORKER, { stdio: 'inherit', env: environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE') }),
+        fork(WORKER, {
+          stdio: 'inherit',
+          env: environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE', 'SIGNING_KEY'),
+        }),
       requestExit: (worker) => worker.disconnect(),
     },
     count,

@@ -8,6 +8,9 @@ const duration =
   '^P(?=.)([0-9]+Y)?([0-9]+M)?([0-9]+W)?([0-9]+D)?(T(?=.)([0-9]+H)?([0-9]+M)?([0-9]+([.][0-9]+)?S)?)?$'
 const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
 
+const key = '([0-9a-fA-F]{2}){32,128}'
+const keys = `^${key}(,${key})?$`
+
 const namedUrl = `${REGION}=(file:///|s3://)[^,]+`
 const namedUrls = `^${namedUrl}(,${namedUrl})*$`
 
@@ -188,6 +191,21 @@ export const Environment = Type.Object({
       description:
         'a list of supported media types (docs/formats.md), separated by commas: only these are accepted',
       examples: ['image/jpeg,image/png'],
+    }),
+  ),
+  IMAGES: Type.Enum(['public', 'private'], {
+    default: 'public',
+    description:
+      'public or private: with private, an image is served only with an access token or a signed URL',
+    examples: ['private'],
+  }),
+  SIGNING_KEY: Type.Optional(
+    Type.String({
+      pattern: keys,
+      description:
+        'one or two keys of 32 bytes or more in hex, separated by a comma, that sign URLs of private images: the first ' +
+        'signs, both are accepted (not set: a key in the database)',
+      examples: ['0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0'],
     }),
   ),
   SERVE: Type.Enum(['all', 'verified'], {

@@ -127,6 +127,12 @@ export const Image = Type.Object(
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
     failure: Type.Optional(Type.String({ description: 'The reason why it is failed, corrupt or rejected.' })),
+    private: Type.Optional(
+      Type.Boolean({ description: 'true: only a request with an access token or a signed URL gets it.' }),
+    ),
+    stripMetadata: Type.Optional(
+      Type.Boolean({ description: 'true: it is served without Exif, XMP and IPTC.' }),
+    ),
     region: Type.Optional(Region),
     tier: Type.Enum(['hot', 'cold'], { description: '`cold` if it is archived.' }),
     lastAccessedAt: Type.String({
@@ -182,14 +188,28 @@ export const ImageQuery = Type.Object(
   { additionalProperties: false },
 )
 
+const metadata = Type.Optional(
+  Type.Enum(['none'], {
+    description:
+      'none: without Exif, XMP, IPTC and everything else that is not needed to show the picture. Its orientation ' +
+      'and colours stay. JPEG, PNG and WebP can be served in this form; the response for other formats is 406',
+  }),
+)
+
 /** In which form an image is requested. Unknown parameters are refused: each would be a new key for a cache. */
 export const ImageVariant = Type.Object(
   {
-    metadata: Type.Optional(
-      Type.Enum(['none'], {
-        description:
-          'none: without Exif, XMP, IPTC and everything else that is not needed to show the picture. Its orientation ' +
-          'and colours stay. JPEG, PNG and WebP can be served in this form; the response for other formats is 406',
+    metadata,
+    expires: Type.Optional(
+      Type.String({
+        pattern: '^[1-9][0-9]{0,11}$',
+        description: 'The time at which a signed URL expires, in seconds since 1970.',
+      }),
+    ),
+    signature: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9_-]{43}$',
+        description: 'The signature of the path and the other parameters.',
       }),
     ),
   },
@@ -219,4 +239,29 @@ export const QueuedImages = Type.Object(
     }),
   },
   { $id: 'QueuedImages', description: 'The images wait for a worker.' },
+)
+
+/** A request for a URL of a private image. */
+export const SignedUrl = Type.Object(
+  {
+    expiresIn: Type.String({
+      maxLength: 100,
+      description: 'An ISO 8601 duration from now, of a year at most.',
+      examples: ['PT1H'],
+    }),
+    metadata,
+  },
+  { $id: 'SignedUrl', additionalProperties: false, examples: [{ expiresIn: 'PT1H' }] },
+)
+export type SignedUrl = Static<typeof SignedUrl>
+
+export const CreatedSignedUrl = Type.Object(
+  {
+    relativePath: Type.String({
+      description: 'The path with its parameters. Append it to the URL of the service.',
+    }),
+    url: Type.Optional(Type.String({ format: 'uri', description: 'The whole URL, if PUBLIC_URL is set.' })),
+    expiresOn: Type.String({ format: 'date-time' }),
+  },
+  { $id: 'CreatedSignedUrl', description: 'Whoever has the URL can read the image until it expires.' },
 )

@@ -23,6 +23,14 @@ const maxBytes = Type.Integer({
   description: 'The number of bytes that the link accepts, including duplicates.',
 })
 
+const isPrivate = Type.Boolean({
+  description:
+    'true: the images that arrive by the link are private. Only a request with an access token or a signed URL gets them.',
+})
+const stripMetadata = Type.Boolean({
+  description: 'true: the images that arrive by the link are served without Exif, XMP and IPTC.',
+})
+
 export const NewLink = Type.Object(
   {
     sinceNow: Type.Optional(
@@ -45,6 +53,8 @@ export const NewLink = Type.Object(
     region: Type.Optional(Region),
     maxImages: Type.Optional(maxImages),
     maxBytes: Type.Optional(maxBytes),
+    private: Type.Optional(isPrivate),
+    stripMetadata: Type.Optional(stripMetadata),
   },
   { $id: 'NewLink', additionalProperties: false, examples: [{ sinceNow: 'PT1H' }] },
 )
@@ -81,6 +91,8 @@ const link = {
   revokedAt: Type.Optional(Type.String({ format: 'date-time' })),
   maxImages: Type.Optional(maxImages),
   maxBytes: Type.Optional(maxBytes),
+  private: Type.Optional(isPrivate),
+  stripMetadata: Type.Optional(stripMetadata),
   uploads: Type.Integer({ minimum: 0, description: 'Accepted images, including duplicates.' }),
   bytes: Type.Integer({ minimum: 0, description: 'Accepted bytes, including duplicates.' }),
 }

@@ -219,6 +219,12 @@ export const InsufficientStorage = problem(
   'The last part was not stored. Try again later.',
 )
 
+export const InvalidSignature = problem(
+  'InvalidSignature',
+  400,
+  'Invalid signature',
+  'The signature does not match the path and the parameters in alphabetical order, or VARIANT_KEY is another key or not set. docs/variants.md describes how to sign.',
+)
 export const ImageNotFound = problem('ImageNotFound', 404, 'Image not found', 'Check the id.')
 export const ImageGone = problem(
   'ImageGone',

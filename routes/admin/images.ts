@@ -1,11 +1,20 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { IdParams } from '../../schemas/ids.ts'
-import { AnalyseFilter, ImageBytes, ImagePage, ImageQuery, QueuedImages } from '../../schemas/images.ts'
+import {
+  AnalyseFilter,
+  CreatedSignedUrl,
+  ImageBytes,
+  ImagePage,
+  ImageQuery,
+  QueuedImages,
+  SignedUrl,
+} from '../../schemas/images.ts'
 import {
   ImageGone,
   ImageNotFound,
   InvalidCursor,
+  InvalidExpiry,
   InvalidFilter,
   InvalidRequest,
 } from '../../services/errors.ts'
@@ -79,7 +88,7 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
 }
 
 const changing: FastifyPluginAsyncTypebox = async (app) => {
-  const { images, requeue } = app.services
+  const { images, requeue, signatures } = app.services
 
   app.post(
     '/images/:id/analyse',
@@ -110,6 +119,31 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     async ({ query }, reply) => reply.code(202).send(await requeue.all(query)),
+  )
+
+  app.post(
+    '/images/:id/signed-url',
+    {
+      config: { scope: 'images:read' },
+      schema: {
+        operationId: 'signImageUrl',
+        summary: 'Create a signed URL of an image',
+        description:
+          'Whoever has the URL can read the image, also a private one, until the URL expires or the image is removed.',
+        params: IdParams,
+        body: SignedUrl,
+        response: {
+          201: CreatedSignedUrl,
+          ...adminProblems(InvalidExpiry, ...ofBody, ImageNotFound, ImageGone),
+        },
+      },
+    },
+    async ({ params, body }, reply) => {
+      await images.requirePresent(params.id)
+      const made = await signatures.make(params.id, body)
+      const { publicUrl } = app.config
+      return reply.code(201).send({ ...made, ...(publicUrl && { url: publicUrl + made.relativePath }) })
+    },
   )
 
   app.delete(

@@ -43,8 +43,7 @@ function fieldsOf(image: Representation, cacheControl: string): ImageFields {
     etag,
     'cache-control': cacheControl,
     // For a cache that can purge by tag: Cloudflare and Akamai read the first, Fastly and Varnish the second.
-    'cache-tag': id,
-    'surrogate-key': id,
+    ...(!image.isPrivate && { 'cache-tag': id, 'surrogate-key': id }),
     'accept-ranges': 'bytes',
     ...inert,
   }
@@ -57,7 +56,9 @@ function fieldsOf(image: Representation, cacheControl: string): ImageFields {
   return { notModified, content }
 }
 
-function cacheControl({ isOriginal }: Representation, maxAge: MaxAge) {
+function cacheControl({ isOriginal, isPrivate }: Representation, maxAge: MaxAge) {
+  // A browser asks each time, so that the end of a session, a signature or an image counts at once.
+  if (isPrivate) return 'private, no-cache'
   if (maxAge !== 'immutable') return `public, max-age=${maxAge}, must-revalidate`
   // A stripped copy can change with an upgrade.
   return isOriginal ? `public, max-age=${YEAR_S}, immutable` : `public, max-age=${DAY_S}`

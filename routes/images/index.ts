@@ -11,12 +11,14 @@ import {
   ImageNotFound,
   ImageNotVerified,
   InvalidRequest,
+  InvalidSignature,
   MetadataNotRemovable,
   PreconditionFailed,
   RangeNotSatisfiable,
   TooManyFailedLookups,
 } from '../../services/errors.ts'
 import type { Served } from '../../services/images/serve.ts'
+import type { SignedQuery } from '../../services/images/signatures.ts'
 import { problems } from '../problems.ts'
 import { isFresh, rangeOf } from './conditional.ts'
 import { createImageFields, type ImageFields } from './fields.ts'
@@ -27,6 +29,7 @@ const responses = {
   ...problems(
     InvalidRequest,
     ImageNotFound,
+    InvalidSignature,
     ImageNotVerified,
     MetadataNotRemovable,
     ImageGone,
@@ -38,7 +41,7 @@ const responses = {
 }
 
 export default (async (app) => {
-  const { images } = app.services
+  const { images, signatures } = app.services
   const { publicMetadata } = app.config
   const fieldsOf = createImageFields(app.config)
   app.limitFailedLookups('image')
@@ -55,7 +58,8 @@ export default (async (app) => {
         summary: 'Get an image, or a range of it',
         description:
           'Responses have an ETag and a Last-Modified for revalidation. An SVG is sent as an attachment, so that a ' +
-          'browser does not open it as a page.',
+          'browser does not open it as a page. A private image needs an access token or a signed URL. Without either, the ' +
+          'response is the one for an unknown id.',
         params: IdParams,
         querystring: ImageVariant,
         response: {
@@ -69,9 +73,12 @@ export default (async (app) => {
         },
       },
     },
-    async ({ params, query, headers }, reply) => {
+    async (request, reply) => {
+      const { params, query, headers } = request
+      const signature = isUnsigned(query) ? 'none' : await signatures.check(`/images/${params.id}`, query)
       const served = await images.serve(params.id, {
         metadata: query.metadata ?? publicMetadata,
+        mayReadPrivate: async () => signature === 'private' || app.mayReadPrivate(request),
         isFresh: (image) => isFresh(headers, image),
         range(image, size) {
           const range = rangeOf(headers, image, size)
@@ -98,15 +105,20 @@ export default (async (app) => {
         response: responses,
       },
     },
-    async ({ params, query, headers }, reply) => {
+    async (request, reply) => {
+      const { params, query, headers } = request
+      const signature = isUnsigned(query) ? 'none' : await signatures.check(`/images/${params.id}`, query)
       const served = await images.serve(params.id, {
         metadata: query.metadata ?? publicMetadata,
+        mayReadPrivate: async () => signature === 'private' || app.mayReadPrivate(request),
         isFresh: (image) => isFresh(headers, image),
       })
       return send(reply, served, fieldsOf(served.image))
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
+
+const isUnsigned = ({ signature, expires }: SignedQuery) => signature === undefined && expires === undefined
 
 /** Sends an image whose bytes are open: nothing can fail between its header fields and the start of its content. */
 function send(reply: FastifyReply, served: Served, { notModified, content }: ImageFields) {

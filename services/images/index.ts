@@ -1,31 +1,24 @@
 import type { Readable } from 'node:stream'
-import type { Image, ImageFilter } from '../../schemas/images.ts'
-import type { ImageRow, ServedRow } from '../../stores/data/data-store.ts'
+import type { ImageFilter } from '../../schemas/images.ts'
+import type { ServedRow } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
-import { ImageDamaged, ImageGone, ImageNotFound, ImageNotVerified } from '../errors.ts'
+import { ImageGone, ImageNotFound } from '../errors.ts'
 import { isId } from '../ids.ts'
 import type { ByteCache } from './byte-cache.ts'
 import { createContent, readObject } from './content.ts'
+import { createFind } from './find.ts'
 import type { LastAccess } from './last-access.ts'
 import type { Plans } from './plans.ts'
-import { type Servable, toServable } from './representation.ts'
+import type { Servable } from './representation.ts'
 import { toImageSearch } from './search.ts'
 import { createServe } from './serve.ts'
-import { showMetadata } from './show-metadata.ts'
+import { showImage } from './show-image.ts'
 
 export type Images = ReturnType<typeof createImages>
 
-/** The images that were received. */
-export function createImages({
-  stores: { data, objects },
-  cache,
-  plans,
-  bytes: byteCache,
-  lastAccess,
-  servesOnlyVerified = false,
-}: {
+export interface ImagesOptions {
   stores: Stores
   cache: Cache<Servable>
   plans: Plans
@@ -34,39 +27,20 @@ export function createImages({
   lastAccess: LastAccess
   /** Whether an image is served only after it has been decoded. */
   servesOnlyVerified?: boolean
-}) {
-  /** @throws {ImageNotFound | ImageGone} */
-  async function findRow(id: string): Promise<ServedRow> {
-    const row = found(isId(id) ? await data.images.findServed(id) : undefined)
-    if (row.removedAt) throw new ImageGone()
-    return row
-  }
+  /** Whether all images are private. */
+  servesOnlyPrivately?: boolean
+}
 
-  /** @throws {ImageNotFound | ImageGone | ImageDamaged | ImageNotVerified} */
-  async function readServable(id: string) {
-    try {
-      const servable = toServable(await findRow(id))
-      if (servable.row.status === 'corrupt') throw new ImageDamaged()
-      if (servesOnlyVerified && !isVerified(servable.row)) throw new ImageNotVerified()
-      cache.set(id, servable)
-      return servable
-    } catch (error) {
-      byteCache.delete(id)
-      throw error
-    }
-  }
-
-  const findServable = (id: string) => cache.get(id) ?? readServable(id)
-
-  const content = createContent({
-    objects,
-    byteCache,
-    async refind(id) {
-      cache.delete(id)
-      return (await readServable(id)).row
-    },
-  })
-  const { serve, counts } = createServe({ findServable, content, plans, lastAccess })
+/** The images that were received. */
+export function createImages(options: ImagesOptions) {
+  const { stores, cache, plans, bytes, lastAccess } = options
+  const { data, objects } = stores
+  const { servesOnlyVerified = false, servesOnlyPrivately = false } = options
+  const finder = createFind({ images: data.images, cache, bytes, servesOnlyVerified, servesOnlyPrivately })
+  const refind = async (id: string) => (await finder.findAgain(id)).row
+  const content = createContent({ objects, byteCache: bytes, refind })
+  const { serve, counts } = createServe({ find: finder.find, content, plans, lastAccess })
+  const readAny = (id: string) => finder.readRow(id, async () => true)
 
   return {
     counts,
@@ -78,8 +52,8 @@ export function createImages({
      * @throws {ImageNotFound | ImageGone}
      */
     async inspect(id: string): Promise<{ row: ServedRow; bytes: Readable }> {
-      const row = await findRow(id)
-      return { row, bytes: await readObject(objects, row, (store) => store.get(id), findRow) }
+      const row = await readAny(id)
+      return { row, bytes: await readObject(objects, row, (store) => store.get(id), readAny) }
     },
 
     /** Newest first. @throws {InvalidCursor | InvalidFilter} */
@@ -93,11 +67,16 @@ export function createImages({
       return showImage(found(isId(id) ? await data.images.find(id) : undefined))
     },
 
+    /** Makes sure that there is an image that is not removed. @throws {ImageNotFound | ImageGone} */
+    async requirePresent(id: string) {
+      await readAny(id)
+    },
+
     /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
     async remove(id: string) {
       const { region } = found(isId(id) ? await data.images.find(id) : undefined)
       const removed = await data.images.remove(id)
-      for (const each of [cache, byteCache, plans]) each.delete(id)
+      for (const each of [cache, bytes, plans]) each.delete(id)
       if (!removed) throw new ImageGone()
       // In each store of the region, because the sweep may be moving it.
       await Promise.all(objects.of(region).map((store) => store.delete(id)))
@@ -109,31 +88,3 @@ function found<Row>(row: Row | undefined): Row {
   if (!row) throw new ImageNotFound()
   return row
 }
-
-const isVerified = ({ status, decoded }: ServedRow) => status === 'ready' && decoded
-
-const showImage = ({
-  id,
-  hash,
-  size,
-  status,
-  region,
-  tier,
-  receivedAt,
-  lastAccessedAt,
-  removedAt,
-  failure,
-  ...metadata
-}: ImageRow): Image => ({
-  id,
-  ...(hash && { hash }),
-  size,
-  status,
-  ...(region && { region }),
-  tier,
-  receivedAt: receivedAt.toISOString(),
-  lastAccessedAt: lastAccessedAt.toISOString(),
-  ...(removedAt && { removedAt: removedAt.toISOString() }),
-  ...(failure !== null && { failure }),
-  ...showMetadata(metadata),
-})

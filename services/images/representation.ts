@@ -18,20 +18,25 @@ export interface Representation {
   receivedAt: Date
   /** Whether the bytes are those that were received. They never change. A stripped copy can change with an upgrade. */
   isOriginal: boolean
+  /** Whether no shared cache may keep it. */
+  isPrivate: boolean
 }
 
 /** An image that may be served, in each of its forms. */
 export interface Servable {
   row: ServedRow
+  /** Whether only a request with a token or a signed URL gets it. */
+  isPrivate: boolean
   original: Representation
   stripped: Representation
 }
 
-export function toServable(row: ServedRow): Servable {
+export function toServable(row: ServedRow, { isPrivate }: { isPrivate: boolean }): Servable {
   const { id, mediaType, receivedAt, hash } = row
   return {
     row,
-    original: { id, mediaType, receivedAt, etag: `"${hash}"`, isOriginal: true },
+    isPrivate,
+    original: { id, mediaType, receivedAt, etag: `"${hash}"`, isOriginal: true, isPrivate },
     // Made from the id, which the client has. The hash of the original would let a client guess removed metadata.
     stripped: {
       id,
@@ -39,6 +44,7 @@ export function toServable(row: ServedRow): Servable {
       receivedAt,
       etag: `"${id}-stripped-${STRIPPING_VERSION}"`,
       isOriginal: false,
+      isPrivate,
     },
   }
 }

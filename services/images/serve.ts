@@ -4,6 +4,7 @@ import { CannotStrip } from '../../formats/strip/plan.ts'
 import type { ByteRange } from '../../schemas/byte-range.ts'
 import { MetadataNotRemovable } from '../errors.ts'
 import type { Content } from './content.ts'
+import type { FindImage, MayReadPrivate } from './find.ts'
 import type { LastAccess } from './last-access.ts'
 import type { Plans } from './plans.ts'
 import type { Representation, Servable } from './representation.ts'
@@ -12,6 +13,8 @@ import type { Representation, Servable } from './representation.ts'
 export interface ServeRequest {
   /** `none`: without Exif, XMP and IPTC. */
   metadata: 'all' | 'none'
+  /** It is called for a private image, and for an unknown id. */
+  mayReadPrivate: MayReadPrivate
   /** Whether the client already has this representation. It is called before any byte is read, and may throw. */
   isFresh(image: Representation): boolean
   /** The range to read of `size` bytes; undefined for all of them. It may throw. Without it, no byte is read. */
@@ -33,12 +36,12 @@ export type Served =
 
 /** Creates the service that finds an image by its id, and opens its bytes for a client. */
 export function createServe({
-  findServable,
+  find,
   content,
   plans,
   lastAccess,
 }: {
-  findServable: (id: string) => Servable | Promise<Servable>
+  find: FindImage['find']
   content: Content
   plans: Plans
   lastAccess: LastAccess
@@ -80,12 +83,13 @@ export function createServe({
      * Finds an image and opens the bytes that the client requests.
      *
      * @throws {ImageNotFound | ImageGone | ImageDamaged | ImageNotVerified}
-     * @throws {MetadataNotRemovable | Busy} with `metadata: 'none'`
+     * @throws {MetadataNotRemovable | Busy} with `metadata: 'none'`, or if its link removes metadata
      */
     async serve(id: string, request: ServeRequest): Promise<Served> {
-      const servable = await findServable(id)
+      const servable = await find(id, request.mayReadPrivate)
       lastAccess.note(id)
-      const served = await (request.metadata === 'none' ? serveStripped : serveOriginal)(servable, request)
+      const isStripped = request.metadata === 'none' || servable.row.stripMetadata
+      const served = await (isStripped ? serveStripped : serveOriginal)(servable, request)
       if (!served.isFresh && served.content) counts.served++
       return served
     },

@@ -45,6 +45,12 @@ function invalid(sinceNow?: string, timeExact?: string) {
   return wrong.length > 0 ? { detail: wrong.join(' ') } : {}
 }
 
+/** The instant after an ISO 8601 duration, in the UTC calendar; undefined if the duration is not valid. */
+export function addDuration(text: string, now: number): number | undefined {
+  const duration = parseDuration(text)
+  return duration && add(duration, now)
+}
+
 function parseDuration(text: string): Duration | undefined {
   // The library finds a duration anywhere in the text. ISO 8601 requires a unit after P and after T.
   if (!wholeDuration.test(text) || text.endsWith('T')) return undefined

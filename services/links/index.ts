@@ -43,6 +43,8 @@ export function createLinks({
         maxImages: link.maxImages ?? null,
         maxBytes: link.maxBytes ?? null,
         expiresAt: expiryOf(link, Date.now()),
+        private: link.private ?? false,
+        stripMetadata: link.stripMetadata ?? false,
       })
       return { id: row.id, expiresOn: row.expiresAt.toISOString() }
     },
@@ -118,6 +120,8 @@ const showLink = (row: LinkRow & LinkCounts): Link => ({
   ...(row.revokedAt && { revokedAt: row.revokedAt.toISOString() }),
   ...(row.maxImages !== null && { maxImages: row.maxImages }),
   ...(row.maxBytes !== null && { maxBytes: row.maxBytes }),
+  ...(row.private && { private: true }),
+  ...(row.stripMetadata && { stripMetadata: true }),
   uploads: row.uploads,
   bytes: row.bytes,
 })

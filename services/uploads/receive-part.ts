@@ -181,7 +181,9 @@ function finish(
   return { name, id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
 }
 
-const knownKey = ({ link, hash }: Received) => link.region + hash
+// Images that are served by other rules are other images.
+const knownKey = ({ link, hash }: Received) =>
+  `${link.region}${link.private ? '!' : ''}${link.stripMetadata ? '-' : ''}${hash}`
 
 /** Runs `work`, and discards the staged object if it fails. */
 async function discardOnError<T>({ staged }: { staged: StagedObject }, work: () => Promise<T>): Promise<T> {

@@ -24,6 +24,7 @@ export interface DataStore {
   audit: AuditStore
   failedLookups: FailedLookupStore
   installation: InstallationStore
+  secrets: SecretStore
 
   /**
    * Runs `work` while no other process of the installation runs work of the same name. Resolves with undefined if another
@@ -60,6 +61,10 @@ export interface LinkRow {
   region: string
   maxImages: number | null
   maxBytes: number | null
+  /** Whether the images that arrive by the link are private. */
+  private: boolean
+  /** Whether the images that arrive by the link are served without their metadata. */
+  stripMetadata: boolean
   /** Only counted for a link with a limit. */
   usedImages: number
   usedBytes: number
@@ -69,7 +74,8 @@ export interface LinkRow {
 }
 
 /** The fields of a new link. */
-export type NewLinkRow = Pick<LinkRow, 'id' | 'label' | 'region' | 'maxImages' | 'maxBytes' | 'expiresAt'>
+export type NewLinkRow = Pick<LinkRow, 'id' | 'label' | 'region' | 'maxImages' | 'maxBytes' | 'expiresAt'> &
+  Partial<Pick<LinkRow, 'private' | 'stripMetadata'>>
 
 /** The uploads by a link. */
 export interface LinkCounts {
@@ -117,12 +123,26 @@ export interface ImageRow extends MetadataRow, StorageLocation {
   failure: string | null
   /** The last access, with an error of up to about a day. */
   lastAccessedAt: Date
+  /** Only a request with a token or a signed URL gets it. */
+  private: boolean
+  /** It is served without its metadata. */
+  stripMetadata: boolean
 }
 
 /** The columns that are needed to serve an image. */
 export type ServedRow = Pick<
   ImageRow,
-  'id' | 'hash' | 'size' | 'status' | 'mediaType' | 'receivedAt' | 'removedAt' | 'region' | 'tier'
+  | 'id'
+  | 'hash'
+  | 'size'
+  | 'status'
+  | 'mediaType'
+  | 'receivedAt'
+  | 'removedAt'
+  | 'region'
+  | 'tier'
+  | 'private'
+  | 'stripMetadata'
 > & {
   /** Whether a decoder has made a picture of it. */
   decoded: boolean
@@ -255,7 +275,8 @@ export interface RequeueRequest {
 
 /** A file that was received completely. */
 export interface Received {
-  link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'>
+  link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'> &
+    Partial<Pick<LinkRow, 'private' | 'stripMetadata'>>
   /** When its first byte arrived. A link that expires later accepts it. */
   startedAt: Date
   name: string
@@ -304,13 +325,16 @@ export interface UploadRow {
 
 export interface UploadStore {
   /**
-   * Records a file as an upload: of the shared image of the link's region with the same hash, if there is one, or of
-   * `image`. If two equal files arrive at the same time, they become one image. The unique index on the hash decides.
+   * Records a file as an upload: of the shared image of the link's region with the same hash and the same rules (private,
+   * without metadata), if there is one, or of `image`. If two equal files arrive at the same time, they become one image. The unique index on the hash decides.
    */
   record(received: Received, image: NewImage): Promise<Recorded>
 
-  /** Records a file as an upload of the shared image of the link's region with the same hash. Undefined if there is none. */
+  /** Like `record`, but only as an upload of an image that exists. Undefined if there is none. */
   recordKnown(received: Received): Promise<Recorded | undefined>
+
+  /** The name of the first upload of an image that has one; undefined if none has one. */
+  nameOf(imageId: string): Promise<string | undefined>
 
   /** The uploads by a link, newest first. */
   pageOfLink(linkId: string, request: PageRequest): Promise<PageOf<UploadRow>>
@@ -404,7 +428,8 @@ export interface LifecycleStore {
   hasImages(location: StorageLocation): Promise<boolean>
 
   /**
-   * Adds an image for an object that has none. It is pending and due now. False if there is an image with this id,
+   * Adds an image for an object that has none. It is pending and due now. By which link it came is not known, so it gets
+   * the strictest rules of all links: it is private if one link is. False if there is an image with this id,
    * removed or not, or a shared one with this hash in the region.
    */
   adopt(image: AdoptedImage): Promise<boolean>
@@ -502,6 +527,14 @@ export interface InstallationStore {
 
   /** Gives the database this id if it has none. Resolves with the id that it has now. */
   create(id: string): Promise<string>
+}
+
+// Secrets
+
+/** Secrets that all processes of the installation share. */
+export interface SecretStore {
+  /** The secret with this name. If there is none, `value` becomes it. */
+  readOrCreate(name: string, value: string): Promise<string>
 }
 
 // Failed look-ups

@@ -12,7 +12,7 @@ const columns = `
   format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
   latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
   damaged, damage, present_share,
-  received_at, removed_at, failure, last_accessed_at`
+  received_at, removed_at, failure, last_accessed_at, private, strip_metadata`
 
 export function createImages(sql: Database): StoreCalls<ImageStore> {
   return {
@@ -22,7 +22,7 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
       batchLookups(
         (ids) => sql<ServedRow[]>`
           select image.* from unnest(${ids as string[]}::text[]) as wanted (id), lateral (
-            select id, hash, size, status, media_type, received_at, removed_at, region, tier,
+            select id, hash, size, status, media_type, received_at, removed_at, region, tier, private, strip_metadata,
               placeholder is not null as decoded
             from images where images.id = wanted.id limit 1
           ) as image`,

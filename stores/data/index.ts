@@ -11,6 +11,7 @@ import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { withLease } from './process-leases.ts'
 import { toUnavailable } from './retry.ts'
+import { createSecrets } from './secrets.ts'
 import type { Database } from './sql.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
@@ -42,6 +43,7 @@ export async function openDataStore(
       audit: createAudit(sql),
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),
+      secrets: createSecrets(sql),
       withLease: (name, work) => withLease(sql, name, work),
       ping: () => ping(sql),
       close,

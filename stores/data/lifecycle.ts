@@ -94,8 +94,9 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
 
     adopt: once(async ({ id, hash, size, region, tier, format, mediaType }) => {
       const rows = await sql`
-        insert into images (id, hash, size, status, region, tier, format, media_type)
-        values (${id}, ${hash}, ${size}, 'pending', ${region}, ${tier}, ${format}, ${mediaType})
+        insert into images (id, hash, size, status, region, tier, format, media_type, private, strip_metadata)
+        select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
+          exists (select 1 from links where private), exists (select 1 from links where strip_metadata)
         on conflict do nothing returning id`
       return rows.length > 0
     }),

@@ -4,7 +4,7 @@ import type { Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
 const columns =
-  'id, label, region, max_images, max_bytes, used_images, used_bytes, created_at, expires_at, revoked_at'
+  'id, label, region, max_images, max_bytes, private, strip_metadata, used_images, used_bytes, created_at, expires_at, revoked_at'
 
 export function createLinks(sql: Sql): StoreCalls<LinkStore> {
   const counts = sql`
@@ -14,8 +14,11 @@ export function createLinks(sql: Sql): StoreCalls<LinkStore> {
   return {
     insert: once(async (link) => {
       const [row] = await sql<LinkRow[]>`
-        insert into links (id, label, region, max_images, max_bytes, expires_at)
-        values (${link.id}, ${link.label}, ${link.region}, ${link.maxImages}, ${link.maxBytes}, ${link.expiresAt})
+        insert into links (id, label, region, max_images, max_bytes, expires_at, private, strip_metadata)
+        values (
+          ${link.id}, ${link.label}, ${link.region}, ${link.maxImages}, ${link.maxBytes}, ${link.expiresAt},
+          ${link.private ?? false}, ${link.stripMetadata ?? false}
+        )
         returning ${sql.unsafe(columns)}`
       return row!
     }),

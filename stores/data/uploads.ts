@@ -30,6 +30,12 @@ export function createUploads(sql: Database): StoreCalls<UploadStore> {
       isLimited(received.link) ? recordKnownLimited(sql, received) : recordKnownOne(received),
     ),
 
+    nameOf: repeatable(async (imageId) => {
+      const [row] = await sql<{ name: string }[]>`
+        select name from uploads where image_id = ${imageId} and name <> '' order by received_at, id limit 1`
+      return row?.name
+    }),
+
     pageOfLink: repeatable(async (linkId, request) => {
       const rows = await sql<UploadRow[]>`
         select uploads.*, images.size, images.status from (
@@ -82,19 +88,19 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
       ) as link
     ), image as (
       insert into images (
-        id, status, region, hash, size, shared,
+        id, status, region, hash, size, shared, private, strip_metadata,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
         latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
         damaged, damage, present_share
       )
       select
-        id, status, region, hash, size, shared,
+        id, status, region, hash, size, shared, private, strip_metadata,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
         latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
         damaged, damage, present_share
       from given, jsonb_populate_record(null::images, given.file)
       where given.refusal is null
-      on conflict (region, hash) where removed_at is null and shared do nothing
+      on conflict (region, hash, private, strip_metadata) where removed_at is null and shared do nothing
       returning id, size, status, format, camera_model
     ), recorded as (
       select image.*, file ->> 'link_id' as link_id, file ->> 'name' as name
@@ -155,7 +161,10 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
           latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
           damaged, damage, present_share
         from images
-        where region = given.file ->> 'region' and hash = given.file ->> 'hash' and removed_at is null and shared
+        where region = given.file ->> 'region' and hash = given.file ->> 'hash'
+          and private = (given.file ->> 'private')::boolean
+          and strip_metadata = (given.file ->> 'strip_metadata')::boolean
+          and removed_at is null and shared
         limit 1 for share
       ) as image
       where given.refusal is null
@@ -199,6 +208,8 @@ const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
   link_id: link.id,
   started_at: startedAt.toISOString(),
   region: link.region,
+  private: link.private ?? false,
+  strip_metadata: link.stripMetadata ?? false,
   name,
   hash,
   size,
@@ -226,7 +237,8 @@ function recordKnownLimited(sql: Database, received: Received): Promise<Recorded
     // deadlock with an error that is retried.
     const [image] = await sql`
       select id from images
-      where region = ${link.region} and hash = ${hash} and removed_at is null and shared limit 1 for share`
+      where region = ${link.region} and hash = ${hash} and private = ${link.private ?? false}
+        and strip_metadata = ${link.stripMetadata ?? false} and removed_at is null and shared limit 1 for share`
     if (!image) return undefined
     return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
   })

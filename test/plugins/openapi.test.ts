@@ -60,6 +60,7 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
     'revokeLink',
     'revokeToken',
     'rotateToken',
+    'signImageUrl',
     'upload',
   ])
   for (const {

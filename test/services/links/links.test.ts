@@ -9,6 +9,8 @@ const row: LinkRow = {
   region: '',
   maxImages: null,
   maxBytes: null,
+  private: false,
+  stripMetadata: false,
   usedImages: 0,
   usedBytes: 0,
   createdAt: new Date(),

@@ -99,7 +99,7 @@ eachDatabase(
       size: 1,
     })
     const known = await explain('jsonb, smallint', `'[]', 0`)
-    t.match(known, /Index Scan using images_shared_hash/)
+    t.match(known, /Index Scan using images_shared_content/)
     t.notMatch(known, /Seq Scan on images/)
   },
   { serializable: true },

@@ -1,0 +1,34 @@
+import type { Image } from '../../schemas/images.ts'
+import type { ImageRow } from '../../stores/data/data-store.ts'
+import { showMetadata } from './show-metadata.ts'
+
+/** Converts a row to an image in a response for the admin. */
+export const showImage = ({
+  id,
+  hash,
+  size,
+  status,
+  region,
+  tier,
+  receivedAt,
+  lastAccessedAt,
+  removedAt,
+  failure,
+  private: isPrivate,
+  stripMetadata,
+  ...metadata
+}: ImageRow): Image => ({
+  id,
+  ...(hash && { hash }),
+  size,
+  status,
+  ...(region && { region }),
+  tier,
+  receivedAt: receivedAt.toISOString(),
+  lastAccessedAt: lastAccessedAt.toISOString(),
+  ...(removedAt && { removedAt: removedAt.toISOString() }),
+  ...(failure !== null && { failure }),
+  ...(isPrivate && { private: true }),
+  ...(stripMetadata && { stripMetadata: true }),
+  ...showMetadata(metadata),
+})
