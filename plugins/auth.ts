@@ -1,25 +1,39 @@
 import auth from '@fastify/auth'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { parseCookie, stringifySetCookie } from 'cookie'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Scope } from '../schemas/tokens.ts'
 import { networksOf } from '../services/access/address.ts'
+import { isFromOwnPage } from '../services/access/origin.ts'
 import { createPrincipals, type Principal, requireScopes } from '../services/access/principal.ts'
+import { createSessions, SESSION_MS } from '../services/access/sessions.ts'
 import { isStrongToken, openAccessTokens } from '../services/access/tokens.ts'
-import { TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
+import { ForeignOrigin, Problem, TooManyTokens, Unauthorized, WrongToken } from '../services/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Accepts a request whose access token is valid and has the scope of the route.
+     * Finds who sends a request: by its access token, or else by the cookie of the console. Undefined if it has neither,
+     * or its session has ended.
      *
-     * @throws {Unauthorized | WrongToken | TooManyTokens | MissingScope}
+     * @throws {TooManyTokens | WrongToken | ForeignOrigin}
+     */
+    findPrincipal(request: FastifyRequest): Promise<Principal | undefined>
+    /**
+     * Accepts a request that has a principal with the scope of the route.
+     *
+     * @throws {Unauthorized | WrongToken | TooManyTokens | MissingScope | ForeignOrigin}
      */
     verifyAdmin(request: FastifyRequest, reply: FastifyReply): Promise<void>
-    /** Whether a request may read private images: its access token is valid and has the scope `images:read`. */
+    /** Whether a request may read private images: it has a principal with the scope `images:read`. */
     mayReadPrivate(request: FastifyRequest): Promise<boolean>
+    /** Opens a session of the console, and sets its cookie. @throws {WrongToken | ForeignOrigin} */
+    openSession(request: FastifyRequest, reply: FastifyReply, token: string): Promise<void>
+    /** Ends the session of a request, if it has one, and deletes its cookie. */
+    closeSession(request: FastifyRequest, reply: FastifyReply): Promise<void>
   }
   interface FastifyRequest {
-    /** The admin who sent the request, after `verifyAdmin`. */
+    /** The admin who sent the request, after `verifyAdmin` or `openSession`. */
     principal: Principal
   }
   interface FastifyContextConfig {
@@ -33,35 +47,106 @@ declare module 'fastify' {
 export default fp(
   async (app) => {
     await app.register(auth)
-    const { tokens, made } = await openAccessTokens(app.config)
+    const { tokens: rootTokens, made } = await openAccessTokens(app.config)
     if (made) app.log.info({ file: `${app.config.dataDir}/access-token` }, 'created an access token')
-    refuseWeakTokens(tokens, app)
-    const principalOf = createPrincipals({
-      rootTokens: tokens,
-      tokens: app.stores.data.tokens,
-      cache: app.cache.principals,
-    })
+    refuseWeakTokens(rootTokens, app)
+    const { data } = app.stores
+    const principals = createPrincipals({ rootTokens, tokens: data.tokens, cache: app.cache.principals })
+    const sessions = createSessions({ data, principals, rootTokens })
+    const { publicUrl, adminPages } = app.config
+    const requireOwnPage = (request: FastifyRequest) => {
+      if (!isFromOwnPage(originFields(request), publicUrl)) throw new ForeignOrigin()
+    }
+
     app.decorateRequest('principal', null as unknown as Principal)
-    app.decorate('mayReadPrivate', async (request) => {
+    app.decorate('findPrincipal', async (request) => {
       const [token, ...others] = tokensOf(request)
-      const principal = token && others.length === 0 ? await principalOf(token) : undefined
+      if (others.length > 0) throw new TooManyTokens()
+      if (token) {
+        const principal = await principals.ofToken(token)
+        if (!principal) throw new WrongToken()
+        return principal
+      }
+      const secret = adminPages ? secretOf(request) : undefined
+      if (!secret) return undefined
+      requireOwnPage(request)
+      return sessions.find(secret)
+    })
+    app.decorate('mayReadPrivate', async (request) => {
+      const principal = await app.findPrincipal(request).catch((error) => {
+        if (error instanceof Problem) return undefined
+        throw error
+      })
       return principal?.scopes.has('images:read') ?? false
     })
     app.decorate('verifyAdmin', async (request, reply) => {
-      const [token, ...others] = tokensOf(request)
-      if (others.length > 0) throw new TooManyTokens()
-      const principal = token ? await principalOf(token) : undefined
-      if (!principal) {
-        reply.header('WWW-Authenticate', 'Bearer realm="hasty"') // RFC 9110 §11.6.1
-        throw token ? new WrongToken() : new Unauthorized()
-      }
-      request.principal = principal
+      request.principal = await challenge(reply, async () => {
+        const principal = await app.findPrincipal(request)
+        if (!principal) throw new Unauthorized()
+        return principal
+      })
       const { scope } = request.routeOptions.config
-      if (scope) requireScopes(principal, [scope])
+      if (scope) requireScopes(request.principal, [scope])
+    })
+    app.decorate('openSession', async (request, reply, token) => {
+      // A program sends neither field, and no cookie of a browser.
+      const { origin, secFetchSite } = originFields(request)
+      if (origin ?? secFetchSite) requireOwnPage(request)
+      const { principal, secret } = await challenge(reply, () => sessions.open(token))
+      request.principal = principal
+      setCookie(app, request, reply, { value: secret, maxAge: SESSION_MS / 1000 })
+    })
+    app.decorate('closeSession', async (request, reply) => {
+      const { session } = request.principal
+      if (session) await sessions.close(session.id)
+      setCookie(app, request, reply, { value: '', maxAge: 0 })
     })
   },
   { name: 'auth', dependencies: ['config', 'stores', 'cache'] },
 )
+
+/** Finds a principal. If there is none, the response states how a client authenticates (RFC 9110 §11.6.1). */
+async function challenge<Found>(reply: FastifyReply, find: () => Promise<Found>): Promise<Found> {
+  try {
+    return await find()
+  } catch (error) {
+    if (error instanceof Unauthorized) reply.header('WWW-Authenticate', 'Bearer realm="hasty"')
+    throw error
+  }
+}
+
+const COOKIE = 'hasty-session'
+// A browser accepts a cookie with this prefix only over TLS (RFC 6265bis §4.1.3).
+const SECURE_COOKIE = `__Secure-${COOKIE}`
+
+/** Sets the cookie of the console. Its path is that of PUBLIC_URL, because private images need it too. */
+function setCookie(
+  { config: { publicUrl } }: FastifyInstance,
+  { protocol }: FastifyRequest,
+  reply: FastifyReply,
+  cookie: { value: string; maxAge: number },
+) {
+  const secure = protocol === 'https' || publicUrl.startsWith('https:')
+  const path = publicUrl ? new URL(`${publicUrl}/`).pathname : '/'
+  const name = secure ? SECURE_COOKIE : COOKIE
+  reply.header(
+    'Set-Cookie',
+    stringifySetCookie({ name, ...cookie, path, secure, httpOnly: true, sameSite: 'strict' }),
+  )
+}
+
+function secretOf({ headers: { cookie } }: FastifyRequest) {
+  if (!cookie?.includes(COOKIE)) return undefined
+  const cookies = parseCookie(cookie)
+  return cookies[SECURE_COOKIE] ?? cookies[COOKIE]
+}
+
+const originFields = ({ method, headers, host }: FastifyRequest) => ({
+  method,
+  host,
+  origin: headers.origin,
+  secFetchSite: headers['sec-fetch-site'] as string | undefined,
+})
 
 /**
  * A weak token can be guessed. It is accepted only while no other machine can connect.

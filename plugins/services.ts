@@ -10,7 +10,6 @@ import { createSignatures } from '../services/images/signatures.ts'
 import { createLinks } from '../services/links/index.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
-import { createStorage } from '../services/storage.ts'
 import { createUploads } from '../services/uploads/index.ts'
 
 declare module 'fastify' {
@@ -73,7 +72,6 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
     }),
     requeue: createRequeue(stores),
     stats: createStats(stores.data),
-    storage: createStorage(stores.data),
     readiness: createReadiness(stores),
   }
 }

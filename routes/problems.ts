@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { retryAfterField } from '../schemas/header-fields.ts'
 import { problemDetails } from '../schemas/problem.ts'
 import {
+  ForeignOrigin,
   HeadersTooLarge,
   InternalError,
   InvalidRequest,
@@ -26,9 +27,9 @@ export const ofBody: readonly Kind[] = [
   UnsupportedMediaType,
 ]
 
-/** Like `problems`, for the admin's operations: it adds the problems of the access token. */
+/** Like `problems`, for the admin's operations: it adds the problems of the access token and of the console's cookie. */
 export const adminProblems = (...kinds: Kind[]) =>
-  problems(...kinds, MissingScope, TooManyFailedLookups, TooManyTokens, Unauthorized)
+  problems(...kinds, ForeignOrigin, MissingScope, TooManyFailedLookups, TooManyTokens, Unauthorized)
 
 /**
  * The part of a response schema that lists the errors of an operation, each with an example. Header fields that are too

@@ -38,6 +38,12 @@ export const locationField = {
   Location: Type.String({ description: 'The URL at which the admin reads and revokes the link.' }),
 }
 
+export const cookieField = {
+  'Set-Cookie': Type.String({
+    description: "The cookie of the console's session: HttpOnly, SameSite=Strict.",
+  }),
+}
+
 export const retryAfterField = {
   'Retry-After': Type.Integer({
     minimum: 0,

@@ -9,8 +9,6 @@ export abstract class Problem extends Error {
   abstract readonly title: string
   /** Only for an upload of which no part was accepted: the reason for each part. */
   declare readonly rejected?: Rejected[]
-  /** Only for a link that is not open yet: the time from which it is open. */
-  declare readonly opensOn?: Date
 }
 
 /** One part of an upload is rejected. The other parts of the request may still be accepted. */
@@ -71,6 +69,12 @@ export const TooManyTokens = problem(
   400,
   'More than one access token',
   'Send one access token. X-Access-Token and Authorization must not contain different tokens.',
+)
+export const ForeignOrigin = problem(
+  'ForeignOrigin',
+  403,
+  'The request comes from another page',
+  'The cookie of the console is accepted only from its own page. Programs send the access token. Behind a proxy, set PUBLIC_URL.',
 )
 export const NotFound = problem(
   'NotFound',

@@ -2,31 +2,41 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } f
 import audit from './audit.ts'
 import images from './images.ts'
 import links from './links.ts'
+import { session, signIn } from './session.ts'
 import stats from './stats.ts'
 import tokens from './tokens.ts'
 
 const MAX_TARGET = 64
 
-/** The calls that need the admin's token. */
+/** The calls that need the admin's token, or the cookie of the console. */
 export default (async (app) => {
   app.removeContentTypeParser(['text/plain', 'multipart/form-data'])
   app.limitFailedLookups('token')
-  app.addHook('onRequest', (request, reply, done) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     reply.header('Cache-Control', 'no-store')
-    readFormAsJson(request)
     done()
   })
-  app.addHook('onRequest', app.auth([app.verifyAdmin]))
-  app.addHook('onRoute', describeAccess)
   app.addHook('onSend', async (request, reply, payload) => {
     if (isAudited(request, reply)) await record(request, reply)
     return payload
   })
-  app.register(links)
-  app.register(images)
-  app.register(stats)
-  app.register(tokens)
-  app.register(audit)
+  if (app.config.adminPages) app.register(signIn)
+  app.register(async (app) => {
+    app.addHook('onRequest', app.auth([app.verifyAdmin]))
+    app.addHook('onRequest', (request, _reply, done) => {
+      readFormAsJson(request)
+      done()
+    })
+    if (app.config.adminPages) app.register(session)
+    app.register(async (app) => {
+      app.addHook('onRoute', describeAccess)
+      app.register(links)
+      app.register(images)
+      app.register(stats)
+      app.register(tokens)
+      app.register(audit)
+    })
+  })
 }) satisfies FastifyPluginAsync
 
 /** Describes in the contract that a route needs a token, and the scope that the token must have. */
@@ -68,9 +78,11 @@ const printable = (id: string | undefined) => id?.slice(0, MAX_TARGET).replace(/
 
 /**
  * Every body is JSON. `curl -d` sends the content type of a form with it, and some programs send none. This does not let
- * a page of another origin send a request: its form cannot have the header field with the token.
+ * a page of another origin send a request: its form cannot have the header field with the token. A request with the
+ * console's cookie has to be JSON.
  */
-function readFormAsJson({ headers }: FastifyRequest) {
+function readFormAsJson({ headers, principal }: FastifyRequest) {
+  if (principal?.session) return
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   const type = headers['content-type'] ?? ''
   if (hasBody && /^$|^application\/x-www-form-urlencoded *(;|$)/i.test(type))

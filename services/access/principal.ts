@@ -12,6 +12,8 @@ export interface Principal {
   scopes: ReadonlySet<Scope>
   /** The id of a named token. Undefined for a token of the configuration. */
   tokenId?: string
+  /** The session of the console, if the request has its cookie and no token. */
+  session?: { id: string; expiresAt: Date }
 }
 
 export const ROOT: Principal = { name: 'root', scopes: new Set(scopes) }
@@ -28,7 +30,13 @@ export const hashOf = (secret: string) => createHash('sha256').update(secret).di
 
 export const scopesOf = ({ scopes }: Pick<TokenRow, 'scopes'>) => scopes.split(' ') as Scope[]
 
-/** Makes a function that finds the principal of a token. Undefined: the token is wrong. */
+/** Finds the principals of tokens. Undefined: the token is wrong. */
+export interface Principals {
+  ofToken(token: string): Promise<Principal | undefined>
+  /** The principal of a named token. */
+  ofHash(hash: string): Promise<Principal | undefined>
+}
+
 export function createPrincipals({
   rootTokens,
   tokens,
@@ -39,12 +47,10 @@ export function createPrincipals({
   tokens: TokenStore
   /** By the hash of the token. It is dropped after some seconds, so that a token that another process revokes ends. */
   cache: Cache<Principal>
-}) {
+}): Principals {
   const isRoot = createTokenCheck(rootTokens)
-  return async (token: string): Promise<Principal | undefined> => {
-    if (isRoot(token)) return ROOT
-    if (!FORM.test(token)) return undefined
-    const hash = hashOf(token)
+
+  async function ofHash(hash: string): Promise<Principal | undefined> {
     const known = cache.get(hash)
     if (known) return known
     const row = await tokens.findByHash(hash)
@@ -52,6 +58,14 @@ export function createPrincipals({
     const principal = { name: row.name, scopes: new Set(scopesOf(row)), tokenId: row.id }
     cache.set(hash, principal)
     return principal
+  }
+
+  return {
+    ofHash,
+    async ofToken(token) {
+      if (isRoot(token)) return ROOT
+      return FORM.test(token) ? ofHash(hashOf(token)) : undefined
+    },
   }
 }
 

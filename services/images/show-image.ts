@@ -14,7 +14,6 @@ export const showImage = ({
   lastAccessedAt,
   removedAt,
   failure,
-  objectFault,
   private: isPrivate,
   stripMetadata,
   ...metadata
@@ -29,7 +28,6 @@ export const showImage = ({
   lastAccessedAt: lastAccessedAt.toISOString(),
   ...(removedAt && { removedAt: removedAt.toISOString() }),
   ...(failure !== null && { failure }),
-  ...(objectFault !== null && { objectFault }),
   ...(isPrivate && { private: true }),
   ...(stripMetadata && { stripMetadata: true }),
   ...showMetadata(metadata),

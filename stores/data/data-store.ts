@@ -22,7 +22,7 @@ export interface DataStore {
   sweeps: SweepStore
   tokens: TokenStore
   audit: AuditStore
-  jobState: JobStateStore
+  sessions: SessionStore
   failedLookups: FailedLookupStore
   installation: InstallationStore
   secrets: SecretStore
@@ -99,9 +99,6 @@ export interface LinkStore {
   /** All links, newest first. */
   page(request: PageRequest): Promise<PageOf<LinkRow & LinkCounts>>
 
-  /** The links with the most uploaded bytes, most first. */
-  largest(limit: number): Promise<(Pick<LinkRow, 'id' | 'label'> & LinkCounts)[]>
-
   /** Closes a link for ever. False if there is none with this id. A second call changes nothing. */
   revoke(id: string): Promise<boolean>
 }
@@ -115,9 +112,6 @@ export type MetadataRow = {
     : Metadata[Field]
 }
 
-/** What an object store has instead of the object of an image: nothing, or other bytes. */
-export type ObjectFault = 'missing' | 'mismatch'
-
 /** A row of `images`, without the columns that only the work queue needs. */
 export interface ImageRow extends MetadataRow, StorageLocation {
   id: string
@@ -128,8 +122,6 @@ export interface ImageRow extends MetadataRow, StorageLocation {
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
-  /** Found when the object was last verified. */
-  objectFault: ObjectFault | null
   /** The last access, with an error of up to about a day. */
   lastAccessedAt: Date
   /** Only a request with a token or a signed URL gets it. */
@@ -168,10 +160,6 @@ export interface ImageSearch {
   takenFrom?: string | undefined
   takenTo?: string | undefined
   link?: string | undefined
-  /** Only images whose object has this fault. */
-  objectFault?: ObjectFault | undefined
-  /** Only images that are not removed. */
-  isPresent?: boolean | undefined
   box?: Box | undefined
 }
 
@@ -197,9 +185,6 @@ export interface ImageStore {
    * counts stay. False if there is none, or it is removed already. The caller deletes its object.
    */
   remove(id: string): Promise<boolean>
-
-  /** Sets or clears the fault of an image's object. Resolves with the fault before; undefined if the image is removed. */
-  markFault(id: string, fault: ObjectFault | null): Promise<ObjectFault | null | undefined>
 }
 
 // Leases of images by workers
@@ -395,9 +380,6 @@ export interface LifecycleStore {
   /** How many images are not removed. */
   count(): Promise<number>
 
-  /** How many images that are not removed have an object with a known fault. */
-  faulty(): Promise<number>
-
   /** The images with these ids that are not removed. */
   find(ids: string[]): Promise<LiveImage[]>
 
@@ -470,17 +452,6 @@ export interface SweepStore {
   last(): Promise<{ finishedAt: Date; age: number; summary: SweepSummary } | undefined>
 }
 
-// Jobs
-
-/** The state of jobs that continue where they stopped, and their last reports. A value is JSON. */
-export interface JobStateStore {
-  /** Replaces the value. */
-  save(name: string, value: object): Promise<void>
-
-  /** The value, and how many milliseconds ago it was saved. */
-  read(name: string): Promise<{ value: object; at: Date; age: number } | undefined>
-}
-
 // Access
 
 /** A row of `tokens`, without the hash. */
@@ -546,6 +517,26 @@ export interface AuditStore {
 
   /** How many entries `forget` would delete. */
   countOld(request: OldRows): Promise<number>
+}
+
+// Sessions
+
+/** A row of `sessions`. */
+export interface SessionRow {
+  id: string
+  tokenHash: string | null
+  proof: string | null
+  expiresAt: Date
+}
+
+export interface SessionStore {
+  /** Adds a session that expires after `milliseconds`, and deletes the expired ones. */
+  insert(session: Omit<SessionRow, 'expiresAt'> & { milliseconds: number }): Promise<SessionRow>
+
+  /** Finds a session that has not expired. */
+  find(id: string): Promise<SessionRow | undefined>
+
+  delete(id: string): Promise<void>
 }
 
 // Installation

@@ -6,13 +6,13 @@ import { createFailedLookups } from './failed-lookups.ts'
 import { createImageLeases } from './image-leases.ts'
 import { createImages } from './images.ts'
 import { createInstallation } from './installation.ts'
-import { createJobState } from './job-state.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { withLease } from './process-leases.ts'
 import { toUnavailable } from './retry.ts'
 import { createSecrets } from './secrets.ts'
+import { createSessions } from './sessions.ts'
 import type { Database } from './sql.ts'
 import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
@@ -42,7 +42,7 @@ export async function openDataStore(
       sweeps: createSweeps(sql),
       tokens: createTokens(sql),
       audit: createAudit(sql),
-      jobState: createJobState(sql),
+      sessions: createSessions(sql),
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),
       secrets: createSecrets(sql),

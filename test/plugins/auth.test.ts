@@ -44,12 +44,13 @@ t.test('every admin call needs a valid token', async (t) => {
     isProblem(t, await ask(headers), 400, 'too-many-tokens', /one access token/)
   }
 
-  const routes = Object.entries(app.swagger().paths as Record<string, object>).filter(([path]) =>
-    path.startsWith('/admin/'),
-  )
+  const routes = Object.entries(
+    app.swagger().paths as Record<string, Record<string, { security: object[] }>>,
+  ).filter(([path]) => path.startsWith('/admin/'))
   t.ok(routes.length >= 5)
   for (const [path, operations] of routes) {
-    for (const method of Object.keys(operations)) {
+    for (const [method, { security }] of Object.entries(operations)) {
+      if (security.length === 0) continue // sign-in
       const answer = await app.inject({
         method: method.toUpperCase() as 'GET',
         url: path.replace('{id}', 'x'.repeat(10_000)),

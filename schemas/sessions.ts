@@ -1,0 +1,25 @@
+import { type Static, Type } from 'typebox'
+import { LINE } from './text.ts'
+import { Scope } from './tokens.ts'
+
+export const NewSession = Type.Object(
+  {
+    token: Type.String({ minLength: 1, maxLength: 4096, pattern: LINE, description: 'An access token.' }),
+  },
+  { $id: 'NewSession', additionalProperties: false },
+)
+
+export const Session = Type.Object(
+  {
+    name: Type.String({ description: 'The name of the access token.', examples: ['root'] }),
+    scopes: Type.Array(Scope, { description: 'What the sender may do.' }),
+    expiresOn: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description: 'When the session ends. Absent if the request was sent with an access token.',
+      }),
+    ),
+  },
+  { $id: 'Session', description: 'Who sends the request.' },
+)
+export type Session = Static<typeof Session>

@@ -1,2 +1,0 @@
-// The bundler collects the CSS files that a script imports.
-declare module '*.css' {}

@@ -1,4 +1,0 @@
-import './style.css'
-import { render } from 'preact'
-
-render(<p>…</p>, document.createElement('div'))
