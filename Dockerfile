@@ -6,8 +6,10 @@ FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /hasty
 COPY package.json package-lock.json ./
 COPY patches ./patches
-# patch-package, a development dependency, applies the patches. Then the development dependencies are removed.
-RUN npm ci && npm prune --omit=dev
+COPY web ./web
+# patch-package, a development dependency, applies the patches, and esbuild builds the pages. Then the development
+# dependencies are removed.
+RUN npm ci && npm run build && npm prune --omit=dev
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production HOST=0.0.0.0 DATA_DIR=/data
@@ -27,6 +29,8 @@ COPY routes ./routes
 COPY schemas ./schemas
 COPY services ./services
 COPY stores ./stores
+COPY web ./web
+COPY --from=dependencies /hasty/web/dist ./web/dist
 USER node
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \

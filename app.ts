@@ -14,6 +14,7 @@ import imageReader, { type ImageReaderOptions } from './plugins/image-reader.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
+import pages from './plugins/pages.ts'
 import protocol from './plugins/protocol.ts'
 import rawBody from './plugins/raw-body.ts'
 import services from './plugins/services.ts'
@@ -23,6 +24,7 @@ import stores from './plugins/stores.ts'
 import admin from './routes/admin/index.ts'
 import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
+import pageRoutes from './routes/pages.ts'
 import uploads from './routes/uploads.ts'
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
@@ -33,6 +35,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(configuration, { config })
   app.register(delivery)
   app.register(protocol)
+  app.register(pages)
   app.register(slowClients)
   app.register(stopping)
   app.register(cors)
@@ -49,6 +52,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(async (app) => {
     app.register(headers)
     app.register(operations)
+    app.register(pageRoutes)
     app.register(admin, { prefix: '/admin' })
     app.register(async (app) => {
       app.register(multipart)

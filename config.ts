@@ -50,6 +50,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     sweepGrace: milliseconds('SWEEP_GRACE', env.SWEEP_GRACE, { min: 1_000 }),
     /** Milliseconds. */
     trashFor: milliseconds('TRASH_FOR', env.TRASH_FOR, { min: 0 }),
+    /** Milliseconds from the start of one verification of all objects to the next one. */
+    verifyEvery: milliseconds('VERIFY_EVERY', env.VERIFY_EVERY, { min: 60_000 }),
+    /** Bytes per second that the verification reads at most. */
+    verifyRate: bytes(env.VERIFY_RATE),
     /** Milliseconds. */
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
     /** The accepted media types. Undefined: all supported ones. */
@@ -227,6 +231,7 @@ type DurationName =
   | 'SWEEP_GRACE'
   | 'TRASH_FOR'
   | 'CORRUPT_GRACE'
+  | 'VERIFY_EVERY'
   | 'CLIENT_TIMEOUT'
   | 'STOP_DELAY'
   | 'CACHE_MAX_AGE'

@@ -6,13 +6,17 @@ import { problemDetails } from '../schemas/problem.ts'
 import * as errors from '../services/errors.ts'
 import { Problem } from '../services/errors.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
+import { renderMessage } from '../web/shared/message.ts'
 import { endGently, receiveBody } from './delivery.ts'
 import { STATUS_CODES } from './node-http.ts'
 
 /** For `Retry-After` (RFC 9110 §10.2.3). */
 const RETRY_AFTER_S = 5
 
-/** Converts every error to problem details (RFC 9457). No other code builds an error response. */
+/**
+ * Converts every error to problem details (RFC 9457), and to a page for a browser. No other code builds an error
+ * response.
+ */
 export default fp(
   async (app) => {
     app.setErrorHandler(sendProblem)
@@ -59,7 +63,12 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   if (problem.status === 503 || problem instanceof errors.TooManyUploads)
     reply.header('Retry-After', RETRY_AFTER_S)
   reply.header('X-Content-Type-Options', 'nosniff')
-  reply.code(problem.status).type('application/problem+json').send(problemDetails(problem))
+  reply.code(problem.status)
+  if (request.wantsPage()) {
+    const message = renderMessage({ kind: problem.name, opensOn: problem.opensOn }, request.pageLanguage())
+    return reply.sendPage({ name: 'shared', ...message })
+  }
+  return reply.type('application/problem+json').send(problemDetails(problem))
 }
 
 function logProblem({ status, title }: Problem, error: unknown, { log }: FastifyRequest) {

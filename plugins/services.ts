@@ -10,6 +10,7 @@ import { createSignatures } from '../services/images/signatures.ts'
 import { createLinks } from '../services/links/index.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
+import { createStorage } from '../services/storage.ts'
 import { createUploads } from '../services/uploads/index.ts'
 
 declare module 'fastify' {
@@ -72,6 +73,7 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
     }),
     requeue: createRequeue(stores),
     stats: createStats(stores.data),
+    storage: createStorage(stores.data),
     readiness: createReadiness(stores),
   }
 }

@@ -179,6 +179,20 @@ export const Environment = Type.Object({
       'an ISO 8601 duration: the sweep keeps objects without a database row in the trash for this long',
     examples: ['P7D'],
   }),
+  VERIFY_EVERY: Type.String({
+    default: 'P30D',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration of at least a minute: the SHA-256 of each stored object is checked this often',
+    examples: ['P30D'],
+  }),
+  VERIFY_RATE: Type.String({
+    default: '10MiB',
+    pattern: byteSize,
+    description:
+      'a size in B, KiB, MiB or GiB: how much the check of stored objects reads per second at most',
+    examples: ['10MiB'],
+  }),
   CORRUPT_GRACE: Type.String({
     default: 'P7D',
     pattern: duration,

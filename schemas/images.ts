@@ -126,6 +126,13 @@ export const Image = Type.Object(
     size: Type.Integer({ minimum: 1, description: 'The size in bytes.' }),
     receivedAt: Type.String({ format: 'date-time' }),
     removedAt: Type.Optional(Type.String({ format: 'date-time' })),
+    objectFault: Type.Optional(
+      Type.Enum(['missing', 'mismatch'], {
+        description:
+          'The stored object is missing, or has other bytes than were received, and no other store has the right one. ' +
+          'Found when the objects were verified.',
+      }),
+    ),
     failure: Type.Optional(Type.String({ description: 'The reason why it is failed, corrupt or rejected.' })),
     private: Type.Optional(
       Type.Boolean({ description: 'true: only a request with an access token or a signed URL gets it.' }),
@@ -170,6 +177,9 @@ export const ImageFilter = Type.Object({
   takenFrom: clock("Taken at this time of the camera's own clock or later."),
   takenTo: clock("Taken before this time of the camera's own clock."),
   link: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'Received with this link.' })),
+  objectFault: Type.Optional(
+    Type.Enum(['missing', 'mismatch'], { description: 'The stored object is missing, or has other bytes.' }),
+  ),
   bbox: Type.Optional(
     Type.String({
       pattern: '^-?[0-9]+([.][0-9]+)?(,-?[0-9]+([.][0-9]+)?){3}$',
@@ -230,6 +240,16 @@ export const AnalyseFilter = Type.Object(
   { additionalProperties: false },
 )
 export type AnalyseFilter = Static<typeof AnalyseFilter>
+
+export const RemovalFilter = Type.Object(ImageFilter.properties, { additionalProperties: false })
+
+export const RemovedImages = Type.Object(
+  {
+    removed: Type.Integer({ minimum: 0, description: 'Images that were removed.' }),
+    isDone: Type.Boolean({ description: 'Whether no more images match the filter.' }),
+  },
+  { $id: 'RemovedImages', description: 'The images were removed.' },
+)
 
 export const QueuedImages = Type.Object(
   {

@@ -12,6 +12,7 @@ export const SweepSummary = Type.Object({
   leftovers: count('Unfinished uploads, and objects of removed images, that were deleted'),
   copies: count('Objects that were deleted because the image is in another store'),
   missing: count('Images whose object is missing'),
+  faulty: count('Images whose object is known to be damaged or missing, since it was verified'),
   archived: count('Images moved to the cold store'),
   restored: count('Images moved back to the hot store'),
   moveFailures: count('Images that could not be moved, for example because their object has changed'),

@@ -9,6 +9,8 @@ export abstract class Problem extends Error {
   abstract readonly title: string
   /** Only for an upload of which no part was accepted: the reason for each part. */
   declare readonly rejected?: Rejected[]
+  /** Only for a link that is not open yet: the time from which it is open. */
+  declare readonly opensOn?: Date
 }
 
 /** One part of an upload is rejected. The other parts of the request may still be accepted. */

@@ -10,7 +10,7 @@ const read = (page: string) => readFileSync(join(ROOT, page), 'utf8')
 const exists = (path: string) => existsSync(join(ROOT, path))
 
 const FOLDERS =
-  'bench|bin|deploy|docs|formats|migrations|patches|plugins|process|routes|schemas|services|stores|test'
+  'bench|bin|deploy|docs|formats|migrations|patches|plugins|process|routes|schemas|services|stores|test|web'
 
 for (const page of pages) {
   t.test(`${page}: every path exists`, async (t) => {

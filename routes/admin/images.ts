@@ -8,6 +8,8 @@ import {
   ImagePage,
   ImageQuery,
   QueuedImages,
+  RemovalFilter,
+  RemovedImages,
   SignedUrl,
 } from '../../schemas/images.ts'
 import {
@@ -144,6 +146,23 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
       const { publicUrl } = app.config
       return reply.code(201).send({ ...made, ...(publicUrl && { url: publicUrl + made.relativePath }) })
     },
+  )
+
+  app.delete(
+    '/images',
+    {
+      config: { scope: 'images:delete' },
+      schema: {
+        operationId: 'removeImages',
+        summary: 'Remove all images that match a filter permanently',
+        description:
+          'One call removes about 1,000 images, the newest first. Call it again until `isDone` is true. At least one ' +
+          'filter is needed. With `link`, images are removed that were also received with other links.',
+        querystring: RemovalFilter,
+        response: { 200: RemovedImages, ...adminProblems(...ofBody, InvalidFilter, InvalidRequest) },
+      },
+    },
+    ({ query }) => images.removeAll(query),
   )
 
   app.delete(

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Stats } from '../../schemas/stats.ts'
+import { StorageReport } from '../../schemas/storage.ts'
 import { adminProblems } from '../problems.ts'
 
 export default (async (app) => {
@@ -15,5 +16,20 @@ export default (async (app) => {
       },
     },
     () => app.services.stats.read(),
+  )
+
+  app.get(
+    '/storage',
+    {
+      config: { scope: 'stats:read' },
+      schema: {
+        operationId: 'readStorage',
+        summary: 'Read the use of storage by tier, region and link',
+        description:
+          'The sweep measures the use of the object stores. The links with the most bytes are current.',
+        response: { 200: StorageReport, ...adminProblems() },
+      },
+    },
+    () => app.services.storage.read(),
   )
 }) satisfies FastifyPluginAsyncTypebox

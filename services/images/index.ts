@@ -4,7 +4,7 @@ import type { ServedRow } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
-import { ImageGone, ImageNotFound } from '../errors.ts'
+import { ImageGone, ImageNotFound, InvalidFilter } from '../errors.ts'
 import { isId } from '../ids.ts'
 import type { ByteCache } from './byte-cache.ts'
 import { createContent, readObject } from './content.ts'
@@ -15,6 +15,10 @@ import type { Servable } from './representation.ts'
 import { toImageSearch } from './search.ts'
 import { createServe } from './serve.ts'
 import { showImage } from './show-image.ts'
+
+/** How many images one call removes at most, and how many of them at the same time. */
+const REMOVE_LIMIT = 1_000
+const REMOVE_BATCH = 20
 
 export type Images = ReturnType<typeof createImages>
 
@@ -72,16 +76,43 @@ export function createImages(options: ImagesOptions) {
       await readAny(id)
     },
 
-    /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
-    async remove(id: string) {
-      const { region } = found(isId(id) ? await data.images.find(id) : undefined)
-      const removed = await data.images.remove(id)
-      for (const each of [cache, bytes, plans]) each.delete(id)
-      if (!removed) throw new ImageGone()
-      // In each store of the region, because the sweep may be moving it.
-      await Promise.all(objects.of(region).map((store) => store.delete(id)))
+    /**
+     * Removes up to 1,000 images that match a filter for good, the newest first. `isDone` if there are no more.
+     *
+     * @throws {InvalidFilter} the filter is empty, or wrong
+     */
+    async removeAll(filter: ImageFilter): Promise<{ removed: number; isDone: boolean }> {
+      if (Object.keys(filter).length === 0)
+        throw new InvalidFilter({
+          detail: 'Send at least one filter, such as link. All images would be removed.',
+        })
+      const search = { ...toImageSearch(filter), isPresent: true }
+      let removed = 0
+      while (removed < REMOVE_LIMIT) {
+        const { items, next } = await data.images.page({ limit: REMOVE_BATCH, search })
+        await Promise.all(items.map(({ id }) => remove(id).catch(ignoreGone)))
+        removed += items.length
+        if (!next) return { removed, isDone: true }
+      }
+      return { removed, isDone: false }
     },
+
+    /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
+    remove,
   }
+
+  async function remove(id: string) {
+    const { region } = found(isId(id) ? await data.images.find(id) : undefined)
+    const removed = await data.images.remove(id)
+    for (const each of [cache, bytes, plans]) each.delete(id)
+    if (!removed) throw new ImageGone()
+    // In each store of the region, because the sweep may be moving it.
+    await Promise.all(objects.of(region).map((store) => store.delete(id)))
+  }
+}
+
+function ignoreGone(error: unknown) {
+  if (!(error instanceof ImageGone)) throw error
 }
 
 function found<Row>(row: Row | undefined): Row {

@@ -14,6 +14,7 @@ export const showImage = ({
   lastAccessedAt,
   removedAt,
   failure,
+  objectFault,
   private: isPrivate,
   stripMetadata,
   ...metadata
@@ -28,6 +29,7 @@ export const showImage = ({
   lastAccessedAt: lastAccessedAt.toISOString(),
   ...(removedAt && { removedAt: removedAt.toISOString() }),
   ...(failure !== null && { failure }),
+  ...(objectFault !== null && { objectFault }),
   ...(isPrivate && { private: true }),
   ...(stripMetadata && { stripMetadata: true }),
   ...showMetadata(metadata),

@@ -4,6 +4,7 @@ import type { Stores } from '../../stores/index.ts'
 import { archive, restore } from './archive.ts'
 import { forgetAudit } from './audit.ts'
 import { foldDays } from './counts.ts'
+import { reportFaulty } from './faulty.ts'
 import { announceUnclaimed, endExpiredLeases } from './queue.ts'
 import { reconcile } from './reconcile.ts'
 import { removeCorrupt, removeNotAccessed } from './removal.ts'
@@ -20,6 +21,7 @@ const STEPS: Record<string, (context: SweepContext) => Promise<void>> = {
   archive,
   restore,
   reconcile,
+  reportFaulty,
   foldDays,
   forgetAudit,
 }
@@ -120,6 +122,7 @@ const emptySummary = (): SweepSummary => ({
   leftovers: 0,
   copies: 0,
   missing: 0,
+  faulty: 0,
   archived: 0,
   restored: 0,
   moveFailures: 0,

@@ -1,4 +1,5 @@
 import { BloomFilter } from 'mnemonist'
+import type { StoreUse } from '../../schemas/storage.ts'
 import type { LiveImage } from '../../stores/data/data-store.ts'
 import { INCOMING, type StoredObject, TRASH } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'
@@ -34,6 +35,8 @@ export interface Listing {
   orphans: number
   /** How many objects are where the rows of their images say. */
   owned: number
+  /** What each store has. */
+  use: StoreUse[]
   /** Whether the object of this image may have been listed; false is certain. */
   mayHave(id: string): boolean
 }
@@ -54,11 +57,14 @@ export async function listStores(context: SweepContext): Promise<Listing> {
     trash: [],
     orphans: 0,
     owned: 0,
+    use: [],
     mayHave: (id) => filter.test(salt + id),
   }
   const isOlder = ({ modifiedAt }: StoredObject, age: number) => modifiedAt.getTime() < now - age
 
   for (const { location, store } of stores.objects.all) {
+    const use = { ...location, ...EMPTY_STORE }
+    listing.use.push(use)
     for await (const batch of inBatches(store.list(), BATCH)) {
       check()
       summary.objects += batch.length
@@ -67,6 +73,7 @@ export async function listStores(context: SweepContext): Promise<Listing> {
         const { key } = object
         const id = idOf(key)
         const row = rows.get(id)
+        addUse(use, object, isIn(location, row))
         if (key.startsWith(TRASH)) {
           const isExpired = isOlder(object, config.trashFor)
           if (isId(id) && listing.trash.length < LIMIT) listing.trash.push({ location, id, isExpired, row })
@@ -82,6 +89,28 @@ export async function listStores(context: SweepContext): Promise<Listing> {
     }
   }
   return listing
+}
+
+const EMPTY_STORE = {
+  objects: 0,
+  bytes: 0,
+  trashObjects: 0,
+  trashBytes: 0,
+  otherObjects: 0,
+  otherBytes: 0,
+}
+
+function addUse(use: StoreUse, { key, size }: StoredObject, isOwned: boolean) {
+  if (key.startsWith(TRASH)) {
+    use.trashObjects++
+    use.trashBytes += size
+  } else if (isOwned) {
+    use.objects++
+    use.bytes += size
+  } else {
+    use.otherObjects++
+    use.otherBytes += size
+  }
 }
 
 const idOf = (key: string) => (key.startsWith(TRASH) ? key.slice(TRASH.length) : key)

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LiveImage } from '../../stores/data/data-store.ts'
 import { checkInstallation } from '../../stores/installation.ts'
 import { trashKey } from '../../stores/objects/object-store.ts'
+import { STORAGE_JOB } from '../storage.ts'
 import { adoptOrphans } from './adoption.ts'
 import { isIn, type Listing, listStores, type Stray } from './listing.ts'
 import { reportMissing } from './missing.ts'
@@ -24,6 +25,7 @@ export async function reconcile(context: SweepContext): Promise<void> {
   // Stores that did not respond when the process started were not checked.
   await checkInstallation(context.stores.data, context.stores.objects)
   const listing = await listStores(context)
+  if (!context.dryRun) await context.stores.data.jobState.save(STORAGE_JOB, { stores: listing.use })
   await emptyTrash(context, listing)
   await reportMissing(context, listing)
   if (context.adopt) return adoptOrphans(context, listing)

@@ -22,6 +22,7 @@ export interface DataStore {
   sweeps: SweepStore
   tokens: TokenStore
   audit: AuditStore
+  jobState: JobStateStore
   sessions: SessionStore
   failedLookups: FailedLookupStore
   installation: InstallationStore
@@ -99,6 +100,9 @@ export interface LinkStore {
   /** All links, newest first. */
   page(request: PageRequest): Promise<PageOf<LinkRow & LinkCounts>>
 
+  /** The links with the most uploaded bytes, most first. */
+  largest(limit: number): Promise<(Pick<LinkRow, 'id' | 'label'> & LinkCounts)[]>
+
   /** Closes a link for ever. False if there is none with this id. A second call changes nothing. */
   revoke(id: string): Promise<boolean>
 }
@@ -112,6 +116,9 @@ export type MetadataRow = {
     : Metadata[Field]
 }
 
+/** What an object store has instead of the object of an image: nothing, or other bytes. */
+export type ObjectFault = 'missing' | 'mismatch'
+
 /** A row of `images`, without the columns that only the work queue needs. */
 export interface ImageRow extends MetadataRow, StorageLocation {
   id: string
@@ -122,6 +129,8 @@ export interface ImageRow extends MetadataRow, StorageLocation {
   receivedAt: Date
   removedAt: Date | null
   failure: string | null
+  /** Found when the object was last verified. */
+  objectFault: ObjectFault | null
   /** The last access, with an error of up to about a day. */
   lastAccessedAt: Date
   /** Only a request with a token or a signed URL gets it. */
@@ -160,6 +169,10 @@ export interface ImageSearch {
   takenFrom?: string | undefined
   takenTo?: string | undefined
   link?: string | undefined
+  /** Only images whose object has this fault. */
+  objectFault?: ObjectFault | undefined
+  /** Only images that are not removed. */
+  isPresent?: boolean | undefined
   box?: Box | undefined
 }
 
@@ -185,6 +198,9 @@ export interface ImageStore {
    * counts stay. False if there is none, or it is removed already. The caller deletes its object.
    */
   remove(id: string): Promise<boolean>
+
+  /** Sets or clears the fault of an image's object. Resolves with the fault before; undefined if the image is removed. */
+  markFault(id: string, fault: ObjectFault | null): Promise<ObjectFault | null | undefined>
 }
 
 // Leases of images by workers
@@ -380,6 +396,9 @@ export interface LifecycleStore {
   /** How many images are not removed. */
   count(): Promise<number>
 
+  /** How many images that are not removed have an object with a known fault. */
+  faulty(): Promise<number>
+
   /** The images with these ids that are not removed. */
   find(ids: string[]): Promise<LiveImage[]>
 
@@ -450,6 +469,17 @@ export interface SweepStore {
 
   /** The last sweep, and how many milliseconds ago it ended. Undefined if there was none. */
   last(): Promise<{ finishedAt: Date; age: number; summary: SweepSummary } | undefined>
+}
+
+// Jobs
+
+/** The state of jobs that continue where they stopped, and their last reports. A value is JSON. */
+export interface JobStateStore {
+  /** Replaces the value. */
+  save(name: string, value: object): Promise<void>
+
+  /** The value, and how many milliseconds ago it was saved. */
+  read(name: string): Promise<{ value: object; at: Date; age: number } | undefined>
 }
 
 // Access

@@ -1,6 +1,6 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import { batchLookups } from './batch-lookups.ts'
-import type { Box, ImageRow, ImageSearch, ImageStore, ServedRow } from './data-store.ts'
+import type { Box, ImageRow, ImageSearch, ImageStore, ObjectFault, ServedRow } from './data-store.ts'
 import { type CountedImage, keysOfAnalysed, moveCounts } from './image-counts.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import { markRemoved } from './removal.ts'
@@ -12,7 +12,7 @@ const columns = `
   format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
   latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
   damaged, damage, present_share,
-  received_at, removed_at, failure, last_accessed_at, private, strip_metadata`
+  received_at, removed_at, failure, object_fault, last_accessed_at, private, strip_metadata`
 
 export function createImages(sql: Database): StoreCalls<ImageStore> {
   return {
@@ -44,6 +44,8 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
     }),
 
     remove: once((id) => remove(sql, id)),
+
+    markFault: repeatable((id, fault) => markFault(sql, id, fault)),
   }
 }
 
@@ -59,9 +61,29 @@ async function remove(sql: Database, id: string): Promise<boolean> {
   })
 }
 
+/** Writes only if the fault is another one: nearly all images have none, before and after. */
+async function markFault(sql: Sql, id: string, fault: ObjectFault | null) {
+  const [image] = await sql<{ objectFault: ObjectFault | null }[]>`
+    select object_fault from images where id = ${id} and removed_at is null`
+  if (image && image.objectFault !== fault)
+    await sql`update images set object_fault = ${fault} where id = ${id} and removed_at is null`
+  return image?.objectFault
+}
+
 /** The conditions of a search, each after an `and`. */
 function searchConditions(sql: Sql, search: ImageSearch) {
-  const { status, format, cameraModel, receivedFrom, receivedTo, takenFrom, takenTo, link, box } = search
+  const {
+    status,
+    format,
+    cameraModel,
+    receivedFrom,
+    receivedTo,
+    takenFrom,
+    takenTo,
+    link,
+    box,
+    objectFault,
+  } = search
   const all = [
     status && sql`and status = ${status}`,
     format && sql`and format = ${format}`,
@@ -71,6 +93,8 @@ function searchConditions(sql: Sql, search: ImageSearch) {
     takenFrom && sql`and taken_at >= ${takenFrom}`,
     takenTo && sql`and taken_at < ${takenTo}`,
     link && sql`and id in (select image_id from uploads where link_id = ${link})`,
+    objectFault && sql`and object_fault = ${objectFault}`,
+    search.isPresent ? sql`and removed_at is null` : undefined,
     box && insideBox(sql, box),
   ].filter((condition) => condition !== undefined && condition !== '')
   return all.length > 0 ? all : sql``

@@ -6,6 +6,7 @@ import { createFailedLookups } from './failed-lookups.ts'
 import { createImageLeases } from './image-leases.ts'
 import { createImages } from './images.ts'
 import { createInstallation } from './installation.ts'
+import { createJobState } from './job-state.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
@@ -42,6 +43,7 @@ export async function openDataStore(
       sweeps: createSweeps(sql),
       tokens: createTokens(sql),
       audit: createAudit(sql),
+      jobState: createJobState(sql),
       sessions: createSessions(sql),
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),

@@ -23,6 +23,12 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
       return row!.images
     }),
 
+    faulty: repeatable(async () => {
+      const [row] = await sql<{ images: number }[]>`
+        select count(*) as images from images where object_fault is not null and removed_at is null`
+      return row!.images
+    }),
+
     find: repeatable(
       (ids) => sql<LiveImage[]>`
         select id, hash, size, region, tier from images where id = any(${ids}) and removed_at is null`,

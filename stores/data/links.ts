@@ -42,6 +42,15 @@ export function createLinks(sql: Sql): StoreCalls<LinkStore> {
       return toPage(rows, request, (row) => row.createdAt)
     }),
 
+    largest: repeatable(
+      (limit) => sql<(Pick<LinkRow, 'id' | 'label'> & LinkCounts)[]>`
+        select links.id, label, counts.uploads, counts.bytes
+        from (
+          select key, sum(uploads)::bigint as uploads, sum(bytes)::bigint as bytes
+          from upload_counts where kind = 'link' group by key order by bytes desc, key limit ${limit}
+        ) as counts join links on links.id = counts.key order by counts.bytes desc, links.id`,
+    ),
+
     revoke: repeatable(async (id) => {
       const rows = await sql`
         update links set revoked_at = coalesce(revoked_at, now()) where id = ${id} returning id`

@@ -13,7 +13,7 @@ export async function markRemoved(
 ): Promise<Removed[]> {
   const removed = await sql<Removed[]>`
     update images set
-      status = ${status}, removed_at = now(), lease = null, due_at = null, hash = '',
+      status = ${status}, removed_at = now(), lease = null, due_at = null, hash = '', object_fault = null,
       camera_make = null, camera_model = null, lens = null, taken_at = null, taken_offset = null,
       latitude = null, longitude = null, altitude = null, placeholder = null
     where id = any(${ids}) and removed_at is null

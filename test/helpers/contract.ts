@@ -23,7 +23,9 @@ export function watchContract(app: ReturnType<typeof buildApp>): string[] {
     const fault = (what: string) => faults.push(`${method} ${url || 'no route'} ${statusCode}: ${what}`)
     const type = String(reply.getHeader('content-type') ?? '')
 
-    if (statusCode >= 400) {
+    if (statusCode >= 400 && request.wantsPage()) {
+      if (!type.startsWith('text/html')) fault(`an error page of type ${type}`)
+    } else if (statusCode >= 400) {
       if (!type.startsWith('application/problem+json')) fault(`an error of type ${type}`)
       else if (typeof payload === 'string' && !isProblem(payload, statusCode))
         fault(`no problem details: ${payload}`)
@@ -35,7 +37,7 @@ export function watchContract(app: ReturnType<typeof buildApp>): string[] {
     if (hidden || (method === 'HEAD' && !operation)) return payload
     if (!operation?.responses[statusCode]) fault('not in the contract')
 
-    const expected = (schema?.response as Record<number, object> | undefined)?.[statusCode]
+    const expected = jsonSchema(schema?.response, statusCode)
     if (type.startsWith('application/json') && expected && 'type' in expected) {
       const value: unknown = JSON.parse(String(payload))
       if (!Value.Check(shared, expected, value)) fault(`not as its schema says: ${payload}`)
@@ -43,6 +45,16 @@ export function watchContract(app: ReturnType<typeof buildApp>): string[] {
     return payload
   })
   return faults
+}
+
+interface Response {
+  content?: Record<string, { schema: object }>
+}
+
+/** The schema of a JSON response, which may be one of several media types. */
+function jsonSchema(responses: unknown, statusCode: number): object | undefined {
+  const response = (responses as Record<number, Response> | undefined)?.[statusCode]
+  return response?.content ? response.content['application/json']?.schema : response
 }
 
 function isProblem(body: string, statusCode: number) {

@@ -1,0 +1,2 @@
+// The bundler collects the CSS files that a script imports.
+declare module '*.css' {}

@@ -1,0 +1,4 @@
+import './style.css'
+import { render } from 'preact'
+
+render(<p>…</p>, document.createElement('div'))
