@@ -25,6 +25,7 @@ import admin from './routes/admin/index.ts'
 import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import pageRoutes from './routes/pages.ts'
+import resumable from './routes/resumable/index.ts'
 import uploads from './routes/uploads.ts'
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
@@ -58,6 +59,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
       app.register(multipart)
       app.register(rawBody)
       app.register(uploads)
+      app.register(resumable)
     })
   })
 

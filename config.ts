@@ -56,6 +56,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     verifyRate: bytes(env.VERIFY_RATE),
     /** Milliseconds. */
     corruptGrace: milliseconds('CORRUPT_GRACE', env.CORRUPT_GRACE, { min: 0 }),
+    /** Milliseconds since its start after which an unfinished resumable upload is deleted. */
+    resumeWithin: milliseconds('RESUME_WITHIN', env.RESUME_WITHIN, {
+      min: 1_000,
+      max: 30 * DAY_SECONDS * 1000,
+    }),
     /** The accepted media types. Undefined: all supported ones. */
     accept: env.ACCEPT === undefined ? undefined : new Set(env.ACCEPT.split(/ *, */)),
     /** Whether all images are private. */
@@ -232,6 +237,7 @@ type DurationName =
   | 'TRASH_FOR'
   | 'CORRUPT_GRACE'
   | 'VERIFY_EVERY'
+  | 'RESUME_WITHIN'
   | 'CLIENT_TIMEOUT'
   | 'STOP_DELAY'
   | 'CACHE_MAX_AGE'

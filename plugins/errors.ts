@@ -60,7 +60,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   // sends, before it reads the response. Node reads the rest of the body instead.
   reply.removeHeader('Connection')
   reply.header('Cache-Control', 'no-store')
-  if (problem.status === 503 || problem instanceof errors.TooManyUploads)
+  if ([423, 503].includes(problem.status) || problem instanceof errors.TooManyUploads)
     reply.header('Retry-After', RETRY_AFTER_S)
   reply.header('X-Content-Type-Options', 'nosniff')
   reply.code(problem.status)

@@ -17,7 +17,11 @@ export default fp(
   async (app) => {
     app.setValidatorCompiler((route) => {
       // Images are checked while they are received.
-      if (/^(multipart\/form-data|image\/\*|application\/octet-stream)$/.test(route.contentType ?? ''))
+      if (
+        /^(multipart\/form-data|image\/\*|application\/(offset\+)?octet-stream|application\/partial-upload)$/.test(
+          route.contentType ?? '',
+        )
+      )
         return () => true
       const converting = TypeBoxValidatorCompiler(route)
       // A valid value needs no conversion. The conversion takes longer than the check.

@@ -30,7 +30,11 @@ export default fp(
         )
       }
       const coding = headers['content-encoding']
-      if (coding !== undefined && method === 'POST' && coding.toLowerCase() !== 'identity') {
+      if (
+        coding !== undefined &&
+        (method === 'POST' || method === 'PATCH') &&
+        coding.toLowerCase() !== 'identity'
+      ) {
         reply.header('Accept-Encoding', 'identity') // RFC 9110 §12.5.3
         return done(new UnsupportedContentEncoding())
       }

@@ -1,10 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import fp from 'fastify-plugin'
 import { InvalidRequest } from '../services/errors.ts'
-import { parseDigests } from '../services/uploads/digests.ts'
+import { type Digests, parseDigests } from '../services/uploads/digests.ts'
 import { readDisposition } from '../services/uploads/disposition.ts'
 import type { FilePart } from '../services/uploads/part.ts'
 import { LimitedFile } from './limited-file.ts'
+
+type DigestField = 'content-digest' | 'repr-digest'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -16,6 +18,10 @@ declare module 'fastify' {
      * @throws {InvalidRequest} a digest is not valid
      */
     readRawBody(name?: string): FilePart
+    /** The file name of Content-Disposition (RFC 6266), if the request has one. */
+    fileName(): string | undefined
+    /** The digests of these fields (RFC 9530). @throws {InvalidRequest} one is not valid */
+    digests(fields: DigestField[]): Digests
   }
 }
 
@@ -28,29 +34,26 @@ export default fp(
         this.headers['content-type'] ?? '',
       )
     })
+    app.decorateRequest('fileName', function () {
+      return readDisposition(this.headers['content-disposition'] ?? '').fileName || undefined
+    })
+    app.decorateRequest('digests', function (fields) {
+      const digests = parseDigests(fields.flatMap((name) => this.headers[name] ?? []))
+      if (digests) return digests
+      throw new InvalidRequest({
+        detail: 'Content-Digest or Repr-Digest is not valid (RFC 9530), or they contradict each other.',
+      })
+    })
     app.decorateRequest('readRawBody', function (name) {
       return {
-        name: nameIn(this.raw) ?? name ?? '',
-        digests: digestsIn(this.raw),
+        name: this.fileName() ?? name ?? '',
+        digests: this.digests(['content-digest', 'repr-digest']),
         file: fileOf(this.raw, maxFileSize),
       }
     })
   },
   { name: 'raw-body', dependencies: ['config'] },
 )
-
-/** The file name of Content-Disposition, if the request has one. */
-export const nameIn = ({ headers }: IncomingMessage) =>
-  readDisposition(headers['content-disposition'] ?? '').fileName || undefined
-
-/** The digests of Content-Digest and Repr-Digest. @throws {InvalidRequest} */
-export function digestsIn({ headers }: IncomingMessage) {
-  const digests = parseDigests([headers['content-digest'] ?? [], headers['repr-digest'] ?? []].flat())
-  if (digests) return digests
-  throw new InvalidRequest({
-    detail: 'Content-Digest or Repr-Digest is not valid (RFC 9530), or they contradict each other.',
-  })
-}
 
 /** The body up to the limit. Of a longer body, the rest is read and dropped. */
 function fileOf(body: IncomingMessage, limit: number) {

@@ -54,6 +54,8 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
       inlineLimit: config.inlineLimit,
       maxFileSize: config.maxFileSize,
       maxFiles: config.maxFiles,
+      resumeWithin: config.resumeWithin,
+      resumableBytesPerLink: Math.max(4 * config.stagedLimit, config.maxFileSize),
       accept: config.accept,
       hideDuplicates: config.hideDuplicates,
     }),

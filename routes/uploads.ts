@@ -23,6 +23,8 @@ import {
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
+const NO_PARTS = 'Send the parts of one file to /uploads/{id}/files, or send the whole file in one request.'
+
 export default (async (app) => {
   // The parsers refuse a body and close the connection. A client that still sends would not read the response.
   // Therefore the handler refuses everything but multipart/form-data and images.
@@ -77,6 +79,7 @@ export default (async (app) => {
       },
     },
     async (request) => {
+      if (request.headers['upload-complete'] === '?0') throw new InvalidRequest({ detail: NO_PARTS })
       const uploadRequest = { linkId: request.params.id, network: networksOf(request.ip)[0]! }
       const { uploads } = app.services
       if (request.isMultipart())

@@ -199,6 +199,13 @@ export const Environment = Type.Object({
     description: 'an ISO 8601 duration: damaged images are kept for this long',
     examples: ['P7D'],
   }),
+  RESUME_WITHIN: Type.String({
+    default: 'P1D',
+    pattern: duration,
+    description:
+      'an ISO 8601 duration from one second to 30 days: an unfinished resumable upload is deleted this long after its start',
+    examples: ['P1D'],
+  }),
   ACCEPT: Type.Optional(
     Type.String({
       pattern: `^${mediaType}( *, *${mediaType})*$`,

@@ -16,6 +16,12 @@ export const Problem = Type.Object(
         description: 'Only for an upload of which no part was accepted: the reason for each part.',
       }),
     ),
+    'expected-offset': Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Only for a mismatching offset: that of the upload.' }),
+    ),
+    'provided-offset': Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Only for a mismatching offset: that of the request.' }),
+    ),
   },
   { $id: 'Problem', description: 'An error (RFC 9457).' },
 )
@@ -27,13 +33,16 @@ export function problemDetails(error: {
   title: string
   message: string
   rejected?: Rejected[]
+  type?: string
+  members?: Record<string, number>
 }): Static<typeof Problem> {
-  const { name, status, title, message, rejected } = error
+  const { name, status, title, message, rejected, type, members } = error
   return {
-    type: `urn:hasty:problem:${name.replace(/(?<=[a-z])[A-Z]/g, '-$&').toLowerCase()}`,
+    type: type ?? `urn:hasty:problem:${name.replace(/(?<=[a-z])[A-Z]/g, '-$&').toLowerCase()}`,
     title,
     status,
     detail: message,
     ...(rejected && { rejected }),
+    ...members,
   }
 }

@@ -20,6 +20,7 @@ export const SweepSummary = Type.Object({
   corrupt: count('Corrupt images removed after CORRUPT_GRACE'),
   announced: count('Waiting images that were announced to the workers again'),
   expiredLeases: count('Leases of dead workers that were ended'),
+  expiredUploads: count('Unfinished resumable uploads that were deleted after RESUME_WITHIN'),
   foldedDays: count('Days whose upload counts were folded into one row'),
   auditEntries: count('Entries of the audit log that were deleted after a year'),
   failedSteps: count('Steps of the sweep that failed'),

@@ -7,6 +7,10 @@ import type { Rejected, RejectionReason } from '../schemas/uploads.ts'
 export abstract class Problem extends Error {
   abstract readonly status: number
   abstract readonly title: string
+  /** The URI of the kind of error, if a standard defines it. Otherwise it is made from the name. */
+  declare readonly type?: string
+  /** Further members of the problem details (RFC 9457 §3.2). */
+  declare readonly members?: Record<string, number>
   /** Only for an upload of which no part was accepted: the reason for each part. */
   declare readonly rejected?: Rejected[]
   /** Only for a link that is not open yet: the time from which it is open. */
@@ -31,6 +35,8 @@ const problem = (name: string, status: number, title: string, message: string) =
     readonly status = status
     readonly title = title
     declare readonly rejected?: Rejected[]
+    declare readonly type?: string
+    declare readonly members?: Record<string, number>
 
     constructor({ detail = message, rejected }: { detail?: string; rejected?: Rejected[] } = {}) {
       super(detail)
@@ -220,6 +226,77 @@ export const DigestMismatch = problem(
   'The digest does not match',
   'The part was changed in transit, or its Content-Digest or Repr-Digest is wrong. Send the part again.',
 )
+export const UploadNotFound = problem(
+  'UploadNotFound',
+  404,
+  'Upload not found',
+  'It does not exist, was deleted or has expired. Start a new upload.',
+)
+export const UploadGone = problem(
+  'UploadGone',
+  410,
+  'The upload is lost',
+  'The service has lost bytes of this upload. Start a new upload.',
+)
+export const UploadTakenOver = problem(
+  'UploadTakenOver',
+  409,
+  'Another request continues this upload',
+  'Only one request can append to an upload. Read the current offset with HEAD before you continue.',
+)
+export const UploadBusy = problem(
+  'UploadBusy',
+  423,
+  'The upload is being completed',
+  'All bytes have arrived, and the image is being checked. Read the upload again in a few seconds.',
+)
+/** draft-ietf-httpbis-resumable-upload, "Mismatching Offset"; also for tus. */
+export class MismatchingUploadOffset extends problem(
+  'MismatchingUploadOffset',
+  409,
+  'The offset does not match',
+  'Send the bytes that begin at the offset of the upload. HEAD returns it.',
+) {
+  override readonly type = 'https://iana.org/assignments/http-problem-types#mismatching-upload-offset'
+  override readonly members: Record<string, number>
+
+  constructor(offsets?: { expected: number; provided: number }) {
+    super()
+    this.members = offsets ? { 'expected-offset': offsets.expected, 'provided-offset': offsets.provided } : {}
+  }
+}
+/** The name is of draft-ietf-httpbis-resumable-upload-10; also for tus. */
+export class CompletedUpload extends problem(
+  'CompletedUpload',
+  400,
+  'The upload is complete',
+  'No bytes can be added. GET returns its result.',
+) {
+  override readonly type = 'https://iana.org/assignments/http-problem-types#completed-upload'
+}
+/** draft-ietf-httpbis-resumable-upload, "Inconsistent Length"; also for tus. */
+export class InconsistentUploadLength extends problem(
+  'InconsistentUploadLength',
+  400,
+  'The length is inconsistent',
+  'The length of an upload must not change, and the bytes must not exceed it. Check Upload-Length, Upload-Offset and Content-Length.',
+) {
+  override readonly type = 'https://iana.org/assignments/http-problem-types#inconsistent-upload-length'
+}
+/** The status is that of the checksum extension of tus 1.0.0. */
+export const ChecksumMismatch = problem(
+  'ChecksumMismatch',
+  460,
+  'The checksum does not match',
+  'The bytes of this request were changed in transit and were not appended. Send them again.',
+)
+export const UnsupportedTusVersion = problem(
+  'UnsupportedTusVersion',
+  412,
+  'Unsupported version of tus',
+  'Send Tus-Resumable: 1.0.0.',
+)
+
 export const InsufficientStorage = problem(
   'InsufficientStorage',
   507,

@@ -54,6 +54,7 @@ t.test('refuses a wrong value with the name of the variable, the reason and an e
     DELETE_AFTER: 'P',
     SWEEP_GRACE: 'PT0.5S',
     CORRUPT_GRACE: 'P1DT',
+    RESUME_WITHIN: 'P31D',
     LOG_LEVEL: 'loud',
     CLIENT_TIMEOUT: 'PT0.5S',
     GUESS_LIMIT: '-1',

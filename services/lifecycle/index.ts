@@ -8,6 +8,7 @@ import { reportFaulty } from './faulty.ts'
 import { announceUnclaimed, endExpiredLeases } from './queue.ts'
 import { reconcile } from './reconcile.ts'
 import { removeCorrupt, removeNotAccessed } from './removal.ts'
+import { removeExpiredUploads } from './resumable.ts'
 import type { LifecycleConfig, Log, SweepContext, SweepOptions } from './sweep-context.ts'
 
 const HOUR_MS = 3_600_000
@@ -20,6 +21,7 @@ const STEPS: Record<string, (context: SweepContext) => Promise<void>> = {
   removeNotAccessed,
   archive,
   restore,
+  removeExpiredUploads,
   reconcile,
   reportFaulty,
   foldDays,
@@ -130,6 +132,7 @@ const emptySummary = (): SweepSummary => ({
   corrupt: 0,
   announced: 0,
   expiredLeases: 0,
+  expiredUploads: 0,
   foldedDays: 0,
   auditEntries: 0,
   failedSteps: 0,

@@ -6,6 +6,7 @@ import { STORAGE_JOB } from '../storage.ts'
 import { adoptOrphans } from './adoption.ts'
 import { isIn, type Listing, listStores, type Stray } from './listing.ts'
 import { reportMissing } from './missing.ts'
+import { continuable } from './resumable.ts'
 import { BATCH, hasObject, inBatches, PARALLEL, rowsOf, type SweepContext } from './sweep-context.ts'
 import { emptyTrash } from './trash.ts'
 
@@ -49,7 +50,12 @@ async function clearStrays(context: SweepContext, { strays, orphans, owned }: Li
       stores,
       batch.map(({ key }) => key),
     )
-    for await (const some of inBatches(batch, PARALLEL)) {
+    const kept = await continuable(
+      context,
+      batch.map(({ key }) => key),
+    )
+    const unowned = batch.filter(({ key }) => !kept.has(key))
+    for await (const some of inBatches(unowned, PARALLEL)) {
       check()
       await Promise.all(some.map((stray) => clearStray(context, stray, rows.get(stray.key))))
     }

@@ -71,12 +71,13 @@ export function createLinks({
     /**
      * Finds a link, and makes sure that it is open now.
      *
+     * @param startedAt when an upload began: a link that expired later still accepts it
      * @throws {LinkNotFound | LinkExpired | LinkRevoked | LinkUsedUp}
      */
-    async requireOpen(id: string): Promise<LinkRow> {
+    async requireOpen(id: string, startedAt = new Date()): Promise<LinkRow> {
       const link = cache.get(id) ?? (await find(id))
       if (!link) throw new LinkNotFound()
-      switch (statusOf(link)) {
+      switch (statusOf(link, startedAt)) {
         case 'expired':
           throw new LinkExpired()
         case 'revoked':
@@ -101,9 +102,9 @@ function regionOf({ region }: NewLink, regions: readonly string[]) {
   throw new UnknownRegion({ detail })
 }
 
-function statusOf(link: LinkRow): Link['status'] {
+function statusOf(link: LinkRow, at = new Date()): Link['status'] {
   if (link.revokedAt) return 'revoked'
-  if (link.expiresAt.getTime() <= Date.now()) return 'expired'
+  if (link.expiresAt <= at) return 'expired'
   const { maxImages, maxBytes, usedImages, usedBytes } = link
   if ((maxImages !== null && usedImages >= maxImages) || (maxBytes !== null && usedBytes >= maxBytes))
     return 'used_up'

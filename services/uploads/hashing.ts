@@ -3,7 +3,10 @@ import { Transform } from 'node:stream'
 
 /** A Transform that passes bytes on unchanged, and computes their digests. */
 export interface Hashing {
+  /** The stream for all bytes. */
   stream: Transform
+  /** A stream for the next bytes, if they arrive in several streams. */
+  open(): Transform
   /** The number of bytes so far. */
   readonly size: number
   /** The digest of all bytes. Call it once for each algorithm, after the last byte. */
@@ -22,18 +25,20 @@ export function createHashing(
   for (const algorithm of algorithms) hashes.set(algorithm, createHash(algorithm))
   let size = 0
 
-  const stream = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      for (const hash of hashes.values()) hash.update(chunk)
-      const inspecting = inspect(chunk)
-      if (inspecting) inspecting.then(() => done(null, chunk), done)
-      else done(null, chunk)
-    },
-  })
+  const open = () =>
+    new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        size += chunk.length
+        for (const hash of hashes.values()) hash.update(chunk)
+        const inspecting = inspect(chunk)
+        if (inspecting) inspecting.then(() => done(null, chunk), done)
+        else done(null, chunk)
+      },
+    })
 
   return {
-    stream,
+    stream: open(),
+    open,
     get size() {
       return size
     },

@@ -5,14 +5,10 @@ import type { Links } from '../links/index.ts'
 import { type AdmissionLimits, type AdmittedUpload, createAdmission } from './admission.ts'
 import { cleanName } from './names.ts'
 import type { Part } from './part.ts'
-import {
-  createPartReceiver,
-  type PartOptions,
-  type PartSource,
-  type UploadCounts,
-  type UploadMethod,
-} from './receive-part.ts'
+import { createPartReceiver, type PartOptions, type PartSource, type UploadCounts } from './receive-part.ts'
 import { problemOf, reasonOf } from './rejections.ts'
+import { createResumable } from './resumable/index.ts'
+import type { UploadRequest } from './upload-request.ts'
 
 export type Uploads = ReturnType<typeof createUploads>
 
@@ -22,14 +18,10 @@ export interface UploadOptions extends Omit<PartOptions, 'counts'> {
   /** Bytes. Only for the detail of an error, like `maxFiles`: the reader of the multipart body enforces both. */
   maxFileSize: number
   maxFiles: number
-}
-
-/** A request to upload by a link. */
-export interface UploadRequest {
-  linkId: string
-  method: UploadMethod
-  /** The client's address, or the network by which it is counted. */
-  network: string
+  /** Milliseconds. An unfinished resumable upload is deleted afterwards. */
+  resumeWithin: number
+  /** Bytes of all unfinished resumable uploads of a link. */
+  resumableBytesPerLink: number
 }
 
 /** A request with images. */
@@ -38,7 +30,15 @@ export interface ImagesRequest extends UploadRequest {
 }
 
 /** Receives images by links. */
-export function createUploads({ links, limits, maxFileSize, maxFiles, ...options }: UploadOptions) {
+export function createUploads({
+  links,
+  limits,
+  maxFileSize,
+  maxFiles,
+  resumeWithin,
+  resumableBytesPerLink: bytesPerLink,
+  ...options
+}: UploadOptions) {
   const counts: UploadCounts = {
     received: 0,
     duplicates: 0,
@@ -65,6 +65,22 @@ export function createUploads({ links, limits, maxFileSize, maxFiles, ...options
 
   return {
     counts,
+
+    /** Uploads in several requests. */
+    resumable: createResumable({
+      ...options,
+      counts,
+      links,
+      admission,
+      requireLink,
+      maxFileSize,
+      bytesPerLink,
+      resumeWithin,
+    }),
+
+    /** The error of an upload of which nothing was accepted; undefined if something was. */
+    problemOf: ({ processed, rejected }: UploadAnswer) =>
+      processed.length === 0 ? problemOf(rejected as Rejected[], sizes) : undefined,
 
     /**
      * Receives the parts of a request, one after the other, and reports the result of each.

@@ -5,6 +5,7 @@ import {
   type LinkRow,
   type Received,
   type Recorded,
+  type RecordedUpload,
   type UploadStore,
 } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
@@ -19,9 +20,7 @@ import type { Digests } from './digests.ts'
 import { createHashing, type Hashing } from './hashing.ts'
 import type { FilePart, PartFile } from './part.ts'
 import { createSniffer, type Sniffer } from './sniffer.ts'
-
-/** How the bytes of an image arrive. */
-export type UploadMethod = 'multipart' | 'raw' | 'tus' | 'draft'
+import type { UploadMethod } from './upload-request.ts'
 
 /** Counts of the parts that this process has received. */
 export interface UploadCounts {
@@ -82,7 +81,8 @@ export function createPartReceiver(options: PartOptions) {
   const settle = createSettle(options)
   return async (part: FilePart, source: PartSource, staging: Staging): Promise<Processed> => {
     try {
-      return await settle(await stagePart(part, source, staging, options))
+      const staged = await stagePart(part, source, staging, options)
+      return await discardOnError(staged, () => settle(staged))
     } finally {
       staging.release()
     }
@@ -92,18 +92,24 @@ export function createPartReceiver(options: PartOptions) {
 /**
  * Creates the function in which all upload methods end. It decides whether a staged part is accepted, and records it.
  *
- * An object is durable before its row exists, and the row exists before the function resolves. A part that is rejected
- * or known leaves no object. A failure in between leaves at most an object without a row, which the sweep deletes.
+ * An object is durable before its row exists, and the row exists before the function resolves. A known part leaves no
+ * object. The caller discards a part that is rejected. A failure in between leaves at most an object without a row, which
+ * the sweep deletes.
  *
  * @throws {Rejection | StoreFull} by the function
  */
 export function createSettle(options: PartOptions) {
-  return (part: StagedPart, recorder: Recorder = options.stores.data.uploads): Promise<Processed> =>
-    discardOnError(part, async () => {
-      const recorded =
-        (await recordKnown(part, recorder, options)) ?? (await recordNew(part, recorder, options))
-      return finish(part, recorded, options)
-    })
+  return async (part: StagedPart, recorder: Recorder = options.stores.data.uploads): Promise<Processed> => {
+    const recorded =
+      (await recordKnown(part, recorder, options)) ?? (await recordNew(part, recorder, options))
+    return finish(part, recorded, options)
+  }
+}
+
+/** The entry of an accepted part in the response. */
+export function toProcessed({ name, hash, size }: Received, recorded: RecordedUpload): Processed {
+  const { id, duplicate, status, metadata } = recorded
+  return { name, id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
 }
 
 /** Stages the bytes while they are hashed and sniffed. @throws {Rejection | StoreFull} */
@@ -171,14 +177,13 @@ function finish(
   { knownHashes, counts }: PartOptions,
 ): Processed {
   if (isRefusal(recorded)) throw new Rejection(recorded)
-  const { name, hash, size } = received
+  const { size } = received
   knownHashes.set(knownKey(received), recorded.id)
   counts.received++
   counts.methods.set(method, (counts.methods.get(method) ?? 0) + 1)
   counts.bytes += size
   if (recorded.duplicate) counts.duplicates++
-  const { id, duplicate, status, metadata } = recorded
-  return { name, id, hash, size, duplicate, status, metadata: showMetadata(metadata) }
+  return toProcessed(received, recorded)
 }
 
 // Images that are served by other rules are other images.

@@ -11,6 +11,7 @@ import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
 import { migrate } from './migrate.ts'
 import { withLease } from './process-leases.ts'
+import { createResumableUploads } from './resumable-uploads.ts'
 import { toUnavailable } from './retry.ts'
 import { createSecrets } from './secrets.ts'
 import { createSessions } from './sessions.ts'
@@ -38,6 +39,7 @@ export async function openDataStore(
       images: createImages(sql),
       imageLeases: createImageLeases(sql),
       uploads: createUploads(sql),
+      resumable: createResumableUploads(sql),
       stats: createStats(sql),
       lifecycle: createLifecycle(sql),
       sweeps: createSweeps(sql),

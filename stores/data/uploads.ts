@@ -22,12 +22,12 @@ export function createUploads(sql: Database): StoreCalls<UploadStore> {
 
   return {
     record: once(async (received, image): Promise<Recorded> => {
-      if (isLimited(received.link)) return recordLimited(sql, received, image)
+      if (isLimited(received.link)) return sql.begin((sql) => recordIn(sql, received, image))
       return (await recordNewOne({ received, image })) ?? requireKnown(await recordKnownOne(received))
     }),
 
     recordKnown: once(async (received) =>
-      isLimited(received.link) ? recordKnownLimited(sql, received) : recordKnownOne(received),
+      isLimited(received.link) ? sql.begin((sql) => recordKnownIn(sql, received)) : recordKnownOne(received),
     ),
 
     nameOf: repeatable(async (imageId) => {
@@ -219,33 +219,30 @@ const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
 const sortedByHash = <Given extends { hash: string }>(given: Given[]) =>
   given.toSorted((a, b) => (a.hash < b.hash ? -1 : 1))
 
-/** Records a file by a link with a limit, in a transaction that first takes room from the link. */
-function recordLimited(sql: Database, received: Received, image: NewImage): Promise<Recorded> {
-  return sql.begin(async (sql) => {
-    const refusal = await takeRoom(sql, received)
-    if (refusal) return refusal
-    const [recorded] = await recordNewFiles(sql, [{ received, image }])
-    return recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
-  })
+/** Records a file in a transaction. If its link has a limit, room is taken from the link first. */
+export async function recordIn(sql: Sql, received: Received, image: NewImage): Promise<Recorded> {
+  const refusal = await takeRoom(sql, received)
+  if (refusal) return refusal
+  const [recorded] = await recordNewFiles(sql, [{ received, image }])
+  return recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
 }
 
-/** Records a file of known content by a link with a limit; undefined, and no room is taken, if the content is not known. */
-function recordKnownLimited(sql: Database, received: Received): Promise<Recorded | undefined> {
-  return sql.begin(async (sql) => {
-    const { hash, link } = received
-    // This takes the image's lock before the link's, and recordLimited the other way round. The database ends such a
-    // deadlock with an error that is retried.
-    const [image] = await sql`
-      select id from images
-      where region = ${link.region} and hash = ${hash} and private = ${link.private ?? false}
-        and strip_metadata = ${link.stripMetadata ?? false} and removed_at is null and shared limit 1 for share`
-    if (!image) return undefined
-    return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
-  })
+/** Records a file of known content in a transaction; undefined, and no room is taken, if the content is not known. */
+export async function recordKnownIn(sql: Sql, received: Received): Promise<Recorded | undefined> {
+  const { hash, link } = received
+  // This takes the image's lock before the link's, and recordIn the other way round. The database ends such a deadlock
+  // with an error that is retried.
+  const [image] = await sql`
+    select id from images
+    where region = ${link.region} and hash = ${hash} and private = ${link.private ?? false}
+      and strip_metadata = ${link.stripMetadata ?? false} and removed_at is null and shared limit 1 for share`
+  if (!image) return undefined
+  return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
 }
 
-/** Takes room for a file from its link, which has a limit. Resolves with the reason if the link does not accept it. */
+/** Takes room for a file from its link, if the link has a limit. Resolves with the reason if the link does not accept it. */
 async function takeRoom(sql: Sql, { link, startedAt, size }: Received): Promise<Refusal | undefined> {
+  if (!isLimited(link)) return undefined
   const taken = await sql`
     update links set used_images = used_images + 1, used_bytes = used_bytes + ${size}
     where id = ${link.id} and revoked_at is null and expires_at > ${startedAt}

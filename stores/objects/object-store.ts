@@ -11,6 +11,11 @@ export class StoreFull extends Error {
   override name = 'StoreFull'
 }
 
+/** The store has lost bytes of an unfinished upload. The upload cannot continue. */
+export class UploadLost extends Error {
+  override name = 'UploadLost'
+}
+
 /**
  * Stores the bytes of images. A key has only letters and digits; `trash/` may precede it. An object is written once and
  * never changed. Each call, and each read of a stream that a call returned, may throw `StoreUnavailable`.
@@ -77,6 +82,15 @@ export const TRASH = 'trash/'
 export const INCOMING = 'incoming/'
 /** The name of the object that has the installation's id. It can not be the key of an image. */
 export const INSTALLATION = 'hasty-installation'
+
+/** The names of files and objects with bytes of uploads that any process may continue begin with it. */
+export const RESUMABLE = 'incoming/resumable-'
+
+/** The key of the object to which a listed unfinished upload belongs; undefined if nobody can continue it. */
+export function keyOfUnfinished(listed: string): string | undefined {
+  const name = listed.startsWith(RESUMABLE) ? listed.slice(RESUMABLE.length) : listed.slice(INCOMING.length)
+  return listed.startsWith(INCOMING) ? /^([A-Za-z0-9]+)[-/]/.exec(name)?.[1] : undefined
+}
 
 /** Whether a name in the store is the key of an object, in the trash or not. */
 export const isObjectKey = (name: string) => /^(trash\/)?[A-Za-z0-9]+$/.test(name)
@@ -153,3 +167,59 @@ export interface HasCheck {
 }
 
 export const hasCheck = (store: ObjectStore): store is ObjectStore & HasCheck => 'check' in store
+
+/**
+ * An object whose bytes arrive in several pieces, perhaps in several processes. The caller keeps this value, and gives the
+ * last one to each call. It can be stored as JSON.
+ */
+export interface UnfinishedObject {
+  readonly key: string
+  /** The number of bytes that are durable. */
+  readonly size: number
+  /** What the adapter needs to continue. */
+  readonly details: object
+}
+
+export interface AppendOptions {
+  /**
+   * Receives each new state, when its bytes are durable. It decides whether this writer may continue: if it throws, the
+   * call stops and rejects with its error. Until it has resolved, the bytes of the previous state stay.
+   */
+  checkpoint(state: UnfinishedObject): Promise<void>
+  /**
+   * Whether the previous `append` is known to have ended. Otherwise its writer may be dead, or only slow: bytes that it
+   * still writes must never become a part of the object.
+   */
+  exclusive: boolean
+}
+
+/** A store that can receive an object in several pieces. All calls may throw `StoreUnavailable`. */
+export interface Appendable {
+  /** The state of an upload without bytes. It stores nothing. */
+  begin(key: string): UnfinishedObject
+
+  /**
+   * Appends the bytes of `source`. Bytes after `upload.size`, which an earlier call wrote, are dropped. `source` must end,
+   * and not fail, if its sender is lost: then all bytes that arrived are appended. If the store fails, the bytes of the
+   * last checkpoint stay, and the call destroys `source`.
+   *
+   * @throws {UploadLost | StoreFull}
+   */
+  append(upload: UnfinishedObject, source: Readable, options: AppendOptions): Promise<UnfinishedObject>
+
+  /** The number of bytes that the store has of the upload's durable bytes: less than `upload.size` if some are lost. */
+  sizeOfUnfinished(upload: UnfinishedObject): Promise<number>
+
+  /**
+   * Makes the bytes the object `upload.key`, durably. It may be called again, also by another process, if it failed or
+   * the process died.
+   *
+   * @throws {UploadLost | StoreFull}
+   */
+  finish(upload: UnfinishedObject): Promise<void>
+
+  /** Deletes all bytes, but not a finished object. It is not an error if there are none. */
+  abandon(upload: UnfinishedObject): Promise<void>
+}
+
+export const isAppendable = (store: ObjectStore): store is ObjectStore & Appendable => 'append' in store

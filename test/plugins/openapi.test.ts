@@ -40,9 +40,14 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
   t.strictSame(operations.map(({ operationId }) => operationId).sort(), [
     'analyseImage',
     'analyseImages',
+    'appendToUpload',
+    'beginResumableUpload',
     'createLink',
     'createSession',
     'createToken',
+    'deleteResumableUpload',
+    'describeResumableUpload',
+    'describeResumableUploads',
     'endSession',
     'exportAudit',
     'getImage',
@@ -54,9 +59,12 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
     'listImages',
     'listLinks',
     'listTokens',
+    'overrideMethod',
     'readImage',
     'readLink',
     'readMetrics',
+    'readOffset-head',
+    'readResumableUpload',
     'readSession',
     'readStats',
     'readStorage',
@@ -114,7 +122,11 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
     contract.components.schemas as Record<string, Schema>,
   )) {
     if (!name.endsWith('Problem')) continue
-    t.match(properties.type?.const, /^urn:hasty:problem:[a-z-]+$/, `${name} has a type of its own`)
+    t.match(
+      properties.type?.const,
+      /^(urn:hasty:problem:|https:\/\/iana\.org\/assignments\/http-problem-types#)[a-z-]+$/,
+      `${name} has a type of its own`,
+    )
     t.match(properties.status?.const, Number, `${name} has its status`)
   }
 

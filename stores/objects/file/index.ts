@@ -9,19 +9,25 @@ import { promisify } from 'node:util'
 import { StoreUnavailable } from '../../unavailable.ts'
 import { isMissing, toStoreFault } from '../file-faults.ts'
 import {
+  type Appendable,
   type HasPaths,
   INCOMING,
   INSTALLATION,
   isObjectKey,
   ObjectNotFound,
   type ObjectStore,
+  RESUMABLE,
   type ReadsWhole,
   type StagedObject,
   type StoredObject,
   TRASH,
+  type UnfinishedObject,
+  UploadLost,
 } from '../object-store.ts'
+import { abandon, append, begin, joinSegments, sizeOfUnfinished } from './append.ts'
 import { createFolders, syncFolder } from './folders.ts'
 import { createReader } from './reader.ts'
+import type { Root } from './root.ts'
 import { createWriter } from './writer.ts'
 
 const openDescriptor = promisify(openCallback)
@@ -29,14 +35,6 @@ const readDescriptor = promisify(readCallback)
 
 /** A staged file that was not written to for this time belongs to a dead process. */
 const STALE_MS = 3_600_000
-
-/** The folder of a file store. */
-interface Root {
-  path: string
-  /** The folder of staged objects. */
-  incoming: string
-  folders: ReturnType<typeof createFolders>
-}
 
 /**
  * Objects as files in the folder of a `file:` URL.
@@ -48,7 +46,7 @@ interface Root {
  * An object is staged in `incoming/`. To commit it, the file is flushed and renamed, and its folder is flushed. So a file
  * outside `incoming/` is always complete.
  */
-export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole> {
+export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths & ReadsWhole & Appendable> {
   const path = fileURLToPath(url)
   const root: Root = { path, incoming: join(path, INCOMING), folders: createFolders() }
   if (await readInstallation(root)) await prepare(root)
@@ -62,6 +60,11 @@ export async function createFileStore(url: URL): Promise<ObjectStore & HasPaths 
     delete: (key) => rm(pathOf(root, key), { force: true }).catch(rethrow),
     rename: (from, to) => moveObject(root, from, to),
     list: () => list(root),
+    begin,
+    append: (upload, source, options) => append(root, upload, source, options),
+    sizeOfUnfinished: (upload) => sizeOfUnfinished(root, upload),
+    finish: (upload) => finish(root, upload).catch(rethrow),
+    abandon: (upload) => abandon(root, upload).catch(rethrow),
     readInstallation: () => readInstallation(root),
     writeInstallation: (id) => writeInstallation(root, id).catch(rethrow),
     ping: () => ping(root),
@@ -86,6 +89,8 @@ async function prepare({ incoming }: Root) {
 async function removeStale(folder: string) {
   for (const name of await readdir(folder)) {
     const path = join(folder, name)
+    // The sweep deletes these after RESUME_WITHIN.
+    if (join(folder, name).includes(`/${RESUMABLE}`)) continue
     const file = await stat(path).catch(() => undefined)
     if (file && Date.now() - file.mtimeMs > STALE_MS) await rm(path, { force: true })
   }
@@ -166,6 +171,18 @@ async function stage(root: Root, key: string, source: Readable): Promise<StagedO
       }
     },
   }
+}
+
+async function finish(root: Root, upload: UnfinishedObject) {
+  const target = pathOf(root, upload.key)
+  const isThere = async () => (await stat(target).catch(() => undefined))?.size === upload.size
+  // An earlier attempt may have ended after the rename.
+  const joined = await joinSegments(root, upload).catch(async (error) => {
+    if (error instanceof UploadLost && (await isThere())) return undefined
+    throw error
+  })
+  if (joined) await renameDurably(root, joined, target)
+  await abandon(root, upload)
 }
 
 /** Renames a file and makes its new name durable. Makes the folder if necessary. */

@@ -6,19 +6,32 @@ const WRITE_BYTES = 1024 * 1024
 /** A large object is flushed each time this many bytes were written. Otherwise the last flush would take long. */
 const FLUSH_BYTES = 16 * 1024 * 1024
 
-/** Writes the bytes of a new file and makes them durable. */
-export function createWriter(file: FileHandle) {
+/**
+ * Writes bytes to a file and makes them durable.
+ *
+ * @param position of the first byte
+ */
+export function createWriter(file: FileHandle, position = 0) {
+  let written = 0
   let unflushed = 0
   let flushing: Promise<void> | undefined
   let flushFault: unknown
 
   async function write(chunks: Buffer[]) {
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    const { bytesWritten } = await file.writev(chunks)
+    const { bytesWritten } = await file.writev(chunks, position + written)
     // A write may be short. Writing the rest either succeeds or fails with the reason.
-    if (bytesWritten < bytes) await file.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+    if (bytesWritten < bytes) await writeRest(Buffer.concat(chunks), bytesWritten)
+    written += bytes
     unflushed += bytes
     if (unflushed >= FLUSH_BYTES && !flushing) flushInBackground()
+  }
+
+  async function writeRest(bytes: Buffer, from: number) {
+    for (let at = from; at < bytes.length; ) {
+      const { bytesWritten } = await file.write(bytes, at, bytes.length - at, position + written + at)
+      at += bytesWritten
+    }
   }
 
   function flushInBackground() {
@@ -44,7 +57,11 @@ export function createWriter(file: FileHandle) {
         write(chunks.map(({ chunk }) => chunk)).then(() => done(), done)
       },
     }),
-    /** Makes all written bytes durable. Call it when the stream has finished. */
+    /** The number of written bytes. They are durable after the next flush. */
+    get written() {
+      return written
+    },
+    /** Makes all written bytes durable. */
     async flush() {
       await flushing
       if (flushFault) throw flushFault

@@ -3,14 +3,17 @@ import { text } from 'node:stream/consumers'
 import { GetObjectCommand, HeadBucketCommand } from '@aws-sdk/client-s3'
 import type { ByteRange } from '../../../schemas/byte-range.ts'
 import {
+  type Appendable,
   type HasCheck,
   type HasSetup,
   INCOMING,
   INSTALLATION,
   ObjectNotFound,
   type ObjectStore,
+  RESUMABLE,
   TRASH,
 } from '../object-store.ts'
+import { abandon, append, begin, finish, sizeOfUnfinished } from './append.ts'
 import { type Bucket, openBucket, type Timeouts } from './bucket.ts'
 import { checkBucket } from './check.ts'
 import { rethrowMissingBucket, rethrowNotFound } from './faults.ts'
@@ -33,7 +36,7 @@ const TIMEOUTS: Timeouts = { connect: 5_000, idle: 20_000, request: 300_000 }
 export async function createS3Store(
   url: URL,
   { timeouts = TIMEOUTS, memory = createMemoryBudget() }: { timeouts?: Timeouts; memory?: MemoryBudget } = {},
-): Promise<ObjectStore & HasSetup & HasCheck> {
+): Promise<ObjectStore & HasSetup & HasCheck & Appendable> {
   const bucket = await openBucket(url, timeouts, memory)
   return {
     stage: (key, source) => stage(bucket, key, source),
@@ -45,6 +48,11 @@ export async function createS3Store(
       yield* listObjects(bucket)
       yield* listUploads(bucket)
     },
+    begin,
+    append: (upload, source, options) => append(bucket, upload, source, options),
+    sizeOfUnfinished: (upload) => sizeOfUnfinished(bucket, upload),
+    finish: (upload) => finish(bucket, upload),
+    abandon: (upload) => abandon(bucket, upload),
     readInstallation: () => readInstallation(bucket),
     async writeInstallation(id) {
       await put(bucket, INSTALLATION, id)
@@ -75,7 +83,7 @@ async function get(bucket: Bucket, key: string, range?: ByteRange) {
 }
 
 async function deleteListed(bucket: Bucket, key: string) {
-  if (!key.startsWith(INCOMING)) {
+  if (!key.startsWith(INCOMING) || key.startsWith(RESUMABLE)) {
     await remove(bucket, key)
     return
   }

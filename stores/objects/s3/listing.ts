@@ -5,7 +5,7 @@ import {
   type ListPartsCommandOutput,
   paginateListObjectsV2,
 } from '@aws-sdk/client-s3'
-import { INCOMING, isObjectKey, type StoredObject } from '../object-store.ts'
+import { INCOMING, isObjectKey, RESUMABLE, type StoredObject } from '../object-store.ts'
 import type { Bucket } from './bucket.ts'
 import { isNoSuchUpload } from './multipart.ts'
 
@@ -13,7 +13,7 @@ export async function* listObjects({ client, name, prefix }: Bucket): AsyncGener
   for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket: name, Prefix: prefix })) {
     for (const { Key, Size, LastModified } of Contents) {
       const key = Key!.slice(prefix.length)
-      if (isObjectKey(key)) yield { key, size: Size!, modifiedAt: LastModified! }
+      if (isObjectKey(key) || key.startsWith(RESUMABLE)) yield { key, size: Size!, modifiedAt: LastModified! }
     }
   }
 }
@@ -42,7 +42,7 @@ export async function* listUploads(bucket: Bucket): AsyncGenerator<StoredObject>
 }
 
 /** The bytes that the server has received; undefined if the upload has ended. */
-async function sizeOfUpload({ client, name }: Bucket, upload: { Key: string; UploadId: string }) {
+export async function sizeOfUpload({ client, name }: Bucket, upload: { Key: string; UploadId: string }) {
   const parts = pages<ListPartsCommandOutput>((last) =>
     client.send(
       new ListPartsCommand({ Bucket: name, ...upload, PartNumberMarker: last?.NextPartNumberMarker }),

@@ -1,0 +1,10 @@
+/** How the bytes of an image arrive. */
+export type UploadMethod = 'multipart' | 'raw' | 'tus' | 'draft'
+
+/** A request to upload by a link. */
+export interface UploadRequest {
+  linkId: string
+  method: UploadMethod
+  /** The client's address, or the network by which it is counted. */
+  network: string
+}
