@@ -98,6 +98,8 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     hideDuplicates: env.HIDE_DUPLICATES === 'true',
     /** Whether there is a console at /admin. */
     adminPages: env.ADMIN_PAGES === 'true',
+    /** Undefined: metrics and probes are on the public port. */
+    metricsPort: metricsPort(env),
     logLevel: env.LOG_LEVEL,
   }
 }
@@ -150,6 +152,12 @@ function url(name: keyof Environment, value: string) {
   } catch {
     throw new ConfigError(refusal(name, value))
   }
+}
+
+function metricsPort({ PORT, METRICS_PORT }: Environment) {
+  if (METRICS_PORT !== undefined && METRICS_PORT === PORT)
+    throw new ConfigError('METRICS_PORT and PORT are equal. Set METRICS_PORT to another port, such as 9464.')
+  return METRICS_PORT
 }
 
 function accessTokenFile({ ACCESS_TOKEN, ACCESS_TOKEN_FILE }: Environment) {

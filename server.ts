@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { buildApp } from './app.ts'
 import worker from './plugins/worker.ts'
 import { startCluster } from './process/cluster.ts'
+import { serveOperations } from './process/metrics/server.ts'
 import { run } from './process/run.ts'
 import { isTerminal, printStart, printStarting } from './process/terminal.ts'
 import { answerPings, watchOwnEventLoop } from './process/watchdog.ts'
@@ -18,6 +19,9 @@ await run('server', async (config, log) => {
   }
   if (cluster.isWorker) answerPings()
   else watchOwnEventLoop('server')
+  const operations = config.metricsPort
+    ? await serveOperations({ host: config.host, port: config.metricsPort })
+    : undefined
   const app = buildApp(config, log)
   if (config.workerProcesses > 0 && !cluster.isWorker) app.register(worker)
   await app.ready()
@@ -25,6 +29,7 @@ await run('server', async (config, log) => {
   if (isTerminal()) log.level = 'warn'
   await app.listen({ host: config.host, port: config.port })
   log.level = config.logLevel
+  operations?.started(app)
   if (isTerminal() && !cluster.isWorker) printStart(config, (app.server.address() as AddressInfo).port)
   return async (signal) => {
     // A person who presses Ctrl-C does not want to wait.
@@ -32,5 +37,6 @@ await run('server', async (config, log) => {
     // When it begins to close, Fastify closes idle connections. A connection that becomes idle later would delay the end.
     const closing = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
     await app.close().finally(() => clearInterval(closing))
+    await operations?.close()
   }
 })

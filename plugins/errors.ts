@@ -13,12 +13,20 @@ import { STATUS_CODES } from './node-http.ts'
 /** For `Retry-After` (RFC 9110 §10.2.3). */
 const RETRY_AFTER_S = 5
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** How many errors this process has sent, by the name of the problem. */
+    problemCounts: Map<string, number>
+  }
+}
+
 /**
  * Converts every error to problem details (RFC 9457), and to a page for a browser. No other code builds an error
  * response.
  */
 export default fp(
   async (app) => {
+    app.decorate('problemCounts', new Map())
     app.setErrorHandler(sendProblem)
     const allowedMethods = collectMethods(app)
     app.setNotFoundHandler((request, reply) => {
@@ -55,6 +63,7 @@ const matches = (pattern: string[], path: string[]) =>
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error, request)
   logProblem(problem, error, request)
+  countProblem(problem, request)
   removeContentFields(reply, problem.status)
   // Fastify closes the connection after a body that it could not parse. The client would get a reset while it still
   // sends, before it reads the response. Node reads the rest of the body instead.
@@ -69,6 +78,10 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     return reply.sendPage({ name: 'shared', ...message })
   }
   return reply.type('application/problem+json').send(problemDetails(problem))
+}
+
+function countProblem({ name }: Problem, { server: { problemCounts } }: FastifyRequest) {
+  problemCounts.set(name, (problemCounts.get(name) ?? 0) + 1)
 }
 
 function logProblem({ status, title }: Problem, error: unknown, { log }: FastifyRequest) {

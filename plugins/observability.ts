@@ -1,36 +1,58 @@
 import cluster from 'node:cluster'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client'
+import { Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Logger } from 'pino'
-import { joinClusterMetrics } from '../process/cluster-metrics.ts'
-import { detectSandbox } from '../services/analysis/sandbox/levels.ts'
+import {
+  type Collector,
+  createCollector,
+  readFromParent,
+  reportMetrics,
+  toText,
+} from '../process/metrics/processes.ts'
+import { type Count, createMetrics, exportCounts } from '../process/metrics/registries.ts'
+import { createSharedMetrics } from '../process/metrics/shared.ts'
+import { Unavailable } from '../services/errors.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Reads the metrics of all API processes, in Prometheus' text format. */
+    /** Reads the metrics of all processes of this service on this machine, in Prometheus' text format. */
     readMetrics(): Promise<{ type: string; text: string }>
+    /** Collects the metrics of the child processes of this process. */
+    childMetrics: Collector
   }
 }
-
-// Prometheus gives up a scrape after 10 s by default.
-const DATABASE_TIMEOUT_MS = 2_000
 
 /** Logs requests and collects metrics. Neither contains an id, a token or a file name. */
 export default fp(
   async (app) => {
-    const register = new Registry()
-    collectDefaultMetrics({ register })
+    const metrics = createMetrics('api')
+    const { work, state } = metrics
     logRequests(app)
-    measureRequests(app, register)
-    countServices(app, register)
-    readDatabase(app, register)
+    measureRequests(app, work)
+    exportCounts(work, countsOf(app))
+    exportCounts(state, gaugesOf(app), Gauge)
+    const shared = createSharedMetrics(app.stores)
     const isClustered = app.config.apiProcesses > 1 && cluster.isWorker
-    const read = isClustered ? joinClusterMetrics(register) : () => register.metrics()
-    app.decorate('readMetrics', async () => ({ type: register.contentType, text: await read() }))
+    const stopReporting = isClustered ? reportMetrics(metrics) : () => {}
+    const readAll = async () => [
+      await work.getMetricsAsJSON(),
+      await state.getMetricsAsJSON(),
+      ...(await app.childMetrics.read()),
+    ]
+    app.decorate('childMetrics', createCollector())
+    app.decorate('readMetrics', async () => {
+      const snapshots = await (isClustered ? readFromParent() : readAll())
+      if (!snapshots)
+        throw new Unavailable({ detail: 'The metrics could not be read. Try again in a few seconds.' })
+      return { type: work.contentType, text: `${await toText(snapshots)}${await shared.metrics()}` }
+    })
+    app.addHook('onClose', async () => {
+      stopReporting()
+      metrics.close()
+    })
   },
-  { name: 'observability', dependencies: ['config', 'stores', 'cache', 'services'] },
+  { name: 'observability', dependencies: ['config', 'errors', 'stores', 'cache', 'services'] },
 )
 
 function logRequests(app: FastifyInstance) {
@@ -49,129 +71,112 @@ const describe = ({ method, routeOptions, ip }: FastifyRequest) => ({ method, ro
 function measureRequests(app: FastifyInstance, register: Registry) {
   const durations = new Histogram({
     name: 'http_request_duration_seconds',
-    help: 'Time from the request header to the end of the response',
+    help: 'Time from the request header to the end of the response; the route of an unknown path is "none"',
     labelNames: ['method', 'route', 'status_class'] as const,
     registers: [register],
   })
   app.addHook('onResponse', ({ method, routeOptions }, { statusCode, elapsedTime }, done) => {
-    const { url: route } = routeOptions
-    if (route !== undefined) {
-      const status_class = `${Math.floor(statusCode / 100)}xx`
-      durations.observe({ method, route, status_class }, elapsedTime / 1000)
-    }
+    const { url: route = 'none' } = routeOptions
+    const status_class = `${Math.floor(statusCode / 100)}xx`
+    durations.observe({ method, route, status_class }, elapsedTime / 1000)
     done()
   })
 }
 
-/** The services count in plain variables. A scrape reads them. */
-function countServices({ cache, services: { uploads, images } }: FastifyInstance, register: Registry) {
-  const registers = [register]
-  const counter = (name: string, help: string, read: () => number) =>
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset()
-        this.inc(read())
-      },
-    })
-  counter('hasty_uploads_total', 'Accepted parts, including duplicates', () => uploads.counts.received)
-  counter('hasty_upload_duplicates_total', 'Accepted duplicates', () => uploads.counts.duplicates)
-  counter('hasty_upload_bytes_total', 'Accepted bytes, including duplicates', () => uploads.counts.bytes)
-  counter('hasty_images_served_total', 'Responses with image content', () => images.counts.served)
-  new Counter({
-    name: 'hasty_upload_rejections_total',
-    help: 'Rejected parts, by reason',
-    labelNames: ['reason'],
-    registers,
-    collect() {
-      this.reset()
-      for (const [reason, count] of uploads.counts.rejected) this.inc({ reason }, count)
-    },
-  })
-  for (const outcome of ['hits', 'misses'] as const) {
-    new Counter({
-      name: `hasty_cache_${outcome}_total`,
-      help: `Cache ${outcome}, by cache`,
-      labelNames: ['cache'],
-      registers,
-      collect() {
-        this.reset()
-        for (const [name, { count }] of Object.entries(cache)) this.inc({ cache: name }, count[outcome])
-      },
-    })
-  }
+// The problems of a link that accepts no upload, and of a link that cannot be created.
+const LINK_REFUSALS: Record<string, string> = {
+  LinkNotFound: 'not_found',
+  LinkExpired: 'expired',
+  LinkRevoked: 'revoked',
+  LinkUsedUp: 'used_up',
+  InvalidExpiry: 'invalid_expiry',
+  UnknownRegion: 'unknown_region',
 }
 
-/** Metrics that the database has. They are NaN while it does not answer. */
-function readDatabase({ stores }: FastifyInstance, register: Registry) {
-  // All API processes read the same value. Of several processes, take one value instead of the sum.
-  const shared = { aggregator: 'max' as const, registers: [register] }
-  const lastSweep = shareConcurrent(() => withTimeout(stores.data.sweeps.last()))
-  new Gauge({
-    name: 'hasty_waiting_images',
-    help: 'Images that wait for a worker',
-    ...shared,
-    async collect() {
-      this.set((await withTimeout(stores.queue.waiting())) ?? Number.NaN)
+/** The counts that services keep in plain variables. To export another one, add it here. */
+function countsOf({ cache, problemCounts, services: { links, uploads, images } }: FastifyInstance): Count[] {
+  const lookUps = (kind: 'hits' | 'misses') =>
+    Object.entries(cache).map(([name, { count }]) => [name, count[kind]] as const)
+  return [
+    {
+      name: 'hasty_problems_total',
+      help: 'Responses with an error, by the name of the problem',
+      label: 'problem',
+      read: () => problemCounts,
     },
-  })
-  new Gauge({
-    name: 'hasty_decoder_isolation',
-    help: '1 for the level by which the processes that read images are isolated (docs/threat-model.md)',
-    labelNames: ['level'],
-    ...shared,
-    async collect() {
-      this.reset()
-      this.set({ level: (await detectSandbox()).level }, 1)
+    { name: 'hasty_links_created_total', help: 'Links that were created', read: () => links.counts.created },
+    {
+      name: 'hasty_link_refusals_total',
+      help: 'Requests that were refused because of a link, by reason',
+      label: 'reason',
+      read: () =>
+        Object.entries(LINK_REFUSALS).map(
+          ([name, reason]) => [reason, problemCounts.get(name) ?? 0] as const,
+        ),
     },
-  })
-  new Gauge({
-    name: 'hasty_last_sweep_timestamp_seconds',
-    help: 'Unix time at which the last sweep ended',
-    ...shared,
-    async collect() {
-      const last = await lastSweep()
-      this.set(last ? last.finishedAt.getTime() / 1000 : Number.NaN)
+    {
+      name: 'hasty_uploads_total',
+      help: 'Accepted parts, including duplicates, by upload method',
+      label: 'method',
+      read: () => uploads.counts.methods,
     },
-  })
-  new Gauge({
-    name: 'hasty_last_sweep_duration_seconds',
-    help: 'Duration of the last sweep',
-    ...shared,
-    async collect() {
-      const last = await lastSweep()
-      this.set(last ? last.summary.durationMs / 1000 : Number.NaN)
+    {
+      name: 'hasty_upload_duplicates_total',
+      help: 'Accepted duplicates',
+      read: () => uploads.counts.duplicates,
     },
-  })
-  new Gauge({
-    name: 'hasty_last_sweep_items',
-    help: 'Items that the last sweep found or changed, by kind',
-    labelNames: ['kind'],
-    ...shared,
-    async collect() {
-      this.reset()
-      const { durationMs: _, ...counts } = (await lastSweep())?.summary ?? {}
-      for (const [kind, count] of Object.entries(counts)) this.set({ kind }, count)
+    {
+      name: 'hasty_upload_bytes_total',
+      help: 'Accepted bytes, including duplicates',
+      read: () => uploads.counts.bytes,
     },
-  })
+    {
+      name: 'hasty_upload_rejections_total',
+      help: 'Rejected parts, by reason',
+      label: 'reason',
+      read: () => uploads.counts.rejected,
+    },
+    {
+      name: 'hasty_images_served_total',
+      help: 'Responses with an image: full, partial (206) or not_modified (304)',
+      label: 'result',
+      read: () => [
+        ['full', images.counts.full],
+        ['partial', images.counts.partial],
+        ['not_modified', images.counts.notModified],
+      ],
+    },
+    {
+      name: 'hasty_images_served_bytes_total',
+      help: 'Bytes of images in responses',
+      read: () => images.counts.bytes,
+    },
+    {
+      name: 'hasty_cache_hits_total',
+      help: 'Look-ups that a cache answered, by cache',
+      label: 'cache',
+      read: () => lookUps('hits'),
+    },
+    {
+      name: 'hasty_cache_misses_total',
+      help: 'Look-ups that a cache could not answer, by cache',
+      label: 'cache',
+      read: () => lookUps('misses'),
+    },
+  ]
 }
 
-/** Gives concurrent callers the result of one call. */
-function shareConcurrent<T>(call: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined
-  return () => {
-    running ??= call().finally(() => {
-      running = undefined
-    })
-    return running
-  }
-}
-
-/** Resolves with undefined if a query fails or takes longer than 2 s. */
-async function withTimeout<T>(query: Promise<T>): Promise<T | undefined> {
-  const timeout = new AbortController()
-  const expired = sleep(DATABASE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
-  return Promise.race([query.catch(() => undefined), expired]).finally(() => timeout.abort())
+function gaugesOf({ services: { uploads } }: FastifyInstance): Count[] {
+  return [
+    {
+      name: 'hasty_uploads_in_flight',
+      help: 'Requests with images that are being received',
+      read: () => uploads.load.requests,
+    },
+    {
+      name: 'hasty_staged_bytes',
+      help: 'Bytes of uploads that are received and not yet recorded',
+      read: () => uploads.load.stagedBytes,
+    },
+  ]
 }

@@ -10,6 +10,8 @@ declare module 'fastify' {
      * process when it stops.
      */
     announceStop(): Promise<void>
+    /** Resolves if requests can be served. @throws {Unavailable} */
+    checkReady(): Promise<void>
   }
 }
 
@@ -20,14 +22,16 @@ export default fp(
       isStopping = true
       await sleep(app.config.stopDelay)
     })
-    app.addHook('onRequest', (request, reply, done) => {
-      if (!isStopping) return done()
-      reply.raw.setHeader('Connection', 'close')
-      done(
-        request.routeOptions.url === '/readyz'
-          ? new Unavailable({ detail: 'The process stops.' })
-          : undefined,
-      )
+    app.decorate('checkReady', async () => {
+      if (isStopping) throw new Unavailable({ detail: 'The process stops.' })
+      await app.services.readiness.check()
+    })
+    app.addHook('preClose', async () => {
+      isStopping = true
+    })
+    app.addHook('onRequest', (_request, reply, done) => {
+      if (isStopping) reply.raw.setHeader('Connection', 'close')
+      done()
     })
   },
   { name: 'stopping', dependencies: ['config', 'errors'] },

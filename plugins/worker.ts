@@ -6,9 +6,9 @@ export default fp(
   async (app) => {
     let workers: Supervisor | undefined
     app.addHook('onReady', async () => {
-      workers = superviseWorkers(app.config.workerProcesses, app.log)
+      workers = superviseWorkers(app.config.workerProcesses, app.log, app.childMetrics)
     })
     app.addHook('onClose', () => workers?.stop())
   },
-  { name: 'worker', dependencies: ['config', 'stores'] },
+  { name: 'worker', dependencies: ['config', 'stores', 'observability'] },
 )

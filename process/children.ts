@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { BaseLogger } from 'pino'
 import { environmentWithout } from '../config.ts'
+import type { Collector } from './metrics/processes.ts'
 
 const WORKER = fileURLToPath(new URL('../worker.ts', import.meta.url))
 const FIRST_DELAY_MS = 500
@@ -43,17 +44,18 @@ export function superviseChildren(program: Program, count: number, log: Log): Su
   }
 }
 
-/** Starts `count` workers (`worker.ts`) and restarts each one that ends. */
-export const superviseWorkers = (count: number, log: Log) =>
+/** Starts `count` workers (`worker.ts`), restarts each one that ends, and collects their metrics. */
+export const superviseWorkers = (count: number, log: Log, metrics: Collector) =>
   superviseChildren(
     {
       name: 'worker',
-      // It serves no request, so it needs no access token.
-      start: () =>
-        fork(WORKER, {
-          stdio: 'inherit',
-          env: environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE', 'SIGNING_KEY'),
-        }),
+      start() {
+        // It serves no request, so it needs no access token. Its metrics are among those of this process.
+        const env = environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE', 'SIGNING_KEY', 'METRICS_PORT')
+        const worker = fork(WORKER, { stdio: 'inherit', serialization: 'advanced', env })
+        metrics.add(worker)
+        return worker
+      },
       requestExit: (worker) => worker.disconnect(),
     },
     count,

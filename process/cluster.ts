@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { openDataStore } from '../stores/data/index.ts'
 import { superviseChildren, superviseWorkers } from './children.ts'
-import { serveClusterMetrics } from './cluster-metrics.ts'
+import { createCollector } from './metrics/processes.ts'
 import { watchApiProcesses, watchOwnEventLoop } from './watchdog.ts'
 
 const SERVER = fileURLToPath(new URL('../server.ts', import.meta.url))
@@ -23,21 +23,25 @@ export async function startCluster(
   const data = await openDataStore(config, { attach: false })
   // This serialization keeps NaN, the value of a metric that can't be read. JSON would make it 0.
   cluster.setupPrimary({ exec: SERVER, serialization: 'advanced' })
-  serveClusterMetrics()
+  const metrics = createCollector()
   watchOwnEventLoop('primary')
   watchApiProcesses(log)
-  const listening = untilListening(config.apiProcesses)
+  const listening = untilListening(config)
   const servers = superviseChildren(
     {
       name: 'API process',
-      start: () => cluster.fork().process,
+      start() {
+        const server = cluster.fork().process
+        metrics.add(server)
+        return server
+      },
       requestExit: (server) => server.kill('SIGTERM'),
     },
     config.apiProcesses,
     log,
   )
   const { port } = await listening
-  const workers = superviseWorkers(config.workerProcesses, log)
+  const workers = superviseWorkers(config.workerProcesses, log, metrics)
   return {
     port,
     async stop() {
@@ -48,11 +52,13 @@ export async function startCluster(
   }
 }
 
-/** Resolves when `count` API processes listen. Rejects if one of them ends before. */
-function untilListening(count: number) {
+/** Resolves when all API processes listen. Rejects if one of them ends before. */
+function untilListening({ apiProcesses, metricsPort }: Config) {
   const { promise, resolve, reject } = Promise.withResolvers<Address>()
   let listening = 0
-  cluster.on('listening', (_worker, address) => ++listening === count && resolve(address))
+  cluster.on('listening', (_worker, address) => {
+    if (address.port !== metricsPort && ++listening === apiProcesses) resolve(address)
+  })
   cluster.once('exit', (_worker, code, signal) =>
     reject(new Error(`An API process could not start (${signal ?? `exit code ${code}`}).`)),
   )

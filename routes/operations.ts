@@ -7,6 +7,8 @@ import { problems } from './problems.ts'
 const logLevel = 'warn'
 
 export default (async (app) => {
+  if (app.config.metricsPort !== undefined) return // process/metrics/server.ts
+
   app.get(
     '/livez',
     {
@@ -35,9 +37,24 @@ export default (async (app) => {
       },
     },
     async () => {
-      await app.services.readiness.check()
+      await app.checkReady()
       return { status: 'ok' as const }
     },
+  )
+
+  app.get(
+    '/startupz',
+    {
+      logLevel,
+      schema: {
+        tags: ['operations'],
+        operationId: 'isStarted',
+        summary: 'Check that the process has started',
+        description: 'For the startup probe of an orchestrator.',
+        response: { 200: Health, ...problems() },
+      },
+    },
+    async () => ({ status: 'ok' as const }),
   )
 
   app.get(
@@ -48,7 +65,8 @@ export default (async (app) => {
         tags: ['operations'],
         operationId: 'readMetrics',
         summary: "Read the metrics in Prometheus' text format",
-        description: 'The metrics of all API processes, for every API process that responds.',
+        description:
+          'The metrics of all API processes and of the workers that they started. Each API process reports all of them.',
         response: {
           200: { description: 'The metrics.', content: { 'text/plain': { schema: Type.String() } } },
           ...problems(),

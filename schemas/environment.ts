@@ -318,6 +318,14 @@ export const Environment = Type.Object({
     description: 'true or false (false: no console at /admin, and no sign-in)',
     examples: ['false'],
   }),
+  METRICS_PORT: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 65535,
+      description: 'a port from 1 to 65535 for metrics and probes, which are then not on PORT',
+      examples: [9464],
+    }),
+  ),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: 'info',
     description: 'one of trace, debug, info, warn, error, fatal, silent',

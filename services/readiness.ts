@@ -5,8 +5,14 @@ import { Unavailable } from './errors.ts'
 
 const TIMEOUT_MS = 2_000
 
+/** How long a result is used again. Probes of many callers cost the stores one request per second. */
+const CACHE_MS = 1_000
+
 /** Checks the stores that an upload needs. */
-export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'objects'>) {
+export function createReadiness(
+  { data, objects }: Pick<Stores, 'data' | 'objects'>,
+  now = () => performance.now(),
+) {
   const hot = objects.all.filter(({ location }) => location.tier === 'hot')
   const stores = [
     { name: 'database', store: data as Pingable },
@@ -15,11 +21,18 @@ export function createReadiness({ data, objects }: Pick<Stores, 'data' | 'object
       store,
     })),
   ]
+  let checked: { at: number; faults: Promise<(string | undefined)[]> } | undefined
   return {
-    /** @throws {Unavailable} its detail gives the reason for each store that can't be used */
+    /**
+     * Asks each store, with a time limit of 2 s. A result is used again for a second.
+     *
+     * @throws {Unavailable} its detail gives the reason for each store that can't be used
+     */
     async check() {
-      const faults = await Promise.all(stores.map(({ name, store }) => findFault(name, store)))
-      const found = faults.filter((fault) => fault !== undefined)
+      if (!checked || now() - checked.at >= CACHE_MS) {
+        checked = { at: now(), faults: Promise.all(stores.map(({ name, store }) => findFault(name, store))) }
+      }
+      const found = (await checked.faults).filter((fault) => fault !== undefined)
       if (found.length > 0) throw new Unavailable({ detail: found.join(' ') })
     },
   }

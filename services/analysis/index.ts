@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Verdict } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
+import { measure } from '../../stores/telemetry.ts'
 import { removeTemporaryFiles, withContent } from './content.ts'
 import { decoderLimits, timeLimitOf } from './limits.ts'
 import { createOccupancy, type Occupancy } from './occupancy.ts'
@@ -72,7 +73,9 @@ async function runPipeline(
     const lease = await take(context, occupancy, signal)
     if (!lease) continue
     const stopExtending = extendRepeatedly(context, lease)
-    const outcome = await occupancy.during(lease.imageId, () => decode(context, lease, decoder))
+    const outcome = await measure({ kind: 'analysis', name: 'decode', trace: lease.trace ?? undefined }, () =>
+      occupancy.during(lease.imageId, () => decode(context, lease, decoder)),
+    )
     await settling
     settling = settle(context, lease, outcome).finally(stopExtending)
     if (outcome.kind === 'delay') await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})

@@ -34,6 +34,15 @@ export type Served =
       content?: Buffer | Readable
     }
 
+/** Responses of this process with an image, by kind. */
+export interface ServeCounts {
+  full: number
+  partial: number
+  notModified: number
+  /** Bytes of content in the responses. */
+  bytes: number
+}
+
 /** Creates the service that finds an image by its id, and opens its bytes for a client. */
 export function createServe({
   find,
@@ -46,7 +55,7 @@ export function createServe({
   plans: Plans
   lastAccess: LastAccess
 }) {
-  const counts = { served: 0 }
+  const counts: ServeCounts = { full: 0, partial: 0, notModified: 0, bytes: 0 }
 
   async function serveOriginal({ row, original: image }: Servable, request: ServeRequest): Promise<Served> {
     if (request.isFresh(image)) return { image, isFresh: true }
@@ -90,9 +99,19 @@ export function createServe({
       lastAccess.note(id)
       const isStripped = request.metadata === 'none' || servable.row.stripMetadata
       const served = await (isStripped ? serveStripped : serveOriginal)(servable, request)
-      if (!served.isFresh && served.content) counts.served++
+      countServed(counts, served)
       return served
     },
+  }
+}
+
+function countServed(counts: ServeCounts, served: Served) {
+  if (served.isFresh) counts.notModified++
+  else if (served.content) {
+    const { range, size } = served
+    if (range) counts.partial++
+    else counts.full++
+    counts.bytes += range ? range.end - range.start + 1 : size
   }
 }
 

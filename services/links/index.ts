@@ -33,7 +33,11 @@ export function createLinks({
     return link
   }
 
+  const counts = { created: 0 }
+
   return {
+    counts,
+
     /** @throws {InvalidExpiry | UnknownRegion} */
     async create(link: NewLink) {
       const row = await data.links.insert({
@@ -46,6 +50,7 @@ export function createLinks({
         private: link.private ?? false,
         stripMetadata: link.stripMetadata ?? false,
       })
+      counts.created++
       return { id: row.id, expiresOn: row.expiresAt.toISOString() }
     },
 

@@ -12,6 +12,8 @@ export interface AdmissionLimits {
 }
 
 export interface Admission {
+  /** The load now: requests that were admitted, and bytes that are staged. */
+  readonly load: { requests: number; stagedBytes: number }
   /**
    * Admits a request. Call `leave` at its end.
    *
@@ -38,7 +40,7 @@ export function createAdmission(limits: AdmissionLimits): Admission {
   const uploadsOfLink = createTally()
   const uploadsOfNetwork = createTally()
   const stagedOfLink = createTally()
-  let staged = 0
+  const load = { requests: 0, stagedBytes: 0 }
 
   function stage(link: LinkRow): Staging {
     const room = roomOf(link)
@@ -47,14 +49,14 @@ export function createAdmission(limits: AdmissionLimits): Admission {
       add(count) {
         if (bytes + count > room) throw new Rejection('link_used_up')
         const ofLink = stagedOfLink.of(link.id) + count
-        if (ofLink > limits.stagedBytesPerLink || staged + count > limits.stagedBytes)
+        if (ofLink > limits.stagedBytesPerLink || load.stagedBytes + count > limits.stagedBytes)
           throw new Rejection('busy')
         bytes += count
-        staged += count
+        load.stagedBytes += count
         stagedOfLink.add(link.id, count)
       },
       release() {
-        staged -= bytes
+        load.stagedBytes -= bytes
         stagedOfLink.add(link.id, -bytes)
         bytes = 0
       },
@@ -62,6 +64,8 @@ export function createAdmission(limits: AdmissionLimits): Admission {
   }
 
   return {
+    load,
+
     enter(link, network) {
       if (
         uploadsOfLink.of(link.id) >= limits.uploadsPerLink ||
@@ -69,11 +73,13 @@ export function createAdmission(limits: AdmissionLimits): Admission {
       ) {
         throw new TooManyUploads()
       }
+      load.requests++
       uploadsOfLink.add(link.id, 1)
       uploadsOfNetwork.add(network, 1)
       return {
         stage,
         leave() {
+          load.requests--
           uploadsOfLink.add(link.id, -1)
           uploadsOfNetwork.add(network, -1)
         },

@@ -65,6 +65,7 @@ export function createUploads({
 
   return {
     counts,
+    load: admission.load,
 
     /** Uploads in several requests. */
     resumable: createResumable({

@@ -10,6 +10,7 @@ import {
 } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { ObjectStore, StagedObject } from '../../stores/objects/object-store.ts'
+import { currentTrace, measure } from '../../stores/telemetry.ts'
 import type { ImageReader } from '../analysis/reader.ts'
 import type { Cache } from '../cache.ts'
 import { Rejection } from '../errors.ts'
@@ -127,7 +128,9 @@ async function stagePart(
   })
   passOn(file, hashing.stream)
   const store = objects.at({ region: link.region, tier: 'hot' })
-  const staged = settleOnce(await store.stage(id, hashing.stream))
+  const staged = settleOnce(
+    await measure({ kind: 'upload', name: 'receive' }, () => store.stage(id, hashing.stream)),
+  )
   return discardOnError({ staged }, async () => {
     if (file.truncated) throw new Rejection('too_large')
     if (hashing.size === 0) throw new Rejection('empty')
@@ -146,7 +149,7 @@ async function recordKnown(
   { knownHashes, hideDuplicates }: PartOptions,
 ) {
   if (hideDuplicates || !knownHashes.get(knownKey(received))) return undefined
-  const recorded = await recorder.recordKnown(received)
+  const recorded = await measure({ kind: 'upload', name: 'database' }, () => recorder.recordKnown(received))
   // If this fails, the sweep deletes the object. The upload is recorded.
   if (recorded) await staged.discard().catch(() => {})
   return recorded
@@ -158,13 +161,13 @@ async function recordNew(
   recorder: Recorder,
   { stores: { queue }, accept, hideDuplicates }: PartOptions,
 ) {
-  const image = { id, ...(await sniffer.end(staged.content)), shared: !hideDuplicates }
+  const image = { id, ...(await sniffer.end(staged.content)), shared: !hideDuplicates, trace: currentTrace() }
   const { status, metadata } = image
   // Only the header shows the format with certainty. If the front does not contain it, a worker decides.
   const isCertain = status === 'ready' || metadata.width !== undefined
   if (isCertain && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
-  await staged.commit()
-  const recorded = await recorder.record(received, image)
+  await measure({ kind: 'upload', name: 'store' }, () => staged.commit())
+  const recorded = await measure({ kind: 'upload', name: 'database' }, () => recorder.record(received, image))
   if (!isRefusal(recorded) && !recorded.duplicate) queue.announce(id)
   // If this fails, the object has no row, and the sweep deletes it. The upload is recorded.
   else await store.delete(id).catch(() => {})

@@ -1,5 +1,6 @@
 import postgres from 'postgres'
 import type { Config } from '../../config.ts'
+import { databaseCalls } from '../telemetry.ts'
 import { readDatabaseUrl } from './database-url.ts'
 import { assertPatched } from './driver.ts'
 import { type Embedded, openEmbedded } from './embedded/index.ts'
@@ -80,6 +81,7 @@ export async function connect(
       max_lifetime: null,
     })
   }
+  databaseCalls.connections = sql.options.max
   return {
     sql,
     async close() {

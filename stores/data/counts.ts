@@ -1,11 +1,12 @@
 import { randomInt } from 'node:crypto'
+import type { StorageLocation } from '../storage-location.ts'
 import type { Database, Sql } from './sql.ts'
 
 // With this many shards, two concurrent uploads rarely wait for the same row, and a sum over them is still cheap.
 const SHARDS = 32
 
 export interface CountKey {
-  kind: 'day' | 'format' | 'model' | 'link'
+  kind: 'day' | 'format' | 'model' | 'link' | 'location'
   key: string
 }
 
@@ -19,6 +20,12 @@ export interface CountLine extends CountKey {
 export async function count(sql: Sql, lines: CountLine[]): Promise<void> {
   if (lines.length > 0) await addToShard(sql, randomShard(), lines)
 }
+
+/** The count of the images in a storage location: its `uploads` are images that are not removed. */
+export const locationKey = ({ region, tier }: StorageLocation): CountKey => ({
+  kind: 'location',
+  key: `${tier} ${region}`,
+})
 
 /** The shard to add to this time. */
 export const randomShard = () => randomInt(SHARDS)

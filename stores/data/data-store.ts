@@ -220,6 +220,8 @@ export interface Lease extends StorageLocation {
   attempt: number
   /** How many times in a row the image was delayed because it could not be tried. */
   delays: number
+  /** The trace of its upload, as a `traceparent`. */
+  trace: string | null
 }
 
 /** Identifies a lease. */
@@ -273,6 +275,9 @@ export interface ImageLeaseStore {
 
   /** How many images wait for a worker, including the leased ones. */
   waiting(): Promise<number>
+
+  /** How many milliseconds the oldest waiting image has waited; 0 if none waits. */
+  oldestWaitingAge(): Promise<number>
 }
 
 export interface ReleaseOptions {
@@ -310,6 +315,8 @@ export interface NewImage {
   /** `ready` if `metadata` is complete, `pending` if a worker has to read the file. */
   status: 'ready' | 'pending'
   metadata: Metadata
+  /** The trace of the upload, as a `traceparent`. */
+  trace?: string | undefined
   /** True, the default: uploads of the same content become uploads of this image. False: it has no duplicates. */
   shared?: boolean
 }
@@ -471,6 +478,12 @@ export interface UploadCount {
   uploads: number
 }
 
+/** The images in a storage location, and their bytes. */
+export interface StoredCount extends StorageLocation {
+  images: number
+  bytes: number
+}
+
 /** Reads the counts. Their number does not grow with the number of uploads. */
 export interface StatsStore {
   /** The formats or the camera models (empty: unknown) with the most uploads, most first. */
@@ -478,6 +491,9 @@ export interface StatsStore {
 
   /** The days in UTC that have uploads, newest first: of the `days` days that end with `last`, such as 2026-11-01. */
   days(last: string, days: number): Promise<UploadCount[]>
+
+  /** The images that are not removed, and their bytes, by storage location. */
+  stored(): Promise<StoredCount[]>
 }
 
 // The lifecycle of images, for the sweep
@@ -576,6 +592,9 @@ export interface SweepStore {
 
   /** The last sweep, and how many milliseconds ago it ended. Undefined if there was none. */
   last(): Promise<{ finishedAt: Date; age: number; summary: SweepSummary } | undefined>
+
+  /** When each periodic job last ended without a fault: the sweep, and its step that archives. */
+  successes(): Promise<{ name: string; finishedAt: Date }[]>
 }
 
 // Jobs

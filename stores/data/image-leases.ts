@@ -22,7 +22,7 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
           lease = ${token},
           due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
         from due where images.id = due.id
-        returning images.id, status, region, tier, format, media_type, attempts, delays`
+        returning images.id, status, region, tier, format, media_type, attempts, delays, trace`
       return rows.map((row) => toLease(row, token))
     }),
 
@@ -32,7 +32,7 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
           lease = ${token},
           due_at = now() + ${milliseconds}::float8 * interval '1 millisecond'
         where id = ${imageId} and due_at <= now()
-        returning id, status, region, tier, format, media_type, attempts, delays`
+        returning id, status, region, tier, format, media_type, attempts, delays, trace`
       return row && toLease(row, token)
     }),
 
@@ -78,6 +78,15 @@ export function createImageLeases(sql: Database): StoreCalls<ImageLeaseStore> {
       const [row] = await sql<{ images: number }[]>`
         select count(*) as images from images where due_at is not null`
       return row!.images
+    }),
+
+    oldestWaitingAge: repeatable(async () => {
+      // An image that is analysed again has waited since it was due.
+      const [row] = await sql<{ milliseconds: number | null }[]>`
+        select (extract(epoch from now() - min(case when settled_at is null then received_at else due_at end)) * 1000)
+          ::double precision as milliseconds
+        from images where due_at is not null`
+      return Math.max(0, row!.milliseconds ?? 0)
     }),
   }
 }
@@ -138,6 +147,7 @@ interface LeasedRow extends StorageLocation {
   mediaType: string
   attempts: number
   delays: number
+  trace: string | null
 }
 
 const toLease = (row: LeasedRow, token: string): Lease => ({
@@ -150,4 +160,5 @@ const toLease = (row: LeasedRow, token: string): Lease => ({
   mediaType: row.mediaType,
   attempt: row.attempts + 1,
   delays: row.delays,
+  trace: row.trace,
 })

@@ -1,4 +1,5 @@
-import { daysToFold, foldDay } from './counts.ts'
+import type { Tier } from '../storage-location.ts'
+import { count, daysToFold, foldDay, locationKey } from './counts.ts'
 import type { LifecycleStore, LiveImage, OldRows, Removed } from './data-store.ts'
 import { markRemoved } from './removal.ts'
 import type { Database, Sql } from './sql.ts'
@@ -63,10 +64,19 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
     ),
 
     move: once(async (id, to) => {
-      const rows = await sql`
-        update images set tier = ${to}
-        where id = ${id} and tier <> ${to} and removed_at is null returning id`
-      return rows.length > 0
+      return sql.begin(async (sql) => {
+        const [moved] = await sql<{ region: string; size: number }[]>`
+          update images set tier = ${to}
+          where id = ${id} and tier <> ${to} and removed_at is null returning region, size`
+        if (!moved) return false
+        const { region, size } = moved
+        const from: Tier = to === 'hot' ? 'cold' : 'hot'
+        await count(sql, [
+          { ...locationKey({ region, tier: from }), uploads: -1, bytes: -size },
+          { ...locationKey({ region, tier: to }), uploads: 1, bytes: size },
+        ])
+        return true
+      })
     }),
 
     notAccessed: repeatable((old) => notAccessed(sql, old)),
@@ -99,12 +109,15 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
     }),
 
     adopt: once(async ({ id, hash, size, region, tier, format, mediaType }) => {
-      const rows = await sql`
-        insert into images (id, hash, size, status, region, tier, format, media_type, private, strip_metadata)
-        select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
-          exists (select 1 from links where private), exists (select 1 from links where strip_metadata)
-        on conflict do nothing returning id`
-      return rows.length > 0
+      return sql.begin(async (sql) => {
+        const rows = await sql`
+          insert into images (id, hash, size, status, region, tier, format, media_type, private, strip_metadata)
+          select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
+            exists (select 1 from links where private), exists (select 1 from links where strip_metadata)
+          on conflict do nothing returning id`
+        if (rows.length > 0) await count(sql, [{ ...locationKey({ region, tier }), uploads: 1, bytes: size }])
+        return rows.length > 0
+      })
     }),
 
     daysToFold: repeatable((limit) => daysToFold(sql, limit)),

@@ -1,4 +1,4 @@
-import type { StatsStore, UploadCount } from './data-store.ts'
+import type { StatsStore, StoredCount, UploadCount } from './data-store.ts'
 import type { Sql } from './sql.ts'
 import { repeatable, type StoreCalls } from './store-call.ts'
 
@@ -16,6 +16,14 @@ export function createStats(sql: Sql): StoreCalls<StatsStore> {
         select key, sum(uploads)::bigint as uploads from upload_counts
         where kind = 'day' and key > (${last}::date - ${days}::int)::text and key <= ${last}
         group by key having sum(uploads) > 0 order by key desc`,
+    ),
+
+    stored: repeatable(
+      () => sql<StoredCount[]>`
+        select
+          split_part(key, ' ', 1) as tier, split_part(key, ' ', 2) as region,
+          sum(uploads)::bigint as images, sum(bytes)::bigint as bytes
+        from upload_counts where kind = 'location' group by key`,
     ),
   }
 }

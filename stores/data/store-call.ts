@@ -1,3 +1,4 @@
+import { databaseCalls } from '../telemetry.ts'
 import { StoreUnavailable } from '../unavailable.ts'
 import { retry } from './retry.ts'
 
@@ -21,11 +22,13 @@ export function callsWithin(deadline: number) {
     repeatable: boolean,
   ): StoreCall<(...parameters: Parameters) => Promise<Result>> =>
     Object.assign(
-      (...parameters: Parameters) =>
-        within(
+      (...parameters: Parameters) => {
+        databaseCalls.running++
+        return within(
           deadline,
-          retry(() => run(...parameters), { repeatable }),
-        ),
+          retry(() => run(...parameters), { repeatable }).finally(() => databaseCalls.running--),
+        )
+      },
       { repeatable },
     )
 

@@ -68,12 +68,13 @@ interface KnownImage extends MetadataRow {
  * insert. So a statement that began before a revoke may end a moment after it.
  */
 async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | undefined)[]> {
-  const given = files.map(({ received, image: { id, status, metadata, shared = true } }) => ({
+  const given = files.map(({ received, image: { id, status, metadata, shared = true, trace } }) => ({
     ...givenFile(received),
     ...metadataByColumn(metadata),
     id,
     status,
     shared,
+    ...(trace !== undefined && { trace }),
   }))
   const rows = await sql<{ id: string; refusal: Refusal | null }[]>`
     with given as (
@@ -88,20 +89,20 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
       ) as link
     ), image as (
       insert into images (
-        id, status, region, hash, size, shared, private, strip_metadata,
+        id, status, region, hash, size, shared, private, strip_metadata, trace,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
         latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
         damaged, damage, present_share
       )
       select
-        id, status, region, hash, size, shared, private, strip_metadata,
+        id, status, region, hash, size, shared, private, strip_metadata, trace,
         format, media_type, width, height, orientation, camera_make, camera_model, lens, taken_at, taken_offset,
         latitude, longitude, altitude, frames, duration, bit_depth, colour_space, has_alpha, placeholder,
         damaged, damage, present_share
       from given, jsonb_populate_record(null::images, given.file)
       where given.refusal is null
       on conflict (region, hash, private, strip_metadata) where removed_at is null and shared do nothing
-      returning id, size, status, format, camera_model
+      returning id, size, status, region, format, camera_model
     ), recorded as (
       select image.*, file ->> 'link_id' as link_id, file ->> 'name' as name
       from given join image on image.id = file ->> 'id'
@@ -115,6 +116,7 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
         ('day', (now()::timestamptz(3) at time zone 'UTC')::date::text, true),
         ('link', link_id, true),
         ('format', format, status <> 'pending'),
+        ('location', 'hot ' || region, true),
         ('model', coalesce(camera_model, ''), status <> 'pending')
       ) as line (kind, key, counts)
       where line.counts

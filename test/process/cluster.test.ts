@@ -8,6 +8,7 @@ import { eachDatabase } from '../helpers/databases.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
+import { freePort } from '../helpers/ports.ts'
 import { type Server, startServer, until } from '../helpers/server.ts'
 import { inTier } from '../helpers/tiers.ts'
 
@@ -61,7 +62,11 @@ eachDatabase(async (t, env) => {
     for (let n = 0; n < PROCESSES; n++) {
       for (const id of ids) t.equal((await ask(`${server.url}/images/${id}`)).status, 200)
       const metrics = (await ask(`${server.url}/metrics`)).body
-      t.match(metrics, new RegExp(`^hasty_uploads_total ${uploads}$`, 'm'), 'each process reports the sum')
+      t.match(
+        metrics,
+        new RegExp(`^hasty_uploads_total\\{method="multipart"\\} ${uploads}$`, 'm'),
+        'each process reports the sum',
+      )
       t.match(metrics, new RegExp(`^hasty_waiting_images ${uploads}$`, 'm'), 'a shared value is not added up')
     }
 
@@ -98,7 +103,44 @@ inTier.default('restarts a killed API process while the others continue', async 
     t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
   await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
   t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process ended unexpectedly/)
-  t.match((await ask(`${server.url}/metrics`)).body, /^hasty_uploads_total \d$/m)
+  t.match((await ask(`${server.url}/metrics`)).body, /^hasty_uploads_total\{method="multipart"\} \d$/m)
+  t.equal(await server.end('SIGTERM'), 0)
+})
+
+inTier.default('the metrics keep the work of a process that was killed', async (t) => {
+  const [port] = [await freePort()]
+  const server = await startCluster(t, {
+    DATA_DIR: newFolder(t),
+    WORKER_PROCESSES: '1',
+    METRICS_PORT: String(port),
+  })
+  const link = await server.makeLink()
+  const pids = await until(async () => {
+    const found = apiPids(server)
+    return found.length === PROCESSES ? found : undefined
+  })
+  const { headers, payload } = multipart([{ body: await makeImage('png') }])
+  const metrics = async () => (await ask(`http://127.0.0.1:${port}/metrics`)).body
+  const upload = async () =>
+    t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
+  for (let n = 0; n < 4; n++) await upload()
+  await until(
+    async () => /^hasty_analysis_duration_seconds_count\{verdict="ready"\} 1$/m.exec(await metrics())?.[0],
+  )
+  t.match(await metrics(), /^hasty_uploads_total\{method="multipart"\} 4$/m)
+  process.kill(pids[0]!, 'SIGKILL')
+  await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
+  for (let n = 0; n < 4; n++) await upload()
+  const text = await metrics()
+  t.match(text, /^hasty_uploads_total\{method="multipart"\} 8$/m)
+  t.match(
+    text,
+    /^http_request_duration_seconds_count\{method="POST",route="\/uploads\/:id",status_class="2xx"\} 8$/m,
+  )
+  t.match(text, /^process_resident_memory_bytes\{process="worker"\} \d+/m)
+  for (const probe of ['livez', 'readyz', 'startupz'])
+    t.equal((await ask(`http://127.0.0.1:${port}/${probe}`)).status, 200, probe)
+  t.equal((await ask(`${server.url}/metrics`)).status, 404)
   t.equal(await server.end('SIGTERM'), 0)
 })
 

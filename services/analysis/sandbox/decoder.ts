@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import type { Format } from '../../../formats/format.ts'
 import type { Metadata } from '../../../schemas/images.ts'
 import type { Verdict } from '../../../stores/data/data-store.ts'
+import { decoderEnds } from '../../../stores/telemetry.ts'
 import { InvalidAnswer, readAnswers } from './answers.ts'
 import { type Sandbox, searchPath } from './levels.ts'
 import { type Answer, encodeMessage, type Job, type Task } from './messages.ts'
@@ -115,16 +116,20 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
       try {
         const { verdict, fault, outOfMemory, last } = await withTimeout(working, milliseconds)
         if (last && running === used) running = undefined
-        if (outOfMemory)
+        if (outOfMemory) {
+          decoderEnds.publish('memory')
           return {
             status: 'failed',
             failure: `the image takes more than ${memory / 2 ** 20} MiB to decode`,
             ...header,
           }
+        }
         if (verdict) return verdict
         throw new Error(fault ?? 'the decoder process gave no verdict')
       } catch (error) {
         if (error instanceof DecoderTimeout) Object.assign(error, header)
+        if (!(error instanceof DecoderUnavailable))
+          decoderEnds.publish(error instanceof DecoderTimeout ? 'timeout' : 'crash')
         // The process is not used any more, also after a fault that it has reported.
         used.then(
           ({ child }) => child.kill('SIGKILL'),

@@ -1,4 +1,5 @@
 import { type ChecksumAlgorithm, S3Client, type StorageClass } from '@aws-sdk/client-s3'
+import { measure } from '../../telemetry.ts'
 import { rethrowUnavailable } from './faults.ts'
 import type { MemoryBudget } from './memory.ts'
 
@@ -63,13 +64,11 @@ export async function openBucket(url: URL, timeouts: Timeouts, memory: MemoryBud
     },
   })
   client.middlewareStack.add(
-    (next) => async (request) => {
-      try {
-        return await next(request)
-      } catch (error) {
-        return rethrowUnavailable(error)
-      }
-    },
+    (next, { commandName = 'unknown' }) =>
+      (request) =>
+        measure({ kind: 's3', name: commandName.replace(/Command$/, '') }, () =>
+          next(request).catch(rethrowUnavailable),
+        ),
     { step: 'initialize', priority: 'high', name: 'storeUnavailable' },
   )
   await client.config.region() // throws if there is none: now, not at the first request

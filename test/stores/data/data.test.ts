@@ -931,6 +931,8 @@ async function countDrift({ sql }: DataStore) {
   const counts = await sql<{ name: string; uploads: number; bytes: number }[]>`
     select kind || ' ' || key as name, sum(uploads)::bigint as uploads, sum(bytes)::bigint as bytes
     from upload_counts group by kind, key having sum(uploads) <> 0 or sum(bytes) <> 0`
+  const images = await sql<{ location: string; size: number }[]>`
+    select tier || ' ' || region as location, size from images where removed_at is null`
 
   const expected = new Map<string, { uploads: number; bytes: number }>()
   const add = (name: string, size: number) => {
@@ -945,6 +947,7 @@ async function countDrift({ sql }: DataStore) {
     add(`format ${format}`, size)
     add(`model ${cameraModel ?? ''}`, size)
   }
+  for (const { location, size } of images) add(`location ${location}`, size)
   const found = new Map(counts.map(({ name, uploads, bytes }) => [name, { uploads, bytes }]))
   return [...new Set([...expected.keys(), ...found.keys()])]
     .map((name) => ({ name, expected: expected.get(name), found: found.get(name) }))

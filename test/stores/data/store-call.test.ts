@@ -85,9 +85,11 @@ t.test(
       'imageLeases.dueIn': () => leases.dueIn(id),
       'imageLeases.overdue': () => leases.overdue(old),
       'imageLeases.waiting': () => leases.waiting(),
+      'imageLeases.oldestWaitingAge': () => leases.oldestWaitingAge(),
       'uploads.pageOfLink': () => createUploads(lossy).pageOfLink(id, { limit: 1 }),
       'stats.top': () => stats.top('format', 1),
       'stats.days': () => stats.days('2026-11-01', 30),
+      'stats.stored': () => stats.stored(),
       'lifecycle.now': () => lifecycle.now(),
       'lifecycle.count': () => lifecycle.count(),
       'lifecycle.find': () => lifecycle.find([id]),
@@ -99,6 +101,7 @@ t.test(
       'lifecycle.deadLeases': () => lifecycle.deadLeases(old),
       'lifecycle.daysToFold': () => lifecycle.daysToFold(1),
       'sweeps.last': () => createSweeps(lossy).last(),
+      'sweeps.successes': () => createSweeps(lossy).successes(),
     }
     for (const [name, read] of Object.entries(reads)) {
       losing = true

@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Gauge, Registry } from '@prometheus-io/client'
+import pkg from '../../package.json' with { type: 'json' }
+import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
+import type { Stores } from '../../stores/index.ts'
+
+// Prometheus gives up a scrape after 10 s by default.
+const DATABASE_TIMEOUT_MS = 2_000
+
+/**
+ * Creates the metrics that are the same in every process: most are read from the database. They are NaN, or absent if they
+ * have labels, while it does not answer.
+ */
+export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queue'>): Registry {
+  const register = new Registry()
+  const registers = [register]
+  const lastSweep = shareConcurrent(() => withTimeout(data.sweeps.last()))
+  const stored = shareConcurrent(() => withTimeout(data.stats.stored()))
+  const jobs = shareConcurrent(() => withTimeout(data.sweeps.successes()))
+
+  const gauge = (name: string, help: string, read: () => Promise<number | undefined>) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        this.set((await read()) ?? Number.NaN)
+      },
+    })
+  const gauges = <Row>(
+    name: string,
+    help: string,
+    labelNames: string[],
+    read: () => Promise<Row[] | undefined>,
+    show: (row: Row) => [Record<string, string>, number],
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers,
+      async collect() {
+        const rows = (await read()) ?? []
+        this.reset()
+        for (const row of rows) this.set(...show(row))
+      },
+    })
+
+  gauges(
+    'hasty_build_info',
+    'The version of Hasty',
+    ['version'],
+    async () => [pkg.version],
+    (version) => [{ version }, 1],
+  )
+  gauges(
+    'hasty_decoder_isolation',
+    '1 for the level by which the processes that read images are isolated (docs/threat-model.md)',
+    ['level'],
+    async () => [await detectSandbox()],
+    ({ level }) => [{ level }, 1],
+  )
+  gauge('hasty_waiting_images', 'Images that wait for a worker', () => withTimeout(queue.waiting()))
+  gauge(
+    'hasty_oldest_waiting_image_age_seconds',
+    'How long the oldest waiting image has waited; 0 if none waits',
+    async () => {
+      const age = await withTimeout(data.imageLeases.oldestWaitingAge())
+      return age && age / 1000
+    },
+  )
+  const location = ({ region, tier }: { region: string; tier: string }) => ({ region, tier })
+  gauges('hasty_stored_images', 'Images by region and tier', ['region', 'tier'], stored, (row) => [
+    location(row),
+    row.images,
+  ])
+  gauges('hasty_stored_bytes', 'Bytes of images by region and tier', ['region', 'tier'], stored, (row) => [
+    location(row),
+    row.bytes,
+  ])
+  gauges(
+    'hasty_job_last_success_timestamp_seconds',
+    'Unix time at which a periodic job last ended without a fault',
+    ['job'],
+    jobs,
+    ({ name, finishedAt }) => [{ job: name }, finishedAt.getTime() / 1000],
+  )
+  gauge('hasty_last_sweep_timestamp_seconds', 'Unix time at which the last sweep ended', async () => {
+    const last = await lastSweep()
+    return last && last.finishedAt.getTime() / 1000
+  })
+  gauge('hasty_last_sweep_duration_seconds', 'Duration of the last sweep', async () => {
+    const last = await lastSweep()
+    return last && last.summary.durationMs / 1000
+  })
+  gauges(
+    'hasty_last_sweep_items',
+    'Items that the last sweep found or changed, by kind',
+    ['kind'],
+    async () => Object.entries((await lastSweep())?.summary ?? {}).filter(([kind]) => kind !== 'durationMs'),
+    ([kind, count]) => [{ kind }, count],
+  )
+  return register
+}
+
+/** Gives concurrent callers the result of one call. */
+function shareConcurrent<T>(call: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined
+  return () => {
+    running ??= call().finally(() => {
+      running = undefined
+    })
+    return running
+  }
+}
+
+/** Resolves with undefined if a query fails or takes longer than 2 s. */
+async function withTimeout<T>(query: Promise<T>): Promise<T | undefined> {
+  const timeout = new AbortController()
+  const expired = sleep(DATABASE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
+  return Promise.race([query.catch(() => undefined), expired]).finally(() => timeout.abort())
+}
