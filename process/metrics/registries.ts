@@ -22,8 +22,10 @@ export interface Count {
   read(): number | Iterable<readonly [string, number]>
 }
 
-// Gauges with a name that ends in "_total", which promtool refuses. The metrics without it have the same numbers by type.
+// The library's metrics with a name that promtool refuses. Others have the same information.
 const MISNAMED = [
+  'nodejs_eventloop_utilization_histogram',
+  'nodejs_eventloop_utilization_summary',
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',

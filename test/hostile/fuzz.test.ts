@@ -206,6 +206,7 @@ const weights: Record<string, number> = {
   removeImage: 1,
   isLive: 1,
   isReady: 1,
+  isStarted: 1,
   readMetrics: 1,
 }
 

@@ -55,6 +55,7 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
     'getImageContent',
     'isLive',
     'isReady',
+    'isStarted',
     'listAudit',
     'listImages',
     'listLinks',

@@ -57,7 +57,7 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.equal(value('hasty_cache_misses_total{cache="images"}'), 1)
   t.equal(value('hasty_cache_hits_total{cache="knownHashes"}'), 1)
   t.equal(value('hasty_waiting_images'), 1, 'the image waits to be verified')
-  t.ok(value('nodejs_eventloop_lag_seconds{process="api"}') >= 0)
+  t.ok(value('nodejs_eventloop_lag_p99_seconds{process="api"}') >= 0)
   t.ok(value('process_resident_memory_bytes{process="api"}') > 1_000_000)
   t.equal(
     value('http_request_duration_seconds_count{method="GET",route="/images/:id",status_class="2xx"}'),
@@ -84,7 +84,7 @@ inTier.default('a store is asked once a second, however many probes ask', async 
   const data = {
     async ping() {
       asked++
-      if (isBroken) throw new StoreUnavailable('database')
+      if (isBroken) throw new StoreUnavailable('database', {})
     },
   } as unknown as App['stores']['data']
   const readiness = createReadiness({ data, objects: createObjectStores([]) }, () => now)
