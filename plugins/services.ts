@@ -1,13 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import pkg from '../package.json' with { type: 'json' }
 import { createAudit } from '../services/access/audit.ts'
 import { createFailedLookups } from '../services/access/failed-lookups.ts'
 import { createNamedTokens } from '../services/access/named-tokens.ts'
 import { createRequeue } from '../services/analysis/requeue.ts'
+import { createArchives } from '../services/images/archive.ts'
 import { createImages } from '../services/images/index.ts'
 import { createLastAccess } from '../services/images/last-access.ts'
 import { createSignatures } from '../services/images/signatures.ts'
 import { createLinks } from '../services/links/index.ts'
+import { createOperation } from '../services/operation.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
 import { createStorage } from '../services/storage.ts'
@@ -33,6 +36,16 @@ export default fp(
 function createServices({ config, stores, cache, imageReader }: FastifyInstance) {
   const links = createLinks({ data: stores.data, regions: stores.objects.regions, cache: cache.links })
   const lastAccess = createLastAccess(stores.data, config)
+  const readiness = createReadiness(stores)
+  const images = createImages({
+    stores,
+    cache: cache.images,
+    plans: cache.plans,
+    bytes: cache.bytes,
+    lastAccess,
+    servesOnlyVerified: config.servesOnlyVerified,
+    servesOnlyPrivately: config.servesOnlyPrivately,
+  })
   return {
     links,
     lastAccess,
@@ -59,15 +72,8 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
       accept: config.accept,
       hideDuplicates: config.hideDuplicates,
     }),
-    images: createImages({
-      stores,
-      cache: cache.images,
-      plans: cache.plans,
-      bytes: cache.bytes,
-      lastAccess,
-      servesOnlyVerified: config.servesOnlyVerified,
-      servesOnlyPrivately: config.servesOnlyPrivately,
-    }),
+    images,
+    archives: createArchives({ data: stores.data, images }),
     signatures: createSignatures({
       secrets: stores.data.secrets,
       signingKeys: config.signingKeys,
@@ -76,6 +82,7 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
     requeue: createRequeue(stores),
     stats: createStats(stores.data),
     storage: createStorage(stores.data),
-    readiness: createReadiness(stores),
+    operation: createOperation({ data: stores.data, readiness, version: pkg.version }),
+    readiness,
   }
 }

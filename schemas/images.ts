@@ -152,6 +152,26 @@ export const Image = Type.Object(
 )
 export type Image = Static<typeof Image>
 
+/** An image, and who sent it. */
+export const ImageWithUploads = Type.Object(
+  {
+    ...Image.properties,
+    uploads: Type.Array(
+      Type.Object({
+        name: Type.Optional(Type.String({ description: "The sender's file name." })),
+        link: Type.Object({ id: Id, label: Type.Optional(Type.String()) }),
+        duplicate: Type.Boolean({ description: 'Whether the image existed before.' }),
+        receivedAt: Type.String({ format: 'date-time' }),
+        sender: Type.Optional(Type.String({ description: 'The name that the sender gave.' })),
+        message: Type.Optional(Type.String({ description: 'The message that the sender gave.' })),
+      }),
+      { maxItems: 100, description: 'The last 100 uploads of the image, newest first.' },
+    ),
+  },
+  { $id: 'ImageWithUploads', description: 'An image, its metadata and its uploads.' },
+)
+export type ImageWithUploads = Static<typeof ImageWithUploads>
+
 export const ImagePage = page(Type.Ref('Image'), { $id: 'ImagePage' })
 
 const instant = (description: string) =>
@@ -177,6 +197,24 @@ export const ImageFilter = Type.Object({
   takenFrom: clock("Taken at this time of the camera's own clock or later."),
   takenTo: clock("Taken before this time of the camera's own clock."),
   link: Type.Optional(Type.String({ pattern: '^[0-9A-Za-z]{48}$', description: 'Received with this link.' })),
+  name: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 255,
+      pattern: LINE,
+      description: 'A part of the file name of an upload, in any case.',
+      examples: ['IMG_2041'],
+    }),
+  ),
+  hash: Type.Optional(
+    Type.String({ pattern: '^[0-9a-f]{6,64}$', description: 'The SHA-256 in hex, or its beginning.' }),
+  ),
+  ids: Type.Optional(
+    Type.String({
+      pattern: '^[0-9A-Za-z]{48}(,[0-9A-Za-z]{48}){0,249}$',
+      description: 'The ids of up to 250 images, separated by commas.',
+    }),
+  ),
   objectFault: Type.Optional(
     Type.Enum(['missing', 'mismatch'], { description: 'The stored object is missing, or has other bytes.' }),
   ),

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 
 const uploads = Type.Integer({ minimum: 1 })
+const bytes = Type.Integer({ minimum: 0, description: 'Uploaded bytes.' })
 
 export const Stats = Type.Object(
   {
@@ -10,6 +11,10 @@ export const Stats = Type.Object(
         { description: 'The format with the most uploads. Absent before the first upload.' },
       ),
     ),
+    topFormats: Type.Array(Type.Object({ format: Type.String({ examples: ['JPEG'] }), uploads, bytes }), {
+      maxItems: 10,
+      description: 'The formats with the most uploads, in descending order.',
+    }),
     top10CameraModels: Type.Array(
       Type.Object({
         model: Type.String({
@@ -17,6 +22,7 @@ export const Stats = Type.Object(
           examples: ['iPhone 8 Plus'],
         }),
         uploads,
+        bytes,
       }),
       { maxItems: 10, description: 'The models with the most uploads, in descending order.' },
     ),
@@ -24,6 +30,7 @@ export const Stats = Type.Object(
       Type.Object({
         date: Type.String({ format: 'date-time', examples: ['2026-11-01T00:00:00Z'] }),
         uploads,
+        bytes,
       }),
       {
         maxItems: 30,

@@ -8,6 +8,8 @@ const TIMEOUT_MS = 2_000
 /** How long a result is used again. Probes of many callers cost the stores one request per second. */
 const CACHE_MS = 1_000
 
+export type Readiness = ReturnType<typeof createReadiness>
+
 /** Checks the stores that an upload needs. */
 export function createReadiness(
   { data, objects }: Pick<Stores, 'data' | 'objects'>,
@@ -22,17 +24,21 @@ export function createReadiness(
     })),
   ]
   let checked: { at: number; faults: Promise<(string | undefined)[]> } | undefined
+
+  async function faults() {
+    if (!checked || now() - checked.at >= CACHE_MS) {
+      checked = { at: now(), faults: Promise.all(stores.map(({ name, store }) => findFault(name, store))) }
+    }
+    return (await checked.faults).filter((fault) => fault !== undefined)
+  }
+
   return {
-    /**
-     * Asks each store, with a time limit of 2 s. A result is used again for a second.
-     *
-     * @throws {Unavailable} its detail gives the reason for each store that can't be used
-     */
+    /** A sentence about each store that can't be used. Each is asked with a time limit of 2 s. A result is used again for a second. */
+    faults,
+
+    /** @throws {Unavailable} its detail gives the reason for each store that can't be used */
     async check() {
-      if (!checked || now() - checked.at >= CACHE_MS) {
-        checked = { at: now(), faults: Promise.all(stores.map(({ name, store }) => findFault(name, store))) }
-      }
-      const found = (await checked.faults).filter((fault) => fault !== undefined)
+      const found = await faults()
       if (found.length > 0) throw new Unavailable({ detail: found.join(' ') })
     },
   }

@@ -6,15 +6,17 @@ export function createStats({ stats }: Pick<DataStore, 'stats'>) {
   return {
     async read(): Promise<Stats> {
       const today = new Date().toISOString().slice(0, 10)
-      const [[popular], models, days] = await Promise.all([
-        stats.top('format', 1),
+      const [formats, models, days] = await Promise.all([
+        stats.top('format', 10),
         stats.top('model', 10),
         stats.days(today, 30),
       ])
+      const [popular] = formats
       return {
         ...(popular && { popularFormat: { format: popular.key, uploads: popular.uploads } }),
-        top10CameraModels: models.map(({ key, uploads }) => ({ model: key || 'unknown', uploads })),
-        uploadFrequency30Days: days.map(({ key, uploads }) => ({ date: `${key}T00:00:00Z`, uploads })),
+        topFormats: formats.map(({ key, ...count }) => ({ format: key, ...count })),
+        top10CameraModels: models.map(({ key, ...count }) => ({ model: key || 'unknown', ...count })),
+        uploadFrequency30Days: days.map(({ key, ...count }) => ({ date: `${key}T00:00:00Z`, ...count })),
       }
     },
   }

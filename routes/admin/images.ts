@@ -7,6 +7,7 @@ import {
   ImageBytes,
   ImagePage,
   ImageQuery,
+  ImageWithUploads,
   QueuedImages,
   RemovalFilter,
   RemovedImages,
@@ -55,11 +56,11 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
       config: { scope: 'images:read' },
       schema: {
         operationId: 'readImage',
-        summary: 'Read the data of an image',
+        summary: 'Read the data of an image and its uploads',
         description: 'Images that are corrupt, rejected or removed can be read too.',
         params: IdParams,
         response: {
-          200: Type.Ref('Image'),
+          200: ImageWithUploads,
           ...adminProblems(ImageNotFound),
         },
       },

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import archives from './archives.ts'
 import audit from './audit.ts'
 import images from './images.ts'
 import links from './links.ts'
@@ -32,6 +33,7 @@ export default (async (app) => {
       app.addHook('onRoute', describeAccess)
       app.register(links)
       app.register(images)
+      app.register(archives)
       app.register(stats)
       app.register(tokens)
       app.register(audit)

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Operation } from '../../schemas/operation.ts'
 import { Stats } from '../../schemas/stats.ts'
 import { StorageReport } from '../../schemas/storage.ts'
 import { adminProblems } from '../problems.ts'
@@ -31,5 +32,19 @@ export default (async (app) => {
       },
     },
     () => app.services.storage.read(),
+  )
+
+  app.get(
+    '/operation',
+    {
+      config: { scope: 'stats:read' },
+      schema: {
+        operationId: 'readOperation',
+        summary: 'Read the queue, the last sweep, the versions, and what is unreachable',
+        description: 'It also responds while the database or an object store is unreachable.',
+        response: { 200: Operation, ...adminProblems() },
+      },
+    },
+    () => app.services.operation.read(),
   )
 }) satisfies FastifyPluginAsyncTypebox

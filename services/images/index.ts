@@ -14,11 +14,12 @@ import type { Plans } from './plans.ts'
 import type { Servable } from './representation.ts'
 import { toImageSearch } from './search.ts'
 import { createServe } from './serve.ts'
-import { showImage } from './show-image.ts'
+import { showImage, showImageUpload } from './show-image.ts'
 
 /** How many images one call removes at most, and how many of them at the same time. */
 const REMOVE_LIMIT = 1_000
 const REMOVE_BATCH = 20
+const SHOWN_UPLOADS = 100
 
 export type Images = ReturnType<typeof createImages>
 
@@ -66,9 +67,11 @@ export function createImages(options: ImagesOptions) {
       return fromPage(await data.images.page(request), showImage)
     },
 
-    /** All stored data of an image, also of one that is not served. @throws {ImageNotFound} */
+    /** All stored data of an image and its last uploads, also of one that is not served. @throws {ImageNotFound} */
     async show(id: string) {
-      return showImage(found(isId(id) ? await data.images.find(id) : undefined))
+      const row = found(isId(id) ? await data.images.find(id) : undefined)
+      const uploads = await data.uploads.ofImage(id, SHOWN_UPLOADS)
+      return { ...showImage(row), uploads: uploads.map(showImageUpload) }
     },
 
     /** Makes sure that there is an image that is not removed. @throws {ImageNotFound | ImageGone} */

@@ -3,9 +3,10 @@ import type { Box, ImageSearch } from '../../stores/data/data-store.ts'
 import { InvalidFilter } from '../errors.ts'
 
 /** Converts the filters of a list of images. @throws {InvalidFilter} */
-export function toImageSearch({ receivedFrom, receivedTo, bbox, ...filter }: ImageFilter): ImageSearch {
+export function toImageSearch({ receivedFrom, receivedTo, bbox, ids, ...filter }: ImageFilter): ImageSearch {
   const search = {
     ...filter,
+    ids: ids?.split(','),
     receivedFrom: toInstant('receivedFrom', receivedFrom),
     receivedTo: toInstant('receivedTo', receivedTo),
     box: bbox === undefined ? undefined : toBox(bbox),

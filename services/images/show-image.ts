@@ -1,5 +1,5 @@
-import type { Image } from '../../schemas/images.ts'
-import type { ImageRow } from '../../stores/data/data-store.ts'
+import type { Image, ImageWithUploads } from '../../schemas/images.ts'
+import type { ImageRow, ImageUploadRow } from '../../stores/data/data-store.ts'
 import { showMetadata } from './show-metadata.ts'
 
 /** Converts a row to an image in a response for the admin. */
@@ -33,4 +33,18 @@ export const showImage = ({
   ...(isPrivate && { private: true }),
   ...(stripMetadata && { stripMetadata: true }),
   ...showMetadata(metadata),
+})
+
+/** Converts an upload of an image. */
+export const showImageUpload = ({
+  name,
+  linkId,
+  label,
+  duplicate,
+  receivedAt,
+}: ImageUploadRow): ImageWithUploads['uploads'][number] => ({
+  ...(name && { name }),
+  link: { id: linkId, ...(label !== null && { label }) },
+  duplicate,
+  receivedAt: receivedAt.toISOString(),
 })

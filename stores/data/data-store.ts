@@ -171,6 +171,11 @@ export interface ImageSearch {
   takenFrom?: string | undefined
   takenTo?: string | undefined
   link?: string | undefined
+  /** A part of a file name, in any case. */
+  name?: string | undefined
+  /** The beginning of a SHA-256 in hex. */
+  hash?: string | undefined
+  ids?: string[] | undefined
   /** Only images whose object has this fault. */
   objectFault?: ObjectFault | undefined
   /** Only images that are not removed. */
@@ -191,6 +196,9 @@ export interface ImageStore {
   findServed(id: string): Promise<ServedRow | undefined>
 
   find(id: string): Promise<ImageRow | undefined>
+
+  /** How many images have these statuses. A status without images is absent. */
+  countByStatus(statuses: ImageStatus[]): Promise<{ status: ImageStatus; count: number }[]>
 
   /** Images that match a search, newest first. */
   page(request: PageRequest & { search?: ImageSearch }): Promise<PageOf<ImageRow>>
@@ -349,6 +357,15 @@ export interface UploadRow {
   receivedAt: Date
 }
 
+/** An upload of an image, and its link. */
+export interface ImageUploadRow {
+  name: string
+  duplicate: boolean
+  receivedAt: Date
+  linkId: string
+  label: string | null
+}
+
 export interface UploadStore {
   /**
    * Records a file as an upload: of the shared image of the link's region with the same hash and the same rules (private,
@@ -361,6 +378,12 @@ export interface UploadStore {
 
   /** The name of the first upload of an image that has one; undefined if none has one. */
   nameOf(imageId: string): Promise<string | undefined>
+
+  /** The name of each image's first upload that has one: by the link, if one is given. */
+  namesOf(imageIds: string[], linkId?: string): Promise<Map<string, string>>
+
+  /** The last uploads of an image by all links, newest first. */
+  ofImage(imageId: string, limit: number): Promise<ImageUploadRow[]>
 
   /** The uploads by a link, newest first. */
   pageOfLink(linkId: string, request: PageRequest): Promise<PageOf<UploadRow>>
@@ -476,6 +499,7 @@ export type AnswerOf = (recorded: RecordedUpload) => UploadAnswer
 export interface UploadCount {
   key: string
   uploads: number
+  bytes: number
 }
 
 /** The images in a storage location, and their bytes. */

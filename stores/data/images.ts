@@ -35,6 +35,11 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
       return row
     }),
 
+    countByStatus: repeatable(
+      (statuses) => sql<{ status: ImageStatus; count: number }[]>`
+        select status, count(*) as count from images where status = any(${statuses}) group by status`,
+    ),
+
     page: repeatable(async (request) => {
       const rows = await sql<ImageRow[]>`
         select ${sql.unsafe(columns)} from images
@@ -81,6 +86,9 @@ function searchConditions(sql: Sql, search: ImageSearch) {
     takenFrom,
     takenTo,
     link,
+    name,
+    hash,
+    ids,
     box,
     objectFault,
   } = search
@@ -93,12 +101,18 @@ function searchConditions(sql: Sql, search: ImageSearch) {
     takenFrom && sql`and taken_at >= ${takenFrom}`,
     takenTo && sql`and taken_at < ${takenTo}`,
     link && sql`and id in (select image_id from uploads where link_id = ${link})`,
+    name && sql`and id in (select image_id from uploads where name ilike ${`%${likePattern(name)}%`})`,
+    hash && sql`and hash like ${`${hash}%`}`,
+    ids && sql`and id = any(${ids})`,
     objectFault && sql`and object_fault = ${objectFault}`,
     search.isPresent ? sql`and removed_at is null` : undefined,
     box && insideBox(sql, box),
   ].filter((condition) => condition !== undefined && condition !== '')
   return all.length > 0 ? all : sql``
 }
+
+/** A text whose characters have no special meaning in LIKE. */
+const likePattern = (text: string) => text.replace(/[\\%_]/g, '\\$&')
 
 const insideBox = (sql: Sql, { west, south, east, north }: Box) => sql`
   and latitude between ${south} and ${north}

@@ -6,14 +6,14 @@ export function createStats(sql: Sql): StoreCalls<StatsStore> {
   return {
     top: repeatable(
       (kind, limit) => sql<UploadCount[]>`
-        select key, sum(uploads)::bigint as uploads from upload_counts
+        select key, sum(uploads)::bigint as uploads, sum(bytes)::bigint as bytes from upload_counts
         where kind = ${kind} group by key having sum(uploads) > 0
         order by uploads desc, key limit ${limit}`,
     ),
 
     days: repeatable(
       (last, days) => sql<UploadCount[]>`
-        select key, sum(uploads)::bigint as uploads from upload_counts
+        select key, sum(uploads)::bigint as uploads, sum(bytes)::bigint as bytes from upload_counts
         where kind = 'day' and key > (${last}::date - ${days}::int)::text and key <= ${last}
         group by key having sum(uploads) > 0 order by key desc`,
     ),

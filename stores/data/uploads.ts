@@ -1,5 +1,6 @@
 import { randomShard } from './counts.ts'
 import {
+  type ImageUploadRow,
   isLimited,
   type MetadataRow,
   type NewImage,
@@ -35,6 +36,22 @@ export function createUploads(sql: Database): StoreCalls<UploadStore> {
         select name from uploads where image_id = ${imageId} and name <> '' order by received_at, id limit 1`
       return row?.name
     }),
+
+    namesOf: repeatable(async (imageIds, linkId) => {
+      const rows = await sql<{ imageId: string; name: string }[]>`
+        select distinct on (image_id) image_id, name from uploads
+        where image_id = any(${imageIds}) and name <> '' ${linkId === undefined ? sql`` : sql`and link_id = ${linkId}`}
+        order by image_id, received_at, id`
+      return new Map(rows.map(({ imageId, name }) => [imageId, name]))
+    }),
+
+    ofImage: repeatable(
+      (imageId, limit) => sql<ImageUploadRow[]>`
+        select uploads.name, uploads.duplicate, uploads.received_at, uploads.link_id, links.label
+        from uploads left join links on links.id = uploads.link_id
+        where uploads.image_id = ${imageId}
+        order by uploads.received_at desc, uploads.id desc limit ${limit}`,
+    ),
 
     pageOfLink: repeatable(async (linkId, request) => {
       const rows = await sql<UploadRow[]>`
