@@ -11,6 +11,7 @@ import failedLookups from './plugins/failed-lookups.ts'
 import headers from './plugins/headers.ts'
 import { fastifyOptions } from './plugins/http.ts'
 import imageReader, { type ImageReaderOptions } from './plugins/image-reader.ts'
+import linkCredentials from './plugins/link-credentials.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
@@ -26,6 +27,7 @@ import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import pageRoutes from './routes/pages.ts'
 import resumable from './routes/resumable/index.ts'
+import uploadPage from './routes/upload-page.ts'
 import uploads from './routes/uploads.ts'
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
@@ -57,9 +59,11 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
     app.register(admin, { prefix: '/admin' })
     app.register(async (app) => {
       app.register(multipart)
+      app.register(linkCredentials)
       app.register(rawBody)
       app.register(uploads)
       app.register(resumable)
+      app.register(uploadPage)
     })
   })
 

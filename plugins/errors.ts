@@ -12,6 +12,8 @@ import { STATUS_CODES } from './node-http.ts'
 
 /** For `Retry-After` (RFC 9110 §10.2.3). */
 const RETRY_AFTER_S = 5
+// Failed look-ups are counted by the minute.
+const WINDOW_S = 60
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -69,8 +71,11 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   // sends, before it reads the response. Node reads the rest of the body instead.
   reply.removeHeader('Connection')
   reply.header('Cache-Control', 'no-store')
+  challenge(problem, request, reply)
   if ([423, 503].includes(problem.status) || problem instanceof errors.TooManyUploads)
     reply.header('Retry-After', RETRY_AFTER_S)
+  else if (problem instanceof errors.TooManyFailedLookups && !reply.hasHeader('Retry-After'))
+    reply.header('Retry-After', WINDOW_S)
   reply.header('X-Content-Type-Options', 'nosniff')
   reply.code(problem.status)
   if (request.wantsPage()) {
@@ -82,6 +87,16 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
 
 function countProblem({ name }: Problem, { server: { problemCounts } }: FastifyRequest) {
   problemCounts.set(name, (problemCounts.get(name) ?? 0) + 1)
+}
+
+/**
+ * The field that a 401 needs (RFC 9110 §11.6.1). For a page it names a scheme that browsers do not know, because they
+ * would ask for the password themselves.
+ */
+function challenge(problem: Problem, request: FastifyRequest, reply: FastifyReply) {
+  if (!(problem instanceof errors.PasswordRequired || problem instanceof errors.WrongPassword)) return
+  const scheme = request.wantsPage() ? 'Form' : 'Basic'
+  reply.header('WWW-Authenticate', `${scheme} realm="link", charset="UTF-8"`)
 }
 
 function logProblem({ status, title }: Problem, error: unknown, { log }: FastifyRequest) {

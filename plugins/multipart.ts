@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import type { RejectionReason } from '../schemas/uploads.ts'
 import { type Digests, parseDigests } from '../services/uploads/digests.ts'
 import { readDisposition } from '../services/uploads/disposition.ts'
-import type { Part } from '../services/uploads/part.ts'
+import type { Part, TextPart } from '../services/uploads/part.ts'
 import { LimitedFile } from './limited-file.ts'
 import { createPaddingFilter } from './transport-padding.ts'
 
@@ -23,6 +23,10 @@ declare module 'fastify' {
 // Each part above MAX_FILES is named in the response, up to this number. Then the rest of the request is not parsed.
 const EXTRA_PARTS = 100
 const MAX_FIELDS_OF_PART = 50
+// The longest message has 1000 characters of up to 4 bytes.
+const MAX_TEXT_BYTES = 8 * 1024
+const MAX_TEXTS = 10
+const TEXTS = ['sender', 'message'] as const
 // RFC 2046 §5.1.1 allows 70 characters. The parser supports 252.
 const MAX_BOUNDARY_LENGTH = 200
 
@@ -98,6 +102,7 @@ class PartCollector {
   readonly #limits: Limits
   readonly #parts: Part[] = []
   #count = 0
+  #texts = 0
   /** The header of the newest part is not complete. */
   #isInHeader = false
   #isEnded = false
@@ -147,15 +152,16 @@ class PartCollector {
 
   #onPart = (stream: Dicer.PartStream) => {
     this.#endHeader()
-    const index = this.#count++
+    const index = this.#count++ - this.#texts
     if (index === this.#limits.maxFiles + EXTRA_PARTS) return this.#refuseMore(stream)
     this.#isInHeader = true
     let file: LimitedFile | undefined
     let isAdded = false
     stream.once('header', (fields) => {
       this.#isInHeader = false
-      isAdded = true
+      const texts = this.#texts
       file = this.#addPart(stream, fields as PartFields, index)
+      isAdded = this.#texts === texts
     })
     // The body ended within this part.
     stream.on('error', (error) => {
@@ -166,7 +172,12 @@ class PartCollector {
   }
 
   #addPart(stream: Dicer.PartStream, fields: PartFields, index: number): LimitedFile | undefined {
-    const { name, fault, digests } = describePart(fields)
+    const { name, fault, digests, text } = describePart(fields)
+    if (text && !fault && this.#texts < MAX_TEXTS) {
+      this.#texts++
+      this.#add({ name: text, text: readText(stream) })
+      return undefined
+    }
     if (fault || index >= this.#limits.maxFiles) {
       stream.resume()
       this.#add({ name, fault: index >= this.#limits.maxFiles ? 'too_many_files' : fault! })
@@ -202,11 +213,27 @@ class PartCollector {
   }
 }
 
+/** The text of a part in UTF-8 (RFC 7578 §5.1.2). What is above the limit is dropped. */
+async function readText(stream: Dicer.PartStream): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  stream.on('data', (chunk: Buffer) => {
+    if (size <= MAX_TEXT_BYTES) chunks.push(chunk)
+    size += chunk.length
+  })
+  await new Promise<void>((resolve) => {
+    stream.once('end', resolve).once('error', resolve)
+  })
+  return Buffer.concat(chunks).toString('utf8')
+}
+
 /** The header fields of a part: each value has one character for each byte. */
 type PartFields = Record<string, string[] | undefined>
 
 interface Described {
   name: string
+  /** The part is this text field. */
+  text?: TextPart['name']
   fault?: RejectionReason
   digests: Digests
 }
@@ -214,7 +241,12 @@ interface Described {
 function describePart(fields: PartFields): Described {
   const { type, name, fileName } = readDisposition(fields['content-disposition']?.[0] ?? '')
   const digests = parseDigests([fields['content-digest'] ?? [], fields['repr-digest'] ?? []].flat())
-  const described = { name: fileName || name || '', digests: digests ?? new Map() }
+  const text = fileName === undefined ? TEXTS.find((text) => text === name) : undefined
+  const described = {
+    name: fileName || name || '',
+    digests: digests ?? new Map(),
+    ...(text && { text }),
+  }
   if (type !== 'form-data' || name === undefined || !digests) return { ...described, fault: 'malformed' }
   if (isEncoded(fields['content-transfer-encoding']?.[0]))
     return { ...described, fault: 'unsupported_encoding' }

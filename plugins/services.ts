@@ -10,6 +10,7 @@ import { createImages } from '../services/images/index.ts'
 import { createLastAccess } from '../services/images/last-access.ts'
 import { createSignatures } from '../services/images/signatures.ts'
 import { createLinks } from '../services/links/index.ts'
+import { createPasswords } from '../services/links/passwords.ts'
 import { createOperation } from '../services/operation.ts'
 import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
@@ -34,7 +35,14 @@ export default fp(
 )
 
 function createServices({ config, stores, cache, imageReader }: FastifyInstance) {
-  const links = createLinks({ data: stores.data, regions: stores.objects.regions, cache: cache.links })
+  const links = createLinks({
+    data: stores.data,
+    regions: stores.objects.regions,
+    cache: cache.links,
+    publicUrl: config.publicUrl,
+  })
+  const failedLookups = createFailedLookups(stores.data)
+  const passwords = createPasswords({ failedLookups, limit: config.failedLookupLimit })
   const lastAccess = createLastAccess(stores.data, config)
   const readiness = createReadiness(stores)
   const images = createImages({
@@ -51,10 +59,12 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
     lastAccess,
     namedTokens: createNamedTokens(stores.data, cache.principals),
     audit: createAudit(stores.data),
-    failedLookups: createFailedLookups(stores.data),
+    failedLookups,
+    passwords,
     uploads: createUploads({
       stores,
       links,
+      passwords,
       imageReader,
       knownHashes: cache.knownHashes,
       limits: {

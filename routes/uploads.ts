@@ -7,19 +7,24 @@ import {
   DigestMismatch,
   InsufficientStorage,
   InvalidRequest,
+  InvalidSender,
   LinkExpired,
   LinkNotFound,
+  LinkNotOpen,
   LinkRevoked,
   LinkUsedUp,
   MalformedMultipart,
   NoImage,
   NotAccepted,
   NotMultipart,
+  PasswordRequired,
+  SenderRequired,
   TooLarge,
   TooManyFailedLookups,
   TooManyUploads,
   UnsupportedContentEncoding,
   UnsupportedTransferEncoding,
+  WrongPassword,
 } from '../services/errors.ts'
 import { problems } from './problems.ts'
 
@@ -43,7 +48,8 @@ export default (async (app) => {
           'Each part is one image. Its format is read from its bytes; its media type and name do not matter. A part may ' +
           'have a Content-Digest or Repr-Digest (RFC 9530) with sha-256 or sha-512. Each part is accepted or rejected ' +
           'by itself. One image may also be the whole body, with the media type image/… or application/octet-stream. ' +
-          'Its name is in Content-Disposition or in `name`, and the digests are those of the request.',
+          'Its name is in Content-Disposition or in `name`, and the digests are those of the request. If the link has a ' +
+          'password, send it as `Authorization: Basic` with any user name.',
         params: IdParams,
         querystring: UploadQuery,
         consumes: ['multipart/form-data', 'image/*', 'application/octet-stream'],
@@ -60,7 +66,12 @@ export default (async (app) => {
             InvalidRequest,
             MalformedMultipart,
             DigestMismatch,
+            InvalidSender,
+            SenderRequired,
+            PasswordRequired,
+            WrongPassword,
             LinkNotFound,
+            LinkNotOpen,
             LinkExpired,
             LinkRevoked,
             LinkUsedUp,
@@ -80,7 +91,12 @@ export default (async (app) => {
     },
     async (request) => {
       if (request.headers['upload-complete'] === '?0') throw new InvalidRequest({ detail: NO_PARTS })
-      const uploadRequest = { linkId: request.params.id, network: networksOf(request.ip)[0]! }
+      const uploadRequest = {
+        linkId: request.params.id,
+        network: networksOf(request.ip)[0]!,
+        credentials: request.linkCredentials(),
+        given: request.query,
+      }
       const { uploads } = app.services
       if (request.isMultipart())
         return uploads.receive({ ...uploadRequest, method: 'multipart', parts: request.readParts() })

@@ -1,15 +1,16 @@
-import { type Static, Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
+import { formatNames } from './formats.ts'
 import { Id } from './ids.ts'
 import { ImageStatus } from './images.ts'
 import { page } from './pages.ts'
 import { Region } from './regions.ts'
-import { LINE } from './text.ts'
+import { LINE, LINES } from './text.ts'
 
 const label = Type.String({
   minLength: 1,
   maxLength: 200,
   pattern: LINE,
-  description: 'A name that only the admin sees. Control characters are not allowed.',
+  description: 'The title of the link, also for senders. Control characters are not allowed.',
   examples: ['Wedding of Ada and Charles'],
 })
 const maxImages = Type.Integer({
@@ -21,6 +22,44 @@ const maxBytes = Type.Integer({
   minimum: 1,
   maximum: Number.MAX_SAFE_INTEGER,
   description: 'The number of bytes that the link accepts, including duplicates.',
+})
+
+const description = Type.String({
+  minLength: 1,
+  maxLength: 2_000,
+  pattern: LINES,
+  description: 'Why the images are wanted: senders read it before they send. It may have several lines.',
+  examples: ['Please send us your pictures of the party.'],
+})
+const mediaType = Type.Enum(Object.keys(formatNames) as (keyof typeof formatNames)[])
+const accept = Type.Array(mediaType, {
+  minItems: 1,
+  maxItems: 100,
+  uniqueItems: true,
+  description:
+    'The media types that the link accepts. Without it, the link accepts what the service accepts.',
+  examples: [['image/jpeg', 'image/heic']],
+})
+const maxFileSize = Type.Integer({
+  minimum: 1,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: 'The maximum size of one file in bytes. It cannot be above MAX_FILE_SIZE of the service.',
+})
+const opensOn = Type.String({
+  format: 'date-time',
+  description: 'The link accepts no images before this time (RFC 3339).',
+  examples: ['2026-12-01T00:00:00Z'],
+})
+const password = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  pattern: LINE,
+  description: 'Senders need it. Only a hash is stored, and no response contains it.',
+  examples: ['blue-heron-47'],
+})
+const askSender = Type.Enum(['no', 'optional', 'required'], {
+  description:
+    "Whether the upload page asks for the sender's name and a message. `required`: images without a name are refused.",
 })
 
 const isPrivate = Type.Boolean({
@@ -55,10 +94,40 @@ export const NewLink = Type.Object(
     maxBytes: Type.Optional(maxBytes),
     private: Type.Optional(isPrivate),
     stripMetadata: Type.Optional(stripMetadata),
+    description: Type.Optional(description),
+    accept: Type.Optional(accept),
+    maxFileSize: Type.Optional(maxFileSize),
+    opensOn: Type.Optional(opensOn),
+    password: Type.Optional(password),
+    askSender: Type.Optional(askSender),
   },
   { $id: 'NewLink', additionalProperties: false, examples: [{ sinceNow: 'PT1H' }] },
 )
 export type NewLink = Static<typeof NewLink>
+
+const removable = <Schema extends TSchema>(schema: Schema) => Type.Optional(Type.Union([schema, Type.Null()]))
+const { sinceNow, timeExact } = NewLink.properties
+
+/** Only the fields that change. Null removes an option or a limit. */
+export const LinkChange = Type.Object(
+  {
+    sinceNow,
+    timeExact,
+    label: removable(label),
+    description: removable(description),
+    maxImages: removable(maxImages),
+    maxBytes: removable(maxBytes),
+    maxFileSize: removable(maxFileSize),
+    accept: removable(accept),
+    opensOn: removable(opensOn),
+    password: removable(password),
+    askSender: Type.Optional(askSender),
+    private: Type.Optional(isPrivate),
+    stripMetadata: Type.Optional(stripMetadata),
+  },
+  { $id: 'LinkChange', additionalProperties: false, minProperties: 1, examples: [{ sinceNow: 'P1D' }] },
+)
+export type LinkChange = Static<typeof LinkChange>
 
 export const CreatedLink = Type.Object(
   {
@@ -83,9 +152,13 @@ export const CreatedLink = Type.Object(
 
 const link = {
   id: Id,
+  relativePath: Type.String({ description: 'The path of the upload page, below the URL of the service.' }),
+  url: Type.Optional(
+    Type.String({ format: 'uri', description: 'The URL of the upload page, if PUBLIC_URL is set.' }),
+  ),
   label: Type.Optional(label),
   region: Type.Optional(Region),
-  status: Type.Enum(['open', 'expired', 'revoked', 'used_up']),
+  status: Type.Enum(['open', 'not_open_yet', 'expired', 'revoked', 'used_up']),
   createdAt: Type.String({ format: 'date-time' }),
   expiresOn: Type.String({ format: 'date-time' }),
   revokedAt: Type.Optional(Type.String({ format: 'date-time' })),
@@ -93,6 +166,12 @@ const link = {
   maxBytes: Type.Optional(maxBytes),
   private: Type.Optional(isPrivate),
   stripMetadata: Type.Optional(stripMetadata),
+  description: Type.Optional(description),
+  accept: Type.Optional(accept),
+  maxFileSize: Type.Optional(maxFileSize),
+  opensOn: Type.Optional(opensOn),
+  hasPassword: Type.Boolean({ description: 'Whether senders need a password.' }),
+  askSender,
   uploads: Type.Integer({ minimum: 0, description: 'Accepted images, including duplicates.' }),
   bytes: Type.Integer({ minimum: 0, description: 'Accepted bytes, including duplicates.' }),
 }
@@ -110,6 +189,8 @@ export const Upload = Type.Object(
     duplicate: Type.Boolean({ description: 'Whether the image existed before.' }),
     status: ImageStatus,
     receivedAt: Type.String({ format: 'date-time' }),
+    sender: Type.Optional(Type.String({ description: 'The name that the sender gave.' })),
+    message: Type.Optional(Type.String({ description: 'The message that the sender gave.' })),
   },
   { $id: 'Upload' },
 )
@@ -118,4 +199,35 @@ export type Upload = Static<typeof Upload>
 export const LinkWithUploads = Type.Object(
   { ...link, received: page(Upload, { $id: 'UploadPage' }) },
   { $id: 'LinkWithUploads', description: 'The link, and its uploads.' },
+)
+
+/** What a sender may know about an open link before a byte is sent. */
+export const UploadLink = Type.Object(
+  {
+    status: Type.Enum(['open']),
+    label: Type.Optional(label),
+    description: Type.Optional(description),
+    expiresOn: Type.String({ format: 'date-time' }),
+    accept: Type.Array(mediaType, { description: 'The media types that are accepted.' }),
+    maxFileSize: Type.Integer({ minimum: 1, description: 'The maximum size of one file in bytes.' }),
+    maxFiles: Type.Integer({ minimum: 1, description: 'The maximum number of files in one request.' }),
+    remainingImages: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'How many images the link still accepts, if it has a limit.' }),
+    ),
+    remainingBytes: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'How many bytes the link still accepts, if it has a limit.' }),
+    ),
+    hasPassword: Type.Boolean({ description: 'Whether each request needs the password.' }),
+    askSender,
+    private: Type.Optional(isPrivate),
+    stripMetadata: Type.Optional(stripMetadata),
+  },
+  { $id: 'UploadLink', description: 'The link is open.' },
+)
+export type UploadLink = Static<typeof UploadLink>
+
+/** The form by which a browser sends the password of a link. */
+export const Unlock = Type.Object(
+  { password: Type.String({ maxLength: 200, description: 'The password of the link.' }) },
+  { $id: 'Unlock' },
 )

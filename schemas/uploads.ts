@@ -5,9 +5,9 @@ import { ShownMetadata } from './images.ts'
 /** The reasons why a part is rejected, with their meanings. */
 export const rejectionReasons = {
   not_an_image: 'the bytes are not an image of a supported format',
-  not_accepted: 'the format of the image is not in ACCEPT',
+  not_accepted: 'the service or the link does not accept the format of the image',
   empty: 'the part has no bytes',
-  too_large: 'the part is larger than MAX_FILE_SIZE',
+  too_large: 'the part is larger than MAX_FILE_SIZE or the limit of the link',
   too_many_files: 'the request has more parts than MAX_FILES',
   digest_mismatch: 'the Content-Digest or Repr-Digest of the part does not match its bytes',
   malformed:
@@ -66,6 +66,14 @@ export const UploadQuery = Type.Object({
       description: 'The file name of an image that is the whole body. It is cut to 255 characters.',
     }),
   ),
+  sender: Type.Optional(
+    Type.String({
+      description: "The sender's name, up to 100 characters. A form may have it as a text field.",
+    }),
+  ),
+  message: Type.Optional(
+    Type.String({ description: 'A message, up to 1000 characters. A form may have it as a text field.' }),
+  ),
 })
 
 /** An image as the whole body, for the contract. It is not validated by this schema, because it is streamed. */
@@ -74,6 +82,12 @@ export const RawImage = Type.Unsafe<string>({ type: 'string', format: 'binary' }
 /** The parts of an upload for the contract. They are not validated by this schema, because they are streamed. */
 export const UploadBody = Type.Object(
   {
+    sender: Type.Optional(
+      Type.String({ description: "The sender's name, up to 100 characters, before the images." }),
+    ),
+    message: Type.Optional(
+      Type.String({ description: 'A message, up to 1000 characters, before the images.' }),
+    ),
     image: Type.Array(Type.Unsafe<string>({ type: 'string', format: 'binary' }), {
       minItems: 1,
       description: 'One or more images; the field may have any name.',

@@ -28,6 +28,12 @@ export class Rejection extends Error {
   }
 }
 
+interface ProblemOptions {
+  detail?: string
+  rejected?: Rejected[]
+  opensOn?: Date
+}
+
 /** Defines a kind of problem. `message` is the detail unless the constructor gets another one. */
 const problem = (name: string, status: number, title: string, message: string) =>
   class extends Problem {
@@ -37,10 +43,12 @@ const problem = (name: string, status: number, title: string, message: string) =
     declare readonly rejected?: Rejected[]
     declare readonly type?: string
     declare readonly members?: Record<string, number>
+    declare readonly opensOn?: Date
 
-    constructor({ detail = message, rejected }: { detail?: string; rejected?: Rejected[] } = {}) {
+    constructor({ detail = message, rejected, opensOn }: ProblemOptions = {}) {
       super(detail)
       if (rejected) Object.assign(this, { rejected })
+      if (opensOn) Object.assign(this, { opensOn })
     }
   }
 
@@ -187,6 +195,36 @@ export const InvalidFilter = problem(
 export const LinkNotFound = problem('LinkNotFound', 404, 'Link not found', `Check the URL. ${ASK_FOR_LINK}`)
 export const LinkExpired = problem('LinkExpired', 410, 'The link has expired', ASK_FOR_LINK)
 export const LinkRevoked = problem('LinkRevoked', 410, 'The link was revoked', ASK_FOR_LINK)
+export const LinkNotOpen = problem(
+  'LinkNotOpen',
+  403,
+  'The link is not open yet',
+  'Try again when the link is open. Ask the person who gave you the link if you do not know when.',
+)
+export const PasswordRequired = problem(
+  'PasswordRequired',
+  401,
+  'The link has a password',
+  'Send the password as "Authorization: Basic …" with any user name. In a browser, open the link and enter the password.',
+)
+export const WrongPassword = problem(
+  'WrongPassword',
+  401,
+  'Wrong password',
+  'Ask the person who gave you the link for the password.',
+)
+export const SenderRequired = problem(
+  'SenderRequired',
+  400,
+  "The link requires the sender's name",
+  'Send "sender" as a text field before the files, as ?sender=…, or in Upload-Metadata.',
+)
+export const InvalidSender = problem(
+  'InvalidSender',
+  400,
+  'Invalid sender or message',
+  'Send a sender of at most 100 and a message of at most 1000 characters.',
+)
 export const LinkUsedUp = problem('LinkUsedUp', 410, 'The link has reached its limit', ASK_FOR_LINK)
 
 export const NotMultipart = problem(

@@ -2,13 +2,14 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { locationField } from '../../schemas/header-fields.ts'
 import { IdParams } from '../../schemas/ids.ts'
-import { CreatedLink, LinkPage, LinkWithUploads, NewLink } from '../../schemas/links.ts'
+import { CreatedLink, LinkChange, LinkPage, LinkWithUploads, NewLink } from '../../schemas/links.ts'
 import { PageQuery } from '../../schemas/pages.ts'
 import {
   InvalidCursor,
   InvalidExpiry,
   InvalidRequest,
   LinkNotFound,
+  LinkRevoked,
   UnknownRegion,
 } from '../../services/errors.ts'
 import { adminProblems, ofBody } from '../problems.ts'
@@ -78,6 +79,28 @@ export default (async (app) => {
       },
     },
     ({ params, query }) => links.read(params.id, query),
+  )
+
+  app.patch(
+    '/ephemeral-links/:id',
+    {
+      config: { scope: 'links:write' },
+      schema: {
+        operationId: 'changeLink',
+        summary: 'Change a link',
+        description:
+          'Only the fields in the body change; null removes an option or a limit. A new expiry counts from now, and may be ' +
+          'earlier or later than the old one. An expired link can be extended, a revoked one cannot be changed. All API ' +
+          'processes follow the change within 5 s.',
+        params: IdParams,
+        body: LinkChange,
+        response: {
+          200: Type.Ref('Link'),
+          ...adminProblems(InvalidExpiry, ...ofBody, LinkNotFound, LinkRevoked),
+        },
+      },
+    },
+    ({ params, body }) => links.change(params.id, body),
   )
 
   app.delete(

@@ -14,9 +14,8 @@ export const TUS_EXTENSIONS =
 /** The algorithms of Upload-Checksum, by their names in `node:crypto`. */
 export const CHECKSUMS = ['sha1', 'sha256', 'sha512', 'md5']
 
-const MAX_METADATA = 4096
-const MAX_SENDER = 255
-const MAX_MESSAGE = 2000
+// A message of 1000 characters may take 5400 bytes of Base64.
+const MAX_METADATA = 8192
 
 export type Protocol = ResumableRequest['method']
 
@@ -96,8 +95,8 @@ export function fileInfoIn(request: FastifyRequest, queryName: string | undefine
   const values = readMetadata(metadata ?? '')
   return {
     name: values.get('filename') ?? values.get('name') ?? request.fileName() ?? queryName ?? '',
-    sender: values.get('sender')?.slice(0, MAX_SENDER) || undefined,
-    message: values.get('message')?.slice(0, MAX_MESSAGE) || undefined,
+    sender: values.get('sender') || undefined,
+    message: values.get('message') || undefined,
     metadata: metadata || undefined,
   }
 }

@@ -46,7 +46,12 @@ const ofUpload = [
 
 const ofBytes = [
   errors.InvalidRequest,
+  errors.InvalidSender,
+  errors.SenderRequired,
+  errors.PasswordRequired,
+  errors.WrongPassword,
   errors.LinkNotFound,
+  errors.LinkNotOpen,
   errors.LinkExpired,
   errors.LinkRevoked,
   errors.LinkUsedUp,
@@ -88,6 +93,8 @@ export default (async (app) => {
   const toService = (request: LinkRequest): ResumableRequest => ({
     linkId: request.params.id,
     network: networksOf(request.ip)[0]!,
+    credentials: request.linkCredentials(),
+    given: request.query as { sender?: string; message?: string },
     method: protocolOf(request),
   })
 

@@ -77,6 +77,15 @@ function add(
   return date.getTime() + Math.round(((hours * 60 + minutes) * 60 + seconds) * 1000)
 }
 
+/** @throws {InvalidExpiry} the text is not an RFC 3339 time up to the year 9999 */
+export function instantOf(text: string): Date {
+  const instant = parseInstant(text)
+  if (instant !== undefined && instant <= LATEST && instant >= 0) return new Date(instant)
+  throw new InvalidExpiry({
+    detail: 'opensOn must be an RFC 3339 date and time with a time zone, such as "2026-12-01T00:00:00Z".',
+  })
+}
+
 function parseInstant(text: string | undefined) {
   if (text === undefined || !Format.IsDateTime(text)) return undefined
   // A Date has no leap seconds (RFC 3339 §5.7). The second before is used, like in `Temporal`.

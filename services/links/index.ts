@@ -1,17 +1,27 @@
 import { Format } from 'typebox/format'
-import type { Link, NewLink, Upload } from '../../schemas/links.ts'
+import type { Link, LinkChange, NewLink, Upload, UploadLink } from '../../schemas/links.ts'
 import {
   type DataStore,
   isLimited,
+  type LinkChanges,
   type LinkCounts,
   type LinkRow,
   type UploadRow,
 } from '../../stores/data/data-store.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
-import { LinkExpired, LinkNotFound, LinkRevoked, LinkUsedUp, UnknownRegion } from '../errors.ts'
+import {
+  InvalidExpiry,
+  LinkExpired,
+  LinkNotFound,
+  LinkNotOpen,
+  LinkRevoked,
+  LinkUsedUp,
+  UnknownRegion,
+} from '../errors.ts'
 import { isId, newId } from '../ids.ts'
-import { expiryOf } from './expiry.ts'
+import { expiryOf, instantOf } from './expiry.ts'
+import { hashPassword } from './passwords.ts'
 
 export type Links = ReturnType<typeof createLinks>
 
@@ -20,12 +30,17 @@ export function createLinks({
   data,
   regions,
   cache,
+  publicUrl = '',
 }: {
   data: DataStore
   /** The names of the regions. A link without a region gets the first one. */
   regions: readonly string[]
   cache: Cache<LinkRow>
+  /** The URL of the service without a slash at its end, if it is known. */
+  publicUrl?: string
 }) {
+  const showLink = (row: LinkRow & LinkCounts) => showRow(row, publicUrl)
+
   async function find(id: string) {
     const link = isId(id) ? await data.links.find(id) : undefined
     // The used images and bytes of a limited link change with each upload.
@@ -40,18 +55,43 @@ export function createLinks({
 
     /** @throws {InvalidExpiry | UnknownRegion} */
     async create(link: NewLink) {
+      const expiresAt = expiryOf(link, Date.now())
+      const options = await optionsOf(link)
+      requireOrder(options.opensAt, expiresAt)
       const row = await data.links.insert({
         id: newId(),
         label: link.label ?? null,
         region: regionOf(link, regions),
         maxImages: link.maxImages ?? null,
         maxBytes: link.maxBytes ?? null,
-        expiresAt: expiryOf(link, Date.now()),
-        private: link.private ?? false,
-        stripMetadata: link.stripMetadata ?? false,
+        expiresAt,
+        ...options,
       })
       counts.created++
       return { id: row.id, expiresOn: row.expiresAt.toISOString() }
+    },
+
+    /**
+     * Changes a link that is not revoked, also an expired one. Other processes see the change within 5 s.
+     *
+     * @throws {LinkNotFound | LinkRevoked | InvalidExpiry}
+     */
+    async change(id: string, change: LinkChange) {
+      const before = isId(id) ? await data.links.find(id) : undefined
+      if (!before) throw new LinkNotFound()
+      const isMoved = change.sinceNow !== undefined || change.timeExact !== undefined
+      const changes: LinkChanges = {
+        ...(change.label !== undefined && { label: change.label }),
+        ...(change.maxImages !== undefined && { maxImages: change.maxImages }),
+        ...(change.maxBytes !== undefined && { maxBytes: change.maxBytes }),
+        ...(await optionsOf(change)),
+      }
+      const expiresAt = isMoved ? expiryOf(change, Date.now()) : before.expiresAt
+      requireOrder(changes.opensAt === undefined ? before.opensAt : changes.opensAt, expiresAt)
+      const row = await data.links.update(id, { ...changes, ...(isMoved && { expiresAt }) })
+      cache.delete(id)
+      if (!row) throw new LinkRevoked()
+      return showLink(row)
     },
 
     /** Newest first. @throws {InvalidCursor} */
@@ -77,7 +117,7 @@ export function createLinks({
      * Finds a link, and makes sure that it is open now.
      *
      * @param startedAt when an upload began: a link that expired later still accepts it
-     * @throws {LinkNotFound | LinkExpired | LinkRevoked | LinkUsedUp}
+     * @throws {LinkNotFound | LinkNotOpen | LinkExpired | LinkRevoked | LinkUsedUp}
      */
     async requireOpen(id: string, startedAt = new Date()): Promise<LinkRow> {
       const link = cache.get(id) ?? (await find(id))
@@ -89,6 +129,8 @@ export function createLinks({
           throw new LinkRevoked()
         case 'used_up':
           throw new LinkUsedUp()
+        case 'not_open_yet':
+          throw notOpen(link.opensAt!)
         case 'open':
           return link
       }
@@ -113,11 +155,39 @@ function statusOf(link: LinkRow, at = new Date()): Link['status'] {
   const { maxImages, maxBytes, usedImages, usedBytes } = link
   if ((maxImages !== null && usedImages >= maxImages) || (maxBytes !== null && usedBytes >= maxBytes))
     return 'used_up'
-  return 'open'
+  return link.opensAt !== null && link.opensAt.getTime() > Date.now() ? 'not_open_yet' : 'open'
 }
 
-const showLink = (row: LinkRow & LinkCounts): Link => ({
+const notOpen = (opensOn: Date) =>
+  new LinkNotOpen({ opensOn, detail: `The link opens at ${opensOn.toISOString()}. Try again then.` })
+
+/** The options of a new link, or those that change. Null removes one. */
+async function optionsOf(link: NewLink | LinkChange): Promise<LinkChanges> {
+  const { description, accept, maxFileSize, opensOn, password, askSender, stripMetadata } = link
+  return {
+    ...(link.private !== undefined && { private: link.private }),
+    ...(stripMetadata !== undefined && { stripMetadata }),
+    ...(description !== undefined && { description }),
+    ...(accept !== undefined && { accept: accept?.join(',') ?? null }),
+    ...(maxFileSize !== undefined && { maxFileSize }),
+    ...(opensOn !== undefined && { opensAt: opensOn === null ? null : instantOf(opensOn) }),
+    ...(password !== undefined && { passwordHash: password === null ? null : await hashPassword(password) }),
+    ...(askSender !== undefined && { askSender }),
+  }
+}
+
+/** @throws {InvalidExpiry} the link would never be open */
+function requireOrder(opensAt: Date | null | undefined, expiresAt: Date) {
+  if (opensAt && opensAt >= expiresAt)
+    throw new InvalidExpiry({
+      detail: 'The link would expire before it opens. opensOn must be before the expiry.',
+    })
+}
+
+const showRow = (row: LinkRow & LinkCounts, publicUrl: string): Link => ({
   id: row.id,
+  relativePath: `/uploads/${row.id}`,
+  ...(publicUrl && { url: `${publicUrl}/uploads/${row.id}` }),
   ...(row.label !== null && { label: row.label }),
   ...(row.region && { region: row.region }),
   status: statusOf(row),
@@ -128,6 +198,12 @@ const showLink = (row: LinkRow & LinkCounts): Link => ({
   ...(row.maxBytes !== null && { maxBytes: row.maxBytes }),
   ...(row.private && { private: true }),
   ...(row.stripMetadata && { stripMetadata: true }),
+  ...(row.description !== null && { description: row.description }),
+  ...(row.accept !== null && { accept: row.accept.split(',') as NonNullable<Link['accept']> }),
+  ...(row.maxFileSize !== null && { maxFileSize: row.maxFileSize }),
+  ...(row.opensAt && { opensOn: row.opensAt.toISOString() }),
+  hasPassword: row.passwordHash !== null,
+  askSender: row.askSender,
   uploads: row.uploads,
   bytes: row.bytes,
 })
@@ -139,4 +215,32 @@ const showUpload = (row: UploadRow): Upload => ({
   duplicate: row.duplicate,
   status: row.status,
   receivedAt: row.receivedAt.toISOString(),
+  ...(row.sender !== null && { sender: row.sender }),
+  ...(row.message !== null && { message: row.message }),
+})
+
+/** The limits of the service, which apply to every link. */
+export interface ServiceLimits {
+  accept: ReadonlySet<string>
+  maxFileSize: number
+  maxFiles: number
+}
+
+/** What a sender may know about an open link. */
+export const showToSender = (row: LinkRow, service: ServiceLimits): UploadLink => ({
+  status: 'open',
+  ...(row.label !== null && { label: row.label }),
+  ...(row.description !== null && { description: row.description }),
+  expiresOn: row.expiresAt.toISOString(),
+  accept: (row.accept?.split(',') ?? [...service.accept]).filter((type) =>
+    service.accept.has(type),
+  ) as UploadLink['accept'],
+  maxFileSize: Math.min(row.maxFileSize ?? Number.POSITIVE_INFINITY, service.maxFileSize),
+  maxFiles: service.maxFiles,
+  ...(row.maxImages !== null && { remainingImages: Math.max(0, row.maxImages - row.usedImages) }),
+  ...(row.maxBytes !== null && { remainingBytes: Math.max(0, row.maxBytes - row.usedBytes) }),
+  hasPassword: row.passwordHash !== null,
+  askSender: row.askSender,
+  ...(row.private && { private: true }),
+  ...(row.stripMetadata && { stripMetadata: true }),
 })

@@ -30,7 +30,7 @@ export interface AdmittedUpload {
 }
 
 export interface Staging {
-  /** @throws {Rejection} link_used_up, or busy: too many bytes are staged */
+  /** @throws {Rejection} too_large or link_used_up by the link's limits, or busy: too many bytes are staged */
   add(bytes: number): void
   release(): void
 }
@@ -44,9 +44,11 @@ export function createAdmission(limits: AdmissionLimits): Admission {
 
   function stage(link: LinkRow): Staging {
     const room = roomOf(link)
+    const most = link.maxFileSize ?? Number.POSITIVE_INFINITY
     let bytes = 0
     return {
       add(count) {
+        if (bytes + count > most) throw new Rejection('too_large')
         if (bytes + count > room) throw new Rejection('link_used_up')
         const ofLink = stagedOfLink.of(link.id) + count
         if (ofLink > limits.stagedBytesPerLink || load.stagedBytes + count > limits.stagedBytes)

@@ -3,7 +3,13 @@ import type { RejectionReason } from '../../schemas/uploads.ts'
 import type { Digests } from './digests.ts'
 
 /** A part of an upload, or why it cannot be read. */
-export type Part = FilePart | { name: string; fault: RejectionReason }
+export type Part = FilePart | TextPart | { name: string; fault: RejectionReason }
+
+/** A text field of the form. */
+export interface TextPart {
+  name: 'sender' | 'message'
+  text: Promise<string>
+}
 
 export interface FilePart {
   name: string

@@ -16,6 +16,7 @@ import type { Cache } from '../cache.ts'
 import { Rejection } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { showMetadata } from '../images/show-metadata.ts'
+import { requireSize, requireType, type Sender } from '../links/rules.ts'
 import type { Staging } from './admission.ts'
 import type { Digests } from './digests.ts'
 import { createHashing, type Hashing } from './hashing.ts'
@@ -51,7 +52,7 @@ export interface PartOptions {
 }
 
 /** Where a part comes from. */
-export interface PartSource {
+export interface PartSource extends Sender {
   link: LinkRow
   name: string
   method: UploadMethod
@@ -101,6 +102,7 @@ export function createPartReceiver(options: PartOptions) {
  */
 export function createSettle(options: PartOptions) {
   return async (part: StagedPart, recorder: Recorder = options.stores.data.uploads): Promise<Processed> => {
+    requireSize(part.received.link, part.received.size)
     const recorded =
       (await recordKnown(part, recorder, options)) ?? (await recordNew(part, recorder, options))
     return finish(part, recorded, options)
@@ -116,7 +118,7 @@ export function toProcessed({ name, hash, size }: Received, recorded: RecordedUp
 /** Stages the bytes while they are hashed and sniffed. @throws {Rejection | StoreFull} */
 async function stagePart(
   { file, digests }: FilePart,
-  { link, name, method, startedAt }: PartSource,
+  { link, name, method, startedAt, sender, message }: PartSource,
   staging: Staging,
   { stores: { objects }, imageReader, inlineLimit }: PartOptions,
 ): Promise<StagedPart> {
@@ -134,7 +136,8 @@ async function stagePart(
   return discardOnError({ staged }, async () => {
     if (file.truncated) throw new Rejection('too_large')
     if (hashing.size === 0) throw new Rejection('empty')
-    const received = { link, name, startedAt, hash: verifiedHash(hashing, digests), size: hashing.size }
+    const hash = verifiedHash(hashing, digests)
+    const received = { link, name, startedAt, hash, size: hashing.size, sender, message }
     return { id, method, received, sniffer, store, staged }
   })
 }
@@ -148,7 +151,8 @@ async function recordKnown(
   recorder: Recorder,
   { knownHashes, hideDuplicates }: PartOptions,
 ) {
-  if (hideDuplicates || !knownHashes.get(knownKey(received))) return undefined
+  // A link that accepts some formats only has to read the format first.
+  if (hideDuplicates || received.link.accept || !knownHashes.get(knownKey(received))) return undefined
   const recorded = await measure({ kind: 'upload', name: 'database' }, () => recorder.recordKnown(received))
   // If this fails, the sweep deletes the object. The upload is recorded.
   if (recorded) await staged.discard().catch(() => {})
@@ -166,6 +170,7 @@ async function recordNew(
   // Only the header shows the format with certainty. If the front does not contain it, a worker decides.
   const isCertain = status === 'ready' || metadata.width !== undefined
   if (isCertain && accept?.has(metadata.mediaType) === false) throw new Rejection('not_accepted')
+  requireType(received.link, metadata.mediaType)
   await measure({ kind: 'upload', name: 'store' }, () => staged.commit())
   const recorded = await measure({ kind: 'upload', name: 'database' }, () => recorder.record(received, image))
   if (!isRefusal(recorded) && !recorded.duplicate) queue.announce(id)

@@ -1,3 +1,6 @@
+import type { Credentials } from '../links/passwords.ts'
+import type { GivenSender } from '../links/rules.ts'
+
 /** How the bytes of an image arrive. */
 export type UploadMethod = 'multipart' | 'raw' | 'tus' | 'draft'
 
@@ -7,4 +10,7 @@ export interface UploadRequest {
   method: UploadMethod
   /** The client's address, or the network by which it is counted. */
   network: string
+  credentials: Credentials
+  /** The sender and the message, if the request has them outside of its parts. */
+  given: GivenSender
 }

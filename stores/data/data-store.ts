@@ -69,6 +69,15 @@ export interface LinkRow {
   private: boolean
   /** Whether the images that arrive by the link are served without their metadata. */
   stripMetadata: boolean
+  description: string | null
+  /** The accepted media types, separated by commas; null: all that the service accepts. */
+  accept: string | null
+  /** Bytes of one file. */
+  maxFileSize: number | null
+  /** Before this time, nothing is accepted. */
+  opensAt: Date | null
+  passwordHash: string | null
+  askSender: 'no' | 'optional' | 'required'
   /** Only counted for a link with a limit. */
   usedImages: number
   usedBytes: number
@@ -79,7 +88,21 @@ export interface LinkRow {
 
 /** The fields of a new link. */
 export type NewLinkRow = Pick<LinkRow, 'id' | 'label' | 'region' | 'maxImages' | 'maxBytes' | 'expiresAt'> &
-  Partial<Pick<LinkRow, 'private' | 'stripMetadata'>>
+  Partial<Pick<LinkRow, LinkOption>>
+
+/** The columns of `links` that have a default value. */
+export type LinkOption =
+  | 'private'
+  | 'stripMetadata'
+  | 'description'
+  | 'accept'
+  | 'maxFileSize'
+  | 'opensAt'
+  | 'passwordHash'
+  | 'askSender'
+
+/** The columns that change. The others keep their values. */
+export type LinkChanges = Partial<Omit<NewLinkRow, 'id' | 'region'>>
 
 /** The uploads by a link. */
 export interface LinkCounts {
@@ -104,6 +127,12 @@ export interface LinkStore {
 
   /** The links with the most uploaded bytes, most first. */
   largest(limit: number): Promise<(Pick<LinkRow, 'id' | 'label'> & LinkCounts)[]>
+
+  /**
+   * Changes a link that is not revoked. A link that gets its first limit counts its earlier uploads too. Undefined if
+   * there is none with this id, or it is revoked.
+   */
+  update(id: string, changes: LinkChanges): Promise<(LinkRow & LinkCounts) | undefined>
 
   /** Closes a link for ever. False if there is none with this id. A second call changes nothing. */
   revoke(id: string): Promise<boolean>
@@ -308,13 +337,16 @@ export interface RequeueRequest {
 /** A file that was received completely. */
 export interface Received {
   link: Pick<LinkRow, 'id' | 'region' | 'maxImages' | 'maxBytes'> &
-    Partial<Pick<LinkRow, 'private' | 'stripMetadata'>>
+    Partial<Pick<LinkRow, 'private' | 'stripMetadata' | 'accept' | 'maxFileSize'>>
   /** When its first byte arrived. A link that expires later accepts it. */
   startedAt: Date
   name: string
   /** SHA-256 in hex. */
   hash: string
   size: number
+  /** What the sender says. */
+  sender?: string | null
+  message?: string | null
 }
 
 /** The image that a file becomes if its content is new. The object store of the link's region has its object. */
@@ -355,6 +387,8 @@ export interface UploadRow {
   duplicate: boolean
   status: ImageStatus
   receivedAt: Date
+  sender: string | null
+  message: string | null
 }
 
 /** An upload of an image, and its link. */

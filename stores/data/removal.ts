@@ -5,8 +5,8 @@ import type { Sql } from './sql.ts'
 
 /**
  * Marks images as removed or rejected, within a transaction, and erases all data that describe a person or identify the content:
- * location, camera, times, placeholder, hash and file names. Removed images are not duplicates of anything, so their
- * hashes are not needed. The caller updates the counts of the uploads.
+ * location, camera, times, placeholder, hash, file names, senders and their messages. Removed images are not duplicates of
+ * anything, so their hashes are not needed. The caller updates the counts of the uploads.
  */
 export async function markRemoved(
   sql: Sql,
@@ -20,7 +20,10 @@ export async function markRemoved(
       latitude = null, longitude = null, altitude = null, placeholder = null
     where id = any(${ids}) and removed_at is null
     returning id, region, tier, size`
-  await sql`update uploads set name = '' where image_id = any(${removed.map(({ id }) => id)}) and name <> ''`
+  await sql`
+    update uploads set name = '', sender = null, message = null
+    where image_id = any(${removed.map(({ id }) => id)})
+      and (name <> '' or sender is not null or message is not null)`
   await count(sql, leftLocations(removed))
   return removed.map(({ id, region }) => ({ id, region }))
 }

@@ -121,11 +121,12 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
       on conflict (region, hash, private, strip_metadata) where removed_at is null and shared do nothing
       returning id, size, status, region, format, camera_model
     ), recorded as (
-      select image.*, file ->> 'link_id' as link_id, file ->> 'name' as name
+      select image.*, file ->> 'link_id' as link_id, file ->> 'name' as name,
+        file ->> 'sender' as sender, file ->> 'message' as message
       from given join image on image.id = file ->> 'id'
     ), upload as (
-      insert into uploads (link_id, image_id, name, duplicate)
-      select link_id, id, name, false from recorded
+      insert into uploads (link_id, image_id, name, duplicate, sender, message)
+      select link_id, id, name, false, sender, message from recorded
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
       select line.kind, line.key, ${randomShard()}::smallint, count(*), sum(size)::bigint
@@ -172,7 +173,8 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
         select revoked_at, expires_at from links where id = given.file ->> 'link_id' limit 1
       ) as link
     ), recorded as (
-      select image.*, (file ->> 'index')::integer as index, file ->> 'link_id' as link_id, file ->> 'name' as name
+      select image.*, (file ->> 'index')::integer as index, file ->> 'link_id' as link_id, file ->> 'name' as name,
+        file ->> 'sender' as sender, file ->> 'message' as message
       from given, lateral (
         select
           id, status, size,
@@ -188,8 +190,8 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
       ) as image
       where given.refusal is null
     ), upload as (
-      insert into uploads (link_id, image_id, name, duplicate)
-      select link_id, id, name, true from recorded
+      insert into uploads (link_id, image_id, name, duplicate, sender, message)
+      select link_id, id, name, true, sender, message from recorded
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
       select line.kind, line.key, ${randomShard()}::smallint, count(*), sum(size)::bigint
@@ -223,7 +225,7 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
 }
 
 /** The values of a file for both statements, by the names of their columns. */
-const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
+const givenFile = ({ link, startedAt, name, hash, size, sender, message }: Received) => ({
   link_id: link.id,
   started_at: startedAt.toISOString(),
   region: link.region,
@@ -232,6 +234,9 @@ const givenFile = ({ link, startedAt, name, hash, size }: Received) => ({
   name,
   hash,
   size,
+  // Without a value they are not sent.
+  ...(sender && { sender }),
+  ...(message && { message }),
 })
 
 /** All statements lock images in one order, so that two statements can not wait for each other. */

@@ -45,6 +45,8 @@ export function createCompletion(options: PartOptions & { digestings: ReturnType
       startedAt: row.startedAt,
       hash: verifiedHash(digesting.hashing, digests),
       size: row.size,
+      sender: row.sender,
+      message: row.message,
     }
     let answer: UploadAnswer | undefined
     const answerOf = (recorded: RecordedUpload) => {

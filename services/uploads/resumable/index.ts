@@ -7,6 +7,7 @@ import * as errors from '../../errors.ts'
 import { Rejection } from '../../errors.ts'
 import { newId } from '../../ids.ts'
 import type { Links } from '../../links/index.ts'
+import { readSender, requireSender, type Sender } from '../../links/rules.ts'
 import type { Admission } from '../admission.ts'
 import type { Digests } from '../digests.ts'
 import { cleanName } from '../names.ts'
@@ -27,7 +28,7 @@ export interface ResumableOptions extends PartOptions {
   links: Links
   admission: Admission
   /** Decides whether a request may upload, before a byte is read. */
-  requireLink(request: UploadRequest): Promise<LinkRow>
+  requireLink(request: UploadRequest, startedAt?: Date): Promise<LinkRow>
   /** Bytes. */
   maxFileSize: number
   /** Bytes of all unfinished uploads of a link. */
@@ -231,9 +232,14 @@ export function createResumable(options: ResumableOptions) {
       const link = await requireLink(request)
       const length = body ? knownLength({ length: upload.length ?? null }, 0, undefined, body) : upload.length
       requireRoom(link, length ?? undefined, maxFileSize)
+      const sender = readSender({
+        sender: upload.sender ?? request.given.sender,
+        message: upload.message ?? request.given.message,
+      })
+      requireSender(link, sender)
       const admitted = admission.enter(link, request.network)
       try {
-        const row = await insert(request, link, { ...upload, length: length ?? undefined })
+        const row = await insert(request, link, { ...upload, ...sender, length: length ?? undefined })
         announce(stateOf(row))
         const held = { row, key: { id: row.id, writer: row.writer! }, link, exclusive: true }
         if (body) return await appendTo(held, body)
@@ -261,7 +267,7 @@ export function createResumable(options: ResumableOptions) {
     ): Promise<UploadState> {
       const found = await find(request, id)
       if (found.answer) return replay(found, offset, body)
-      const link = await links.requireOpen(request.linkId, found.startedAt)
+      const link = await requireLink(request, found.startedAt)
       const admitted = admission.enter(link, request.network)
       try {
         const held = { ...(await take(request, id)), link }
@@ -331,7 +337,11 @@ export function createResumable(options: ResumableOptions) {
     }
   }
 
-  async function insert(request: ResumableRequest, link: LinkRow, upload: NewUpload) {
+  async function insert(
+    request: ResumableRequest,
+    link: LinkRow,
+    upload: Omit<NewUpload, keyof Sender> & Sender,
+  ) {
     const inserted = await resumable.insert(
       {
         id: newId(),
@@ -340,8 +350,8 @@ export function createResumable(options: ResumableOptions) {
         imageId: newId(),
         region: link.region,
         name: cleanName(upload.name),
-        sender: upload.sender ?? null,
-        message: upload.message ?? null,
+        sender: upload.sender,
+        message: upload.message,
         metadata: upload.metadata ?? null,
         digests: Object.fromEntries(
           [...upload.digests].map(([algorithm, digest]) => [algorithm, digest.toString('base64')]),
@@ -372,8 +382,8 @@ const isFinal = ({ reason }: Rejection) => !['busy', 'insufficient_storage', 'in
 
 function requireRoom(link: LinkRow, length: number | undefined, maxFileSize: number) {
   if (length === undefined) return
-  if (length > maxFileSize)
-    throw new errors.TooLarge({ detail: `Send a file of at most ${maxFileSize} bytes.` })
+  const most = Math.min(link.maxFileSize ?? maxFileSize, maxFileSize)
+  if (length > most) throw new errors.TooLarge({ detail: `Send a file of at most ${most} bytes.` })
   if (link.maxBytes !== null && length > link.maxBytes - link.usedBytes) throw new errors.LinkUsedUp()
 }
 
