@@ -257,3 +257,36 @@ t.test('a link that gets its first limit counts its earlier uploads', async (t) 
   t.equal((await send(path)).statusCode, 200)
   t.equal((await send(path)).statusCode, 410)
 })
+
+t.test('a resumable upload follows the rules of its link', async (t) => {
+  const tus = (path: string, body: Buffer, metadata: Record<string, string> = {}, headers = {}) =>
+    app.inject({
+      method: 'POST',
+      url: `${path}/files`,
+      headers: {
+        'tus-resumable': '1.0.0',
+        'content-type': 'application/offset+octet-stream',
+        'upload-length': String(body.length),
+        'upload-metadata': Object.entries(metadata)
+          .map(([key, value]) => `${key} ${Buffer.from(value).toString('base64')}`)
+          .join(),
+        accept: '*/*',
+        ...headers,
+      },
+      payload: body,
+    })
+  const path = await makeLink(app, {
+    ...HOUR,
+    password: 'right',
+    accept: ['image/png'],
+    maxFileSize: png.length,
+    askSender: 'required',
+  })
+  const sender = { sender: 'Ada', message: 'x'.repeat(1000) }
+  t.equal((await tus(path, png, sender)).statusCode, 401)
+  t.match((await tus(path, png, {}, basic('right'))).json(), { type: 'urn:hasty:problem:sender-required' })
+  t.match((await tus(path, jpeg.subarray(0, 60), sender, basic('right'))).json(), { status: 415 })
+  t.equal((await tus(path, Buffer.alloc(png.length + 1), sender, basic('right'))).statusCode, 413)
+  t.equal((await tus(path, png, sender, basic('right'))).statusCode, 201)
+  t.match((await read(path)).received.items, [sender])
+})
