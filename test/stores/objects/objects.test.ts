@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { createFileStore } from '../../../stores/objects/file/index.ts'
 import { newFolder } from '../../helpers/folder.ts'
+import { appendContract } from './append-contract.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
 t.test('file store', async (t) => {
@@ -15,6 +16,7 @@ t.test('file store', async (t) => {
   const store = await createFileStore(pathToFileURL(folder))
   await store.writeInstallation('test')
   await contract(t, store)
+  await t.test('appends', (t) => appendContract(t, store, 3_000_000))
 
   await t.test('an upload that a killed process left is listed and can be deleted', async (t) => {
     const source = new Readable({ read() {} })

@@ -19,6 +19,7 @@ import { PART_BYTES } from '../../../stores/objects/s3/parts.ts'
 import { startFaultyProxy } from '../../helpers/faulty-proxy.ts'
 import { newFolder } from '../../helpers/folder.ts'
 import { type S3, startS3, withoutS3 } from '../../helpers/s3.ts'
+import { appendContract } from './append-contract.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
 
 const MIB = 2 ** 20
@@ -39,6 +40,19 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     await contract(t, await createS3Store(url), 2 * PART_BYTES + 3_000_000)
     t.strictSame(await s3.openUploads(bucket), [])
   })
+
+  for (const [about, size] of [
+    ['less than a part', 1_000_000],
+    ['exactly two parts', 2 * PART_BYTES],
+    ['several parts and a rest', 4 * PART_BYTES + 12_345],
+  ] as const) {
+    await t.test(`a bucket appends ${about}`, async (t) => {
+      const bucket = await s3.createBucket(`append-${size}`)
+      await appendContract(t, await createS3Store(s3.url(bucket)), size)
+      t.strictSame(await s3.openUploads(bucket), [])
+      t.strictSame(await s3.keys(bucket), [])
+    })
+  }
 
   await t.test('objects of exactly one part, and of one byte more, are complete', async (t) => {
     const bucket = await s3.createBucket('exact')
