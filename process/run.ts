@@ -1,10 +1,10 @@
 import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
-import { type Config, ConfigError, readConfig } from '../config.ts'
+import { type Config, readConfig } from '../config.ts'
 import { protectDataDir } from './data-dir.ts'
 import { createLog } from './log.ts'
-import { openTerminalLog } from './terminal.ts'
+import { isTerminal, openTerminalLog } from './terminal.ts'
 
 const SHUTDOWN_TIMEOUT_MS = 30_000
 
@@ -27,12 +27,9 @@ export async function run(
   // A process that has not started yet has no work to finish.
   let stopOnce: (signal?: NodeJS.Signals) => void = () => process.exit()
   process.once('disconnect', () => stopOnce())
-  const config = await prepareOrExit()
+  const config = await prepare().catch((error) => exitWith(error, createLog({ logLevel: 'info' }, name)))
   const log = createLog(config, name, await openTerminalLog())
-  const stop = await start(config, log).catch((err) => {
-    log.fatal({ err }, 'start failed')
-    process.exit(1)
-  })
+  const stop = await start(config, log).catch((error) => exitWith(error, log))
   if (!stop) return
 
   const signals = ['SIGTERM', 'SIGINT'] as const
@@ -54,14 +51,25 @@ export async function run(
   for (const signal of signals) process.on(signal, stopOnce)
 }
 
-async function prepareOrExit() {
-  try {
-    const config = readConfig()
-    await protectDataDir(config.dataDir)
-    return config
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`${error.message}\n`)
-    process.exit(1)
-  }
+async function prepare() {
+  const config = readConfig()
+  await protectDataDir(config.dataDir)
+  return config
+}
+
+/** Ends the process after a failed start. A terminal gets one sentence, a log gets one line with all details. */
+function exitWith(error: unknown, log: Logger): never {
+  if (isTerminal()) process.stderr.write(`The start failed. ${reasonOf(error)}\n`)
+  else log.fatal({ err: error }, 'start failed')
+  process.exit(1)
+}
+
+/** Why a start failed, and what to do: the messages of an error and of its causes. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number }
+  if (code === 'EADDRINUSE')
+    return `PORT ${port} of ${address} is in use by another program. Stop that program, or set another PORT.`
+  if (code === 'EADDRNOTAVAIL') return `HOST ${address} is not an address of this machine. Set another HOST.`
+  return error.cause instanceof Error ? `${error.message}: ${reasonOf(error.cause)}` : error.message
 }

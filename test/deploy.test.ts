@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { parse } from 'yaml'
 import { readConfig } from '../config.ts'
 import { Environment } from '../schemas/environment.ts'
@@ -16,6 +16,7 @@ import {
   templateOf,
   withoutKustomize,
 } from './helpers/kubernetes.ts'
+import { inTier } from './helpers/tiers.ts'
 
 const root = (path: string) => new URL(`../${path}`, import.meta.url)
 const read = (path: string) => readFileSync(root(path), 'utf8')
@@ -60,7 +61,7 @@ const bytesOf = (quantity: string) =>
 const entryExists = (t: Test, [node, entry]: string[], at: string) =>
   t.ok(node === 'node' && entry && existsSync(root(entry)), `${at}: ${entry} is an entry`)
 
-t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
+inTier.engines('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   // In the repository, where the compiler finds the packages.
   const dir = t.testdir()
   const write = (code: string) => {
@@ -268,7 +269,7 @@ t.test('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   })
 })
 
-t.test('compose.yaml', async (t) => {
+inTier.default('compose.yaml', async (t) => {
   const compose = parse(read('compose.yaml'), { merge: true })
   const services = Object.entries<Service>(compose.services)
 
@@ -336,7 +337,7 @@ t.test('compose.yaml', async (t) => {
   })
 })
 
-t.test('Dockerfile', async (t) => {
+inTier.default('Dockerfile', async (t) => {
   const dockerfile = read('Dockerfile')
   const folders = globSync('*/**/*.ts', {
     cwd: root('.'),

@@ -57,7 +57,10 @@ function isAudited({ method, principal, routeOptions }: FastifyRequest, { status
   return isAudited || statusCode === 403
 }
 
-/** Records the call before its response is sent. A call that was made is not turned into an error. */
+/**
+ * Records the call before its response is sent. A call that was made is not turned into an error. The response to a call
+ * that failed does not wait: if the database is unavailable, the client has waited for it once already.
+ */
 async function record(request: FastifyRequest, reply: FastifyReply) {
   const { principal, routeOptions, params, query, body, ip, server, log } = request
   const created = reply.statusCode === 201 ? String(reply.getHeader('location') ?? '') : ''
@@ -70,10 +73,11 @@ async function record(request: FastifyRequest, reply: FastifyReply) {
     address: ip.slice(0, MAX_TARGET),
     status: reply.statusCode,
   }
-  await server.services.audit.record(action).catch((err) => {
+  const recording = server.services.audit.record(action).catch((err) => {
     const { body: _, principal: __, ...shown } = action
     log.error({ err, actor: principal.name, ...shown }, 'the audit log could not be written')
   })
+  if (reply.statusCode < 500) await recording
 }
 
 const printable = (id: string | undefined) => id?.slice(0, MAX_TARGET).replace(/[^\w-]/g, '?')

@@ -10,11 +10,11 @@ const link = await client.POST('/admin/ephemeral-links', {
 })
 const uploaded = await client.POST('/uploads/{id}', {
   params: { path: { id: idOf(link.data!.relativePath) } },
-  // The generated type of a file is a string.
-  body: { image: files as unknown as string[] },
-  bodySerializer({ image }) {
+  // The generated type of a file is a string, and the body can also be one image.
+  body: '',
+  bodySerializer() {
     const form = new FormData()
-    for (const file of image as unknown as File[]) form.append('image', file)
+    for (const file of files) form.append('image', file)
     return form
   },
 })

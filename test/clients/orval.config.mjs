@@ -3,6 +3,12 @@ import { defineConfig } from 'orval'
 export default defineConfig({
   hasty: {
     input: 'openapi.json',
-    output: { target: 'generated/orval.ts', client: 'fetch', baseUrl: { getBaseUrlFromSpecification: true } },
+    output: {
+      target: 'generated/orval.ts',
+      client: 'fetch',
+      baseUrl: { getBaseUrlFromSpecification: true },
+      // It does not support an operation with several media types of the request.
+      override: { contentType: { exclude: ['image/*', 'application/octet-stream'] } },
+    },
   },
 })

@@ -17,7 +17,7 @@ import { multipart } from './multipart.ts'
 export const HOUR = 3_600_000
 export const DAY = 24 * HOUR
 /** A sweep also waits this long before it deletes. */
-export const GRACE = 1_000
+export const GRACE = 200
 
 /** The service with a cold store, and a way to sweep it; `fresh` empties all of it for the next test. */
 export async function buildWithSweep(t: Test, env: Record<string, string>) {

@@ -84,104 +84,82 @@ eachDatabase(async (t, env) => {
     }
 
     const pids = apiPids(server)
-    t.equal(await server.end('SIGTERM'), 0)
+    t.equal(await server.end('SIGTERM'), 0, server.lines.slice(-5).join('\n'))
     t.ok(await areGone(pids), 'no process is left')
   })
 })
 
-inTier.default('restarts a killed API process while the others continue', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t) })
-  const link = await server.makeLink()
-  const [killed] = await until(async () => {
+inTier.default(
+  'restarts a killed process, whose work the metrics keep, and each finishes its upload on SIGTERM',
+  async (t) => {
+    const [port] = [await freePort()]
+    const server = await startCluster(t, {
+      DATA_DIR: newFolder(t),
+      WORKER_PROCESSES: '1',
+      METRICS_PORT: String(port),
+    })
+    const link = await server.makeLink()
+    const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
+    const first = await until(async () => {
+      const found = apiPids(server)
+      return found.length === PROCESSES ? found : undefined
+    })
+    const { headers, payload } = multipart([{ body: await makeImage('png') }])
+    const metrics = async () => (await ask(`http://127.0.0.1:${port}/metrics`)).body
+    const upload = async () =>
+      t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
+    for (let n = 0; n < 4; n++) await upload()
+    await until(
+      async () => /^hasty_analysis_duration_seconds_count\{verdict="ready"\} 1$/m.exec(await metrics())?.[0],
+    )
+    t.match(await metrics(), /^hasty_uploads_total\{method="multipart"\} 4$/m)
+    process.kill(first[0]!, 'SIGKILL')
+    await until(async () => isGone(first[0]!))
+    for (let n = 0; n < 4; n++) await upload()
+    await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
+    t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process ended unexpectedly/)
+    const text = await metrics()
+    t.match(text, /^hasty_uploads_total\{method="multipart"\} 8$/m)
+    t.match(
+      text,
+      /^http_request_duration_seconds_count\{method="POST",route="\/uploads\/:id",status_class="2xx"\} 8$/m,
+    )
+    t.match(text, /^process_resident_memory_bytes\{process="worker"\} \d+/m)
+    for (const probe of ['livez', 'readyz', 'startupz'])
+      t.equal((await ask(`http://127.0.0.1:${port}/${probe}`)).status, 200, probe)
+    t.equal((await ask(`${server.url}/metrics`)).status, 404)
+
+    const half = payload.length >> 1
+    const uploads = Array.from({ length: PROCESSES }, () => {
+      const upload = request(link, { method: 'POST', headers, agent: false })
+      upload.write(payload.subarray(0, half))
+      return { upload, answering: once(upload, 'response') }
+    })
+    await sleep(300)
     const pids = apiPids(server)
-    return pids.length === PROCESSES ? pids : undefined
-  })
-  process.kill(killed!, 'SIGKILL')
-  await until(async () => isGone(killed!))
-  const { headers, payload } = multipart([{ body: await makeImage('png') }])
-  for (let n = 0; n < PROCESSES; n++)
-    t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
-  await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
-  t.match(server.lines.join('\n'), /"signal":"SIGKILL".*API process ended unexpectedly/)
-  t.match((await ask(`${server.url}/metrics`)).body, /^hasty_uploads_total\{method="multipart"\} \d$/m)
-  t.equal(await server.end('SIGTERM'), 0)
-})
+    const ended = server.end('SIGTERM', { group: true })
+    await sleep(300)
+    for (const { upload } of uploads) upload.end(payload.subarray(half))
+    for (const { answering } of uploads) {
+      const [answer] = await answering
+      t.equal(answer.statusCode, 200)
+      answer.resume()
+    }
+    t.equal(await ended, 0)
+    t.ok(await areGone([...pids, worker]), 'no process is left')
+  },
+)
 
-inTier.default('the metrics keep the work of a process that was killed', async (t) => {
-  const [port] = [await freePort()]
-  const server = await startCluster(t, {
-    DATA_DIR: newFolder(t),
-    WORKER_PROCESSES: '1',
-    METRICS_PORT: String(port),
-  })
-  const link = await server.makeLink()
-  const pids = await until(async () => {
-    const found = apiPids(server)
-    return found.length === PROCESSES ? found : undefined
-  })
-  const { headers, payload } = multipart([{ body: await makeImage('png') }])
-  const metrics = async () => (await ask(`http://127.0.0.1:${port}/metrics`)).body
-  const upload = async () =>
-    t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
-  for (let n = 0; n < 4; n++) await upload()
-  await until(
-    async () => /^hasty_analysis_duration_seconds_count\{verdict="ready"\} 1$/m.exec(await metrics())?.[0],
-  )
-  t.match(await metrics(), /^hasty_uploads_total\{method="multipart"\} 4$/m)
-  process.kill(pids[0]!, 'SIGKILL')
-  await until(async () => (apiPids(server).length === PROCESSES + 1 ? true : undefined))
-  for (let n = 0; n < 4; n++) await upload()
-  const text = await metrics()
-  t.match(text, /^hasty_uploads_total\{method="multipart"\} 8$/m)
-  t.match(
-    text,
-    /^http_request_duration_seconds_count\{method="POST",route="\/uploads\/:id",status_class="2xx"\} 8$/m,
-  )
-  t.match(text, /^process_resident_memory_bytes\{process="worker"\} \d+/m)
-  for (const probe of ['livez', 'readyz', 'startupz'])
-    t.equal((await ask(`http://127.0.0.1:${port}/${probe}`)).status, 200, probe)
-  t.equal((await ask(`${server.url}/metrics`)).status, 404)
-  t.equal(await server.end('SIGTERM'), 0)
-})
-
-inTier.default('each process finishes its current upload on SIGTERM, and all end', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
-  const link = await server.makeLink()
+inTier.default('ends if the API processes cannot start, and all end with the primary process', async (t) => {
+  const DATA_DIR = newFolder(t)
+  const server = await startCluster(t, { DATA_DIR, WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
-  const { headers, payload } = multipart([{ body: await makeImage('png') }])
-  const half = payload.length >> 1
-  const uploads = Array.from({ length: PROCESSES }, () => {
-    const upload = request(link, { method: 'POST', headers, agent: false })
-    upload.write(payload.subarray(0, half))
-    return { upload, answering: once(upload, 'response') }
-  })
-  await sleep(300)
-  const pids = apiPids(server)
-  const ended = server.end('SIGTERM', { group: true })
-  await sleep(300)
-  for (const { upload } of uploads) upload.end(payload.subarray(half))
-  for (const { answering } of uploads) {
-    const [answer] = await answering
-    t.equal(answer.statusCode, 200)
-    answer.resume()
-  }
-  t.equal(await ended, 0)
-  t.ok(await areGone([...pids, worker]), 'no process is left')
-})
+  const PORT = new URL(server.url).port
+  await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })
+  await t.rejects(startCluster(t, { DATA_DIR }), { message: /in use by another Hasty/ })
 
-inTier.default('all processes end with the primary process', async (t) => {
-  const server = await startCluster(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
-  const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const pids = apiPids(server)
   t.equal(pids.length, PROCESSES)
   await server.end('SIGKILL')
-  t.ok(await areGone([...pids, worker]))
-})
-
-inTier.default('ends if the API processes cannot start', async (t) => {
-  const DATA_DIR = newFolder(t)
-  const { url } = await startCluster(t, { DATA_DIR })
-  const PORT = new URL(url).port
-  await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })
-  await t.rejects(startCluster(t, { DATA_DIR }), { message: /in use by another Hasty/ })
+  t.ok(await areGone([...pids, worker]), 'no process is left')
 })

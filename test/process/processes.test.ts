@@ -11,17 +11,18 @@ import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { listImages, post, type Server, startServer, until } from '../helpers/server.ts'
-import { times } from '../helpers/tiers.ts'
+import { inTier, times } from '../helpers/tiers.ts'
 
 const readImage = async ({ url }: Server, id: string) => {
   const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
   return (await answer.json()) as { status: string }
 }
 
+const ROUNDS = times(1, 3)
 t.test('every acknowledged image is served after SIGKILL of the process group during uploads', async (t) => {
   const DATA_DIR = newFolder(t)
   const answered = new Map<string, Buffer>()
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     const server = await startServer(t, { DATA_DIR })
     const link = await server.makeLink()
     const clients = Array.from({ length: 20 }, async () => {
@@ -38,7 +39,7 @@ t.test('every acknowledged image is served after SIGKILL of the process group du
     await server.end('SIGKILL', { group: true })
     await uploading
   }
-  t.ok(answered.size > 20, `${answered.size} images were acknowledged`)
+  t.ok(answered.size >= 10 * ROUNDS, `${answered.size} images were acknowledged`)
 
   const server = await startServer(t, { DATA_DIR })
   let wrong = 0
@@ -58,30 +59,33 @@ t.test('every acknowledged image is served after SIGKILL of the process group du
   t.equal(await server.end('SIGTERM'), 0)
 })
 
-t.test('finishes and answers a current upload on SIGTERM, also if the signal arrives twice', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t) })
-  const link = await server.makeLink()
-  const image = await makeImage('png')
-  const upload = request(link, {
-    method: 'POST',
-    headers: { 'content-type': 'multipart/form-data; boundary=b' },
-  })
-  const answering = once(upload, 'response')
-  upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
-  upload.write(image.subarray(0, 50))
-  await sleep(200)
-  const ended = server.end('SIGTERM', { group: true })
-  await sleep(200)
-  process.kill(server.process.pid!, 'SIGTERM')
-  upload.write(image.subarray(50))
-  upload.end('\r\n--b--\r\n')
-  const [answer] = await answering
-  t.equal(answer.statusCode, 200)
-  answer.resume()
-  t.equal(await ended, 0)
-})
+inTier.default(
+  'finishes and answers a current upload on SIGTERM, also if the signal arrives twice',
+  async (t) => {
+    const server = await startServer(t, { DATA_DIR: newFolder(t) })
+    const link = await server.makeLink()
+    const image = await makeImage('png')
+    const upload = request(link, {
+      method: 'POST',
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    })
+    const answering = once(upload, 'response')
+    upload.write('--b\r\nContent-Disposition: form-data; name="i"; filename="i.png"\r\n\r\n')
+    upload.write(image.subarray(0, 50))
+    await sleep(200)
+    const ended = server.end('SIGTERM', { group: true })
+    await sleep(200)
+    process.kill(server.process.pid!, 'SIGTERM')
+    upload.write(image.subarray(50))
+    upload.end('\r\n--b--\r\n')
+    const [answer] = await answering
+    t.equal(answer.statusCode, 200)
+    answer.resume()
+    t.equal(await ended, 0)
+  },
+)
 
-t.test('restarts a killed worker, which analyses the waiting images', async (t) => {
+inTier.default('restarts a killed worker, which analyses the waiting images', async (t) => {
   const server = await startServer(t, { DATA_DIR: newFolder(t), INLINE_LIMIT: '0' })
   const link = await server.makeLink()
   const workerPid = () =>
@@ -111,7 +115,7 @@ t.test('restarts a killed worker, which analyses the waiting images', async (t) 
   t.pass('the worker ends with its server')
 })
 
-t.test(
+inTier.default(
   'a server starts without a cache for compiled code, and a failed start gives the reason',
   async (t) => {
     const folder = t.testdir({ file: '' })
@@ -123,7 +127,9 @@ t.test(
     await t.rejects(startServer(t, { DATA_DIR: `${DATA_DIR}/other`, PORT: new URL(server.url).port }), {
       message: /EADDRINUSE/,
     })
-    await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), { message: /PORT is "three", but must be/ })
+    await t.rejects(startServer(t, { DATA_DIR, PORT: 'three' }), {
+      message: /^server.ts ended with 1: \{"level":60.*PORT is .*three.*, but must be/,
+    })
   },
 )
 
@@ -135,7 +141,8 @@ t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its id
     WORKER_PROCESSES: '0',
   })
   const link = await server.makeLink()
-  await post(link, await makeImage('png'))
+  // The first large upload fills the pools of buffers.
+  await uploadZeros(link, 64)
   const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
     t.equal((await uploadZeros(link, LARGE_MIB)).status, 200)
   })
@@ -143,7 +150,7 @@ t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its id
   t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
 })
 
-const MANY = times(500, 1500)
+const MANY = times(250, 1500)
 t.test('releases the memory of an upload at its end, and not when its connection ends', async (t) => {
   const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '0' })
   const link = await server.makeLink()
@@ -160,8 +167,8 @@ t.test('releases the memory of an upload at its end, and not when its connection
     const statuses = await Promise.all(Array.from({ length: uploads }, upload))
     t.ok(statuses.every((status) => status === 200))
   }
-  await uploadMany(200)
+  await uploadMany(100)
   const { idle, peak } = await memoryDuring(server.process.pid!, () => uploadMany(MANY))
-  t.comment(`${idle.toFixed(0)} MiB after 200 uploads, ${peak.toFixed(0)} MiB at most`)
+  t.comment(`${idle.toFixed(0)} MiB after 100 uploads, ${peak.toFixed(0)} MiB at most`)
   t.ok(peak - idle < 150, `${MANY} uploads of 200 KB, and ${(peak - idle).toFixed(0)} MiB more`)
 })

@@ -6,14 +6,22 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
 import { admin, TOKEN } from '../helpers/app.ts'
+import { dataDirWithDatabase } from '../helpers/embedded.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { startServer, until } from '../helpers/server.ts'
 
 const missing = spawnSync('script', ['--version']).error ? 'script (util-linux) is not installed' : false
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 
-/** Starts server.ts in a pseudo terminal. */
+/** Starts server.ts in a pseudo terminal. Resolves when it is ready. */
 async function startInTerminal(t: Test, env: Record<string, string>) {
+  const terminal = openTerminal(t, env)
+  await until(async () => terminal.read().includes('/admin/ephemeral-links') || undefined, 120_000)
+  return { ...terminal, url: /http:\/\/[\d.]+:\d+/.exec(stripVTControlCharacters(terminal.read()))![0] }
+}
+
+/** Runs server.ts in a pseudo terminal. */
+function openTerminal(t: Test, env: Record<string, string>) {
   const { NO_COLOR: _, FORCE_COLOR: __, ...inherited } = process.env
   const command = `exec '${process.execPath}' '${SERVER}'`
   const child = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], {
@@ -32,14 +40,14 @@ async function startInTerminal(t: Test, env: Record<string, string>) {
   child.stdout.on('data', (data) => {
     output += data
   })
-  await until(async () => output.includes('/admin/ephemeral-links') || undefined, 120_000)
+  const ended = once(child, 'close')
   return {
     read: () => output,
-    url: /http:\/\/[\d.]+:\d+/.exec(stripVTControlCharacters(output))![0],
-    async pressCtrlC() {
+    /** Resolves with the exit code. */
+    ended: ended.then(() => child.exitCode),
+    pressCtrlC() {
       child.stdin.write('\x03')
-      await once(child, 'exit')
-      return child.exitCode
+      return this.ended
     },
   }
 }
@@ -71,13 +79,42 @@ t.test(
   },
 )
 
-t.test('NO_COLOR is respected', { skip: missing }, async (t) => {
-  const server = await startInTerminal(t, { DATA_DIR: newFolder(t), NO_COLOR: '1', ACCESS_TOKEN: TOKEN })
-  await fetch(`${server.url}/admin/stats`, { headers: admin })
-  await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
-  t.notMatch(server.read(), '\x1b[')
-  t.match(server.read(), /Token +set by ACCESS_TOKEN/)
-})
+t.test(
+  'NO_COLOR is respected, and a start that fails gives its reason in one sentence',
+  { skip: missing },
+  async (t) => {
+    const DATA_DIR = await dataDirWithDatabase(t)
+    const server = await startInTerminal(t, { DATA_DIR, NO_COLOR: '1', ACCESS_TOKEN: TOKEN })
+    await fetch(`${server.url}/admin/stats`, { headers: admin })
+    await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
+    t.notMatch(server.read(), '\x1b[')
+    t.match(server.read(), /Token +set by ACCESS_TOKEN/)
+
+    const { port } = new URL(server.url)
+    for (const [env, reason] of [
+      [
+        { DATA_DIR },
+        /^DATA_DIR .* is in use by another Hasty \(process \d+\)\. Stop that process, or set another/,
+      ],
+      [
+        { DATA_DIR: await dataDirWithDatabase(t), PORT: port },
+        /^PORT \d+ of 127\.0\.0\.1 is in use by another program\. Stop that program, or set another PORT\.$/,
+      ],
+      [{ DATA_DIR, PORT: 'three' }, /^PORT is "three", but must be/],
+    ] as const) {
+      const failed = openTerminal(t, { ...env, NO_COLOR: '1', ACCESS_TOKEN: TOKEN })
+      t.equal(await failed.ended, 1)
+      const lines = failed
+        .read()
+        .trim()
+        .split(/[\r\n]+/)
+      const said = lines.filter((line) => !/is starting/.test(line)).join('\n')
+      t.match(said.replace('The start failed. ', ''), reason)
+      t.match(said, /^The start failed\. /, 'nothing else is printed, and no stack')
+      t.notMatch(said, / {4}at |\n/)
+    }
+  },
+)
 
 t.test('without a terminal, every line is JSON and no line has the token', async (t) => {
   const DATA_DIR = newFolder(t)

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createAnalysis } from '../../services/analysis/index.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
+import { forward } from '../helpers/clock.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -288,7 +288,7 @@ eachDatabase(async (t, env) => {
     })
     t.match(await show(fake.id), { status: 'rejected', failure: /no readable header/ })
     await t.rejects(objectsOf(app).size(fake.id), { name: 'ObjectNotFound' })
-    await sleep(4_100) // until the cache drops it
+    forward(t, 4_100) // until the cache drops it
     isProblem(t, await app.inject(`/images/${fake.id}`), 410, 'image-gone')
     t.equal(await day(), before - 1, 'a file that is not an image does not count as an upload')
   })

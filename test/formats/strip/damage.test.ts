@@ -6,6 +6,8 @@ import { addMetadata, makePictures, SECRET, seeded, strip } from './pictures.ts'
 
 const CUTS = times(30, 100)
 const FLIPS = times(80, 300)
+/** Of the bits before the metadata, every fourth is changed in `npm test`, and each in the campaign. */
+const STEP = times(4, 1)
 
 const pictures = await makePictures()
 const laden = Object.entries(pictures).map(
@@ -52,7 +54,7 @@ for (const [name, original] of laden.filter(([name]) => one.includes(name))) {
     }
     t.ok(places.size > 50)
     for (const at of places) {
-      for (let bit = 0; bit < 8; bit++) {
+      for (let bit = 0; bit < 8; bit += STEP) {
         const bytes = Buffer.from(original.bytes)
         bytes[at]! ^= 1 << bit
         try {

@@ -8,9 +8,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import ExifReader from 'exifreader'
 import sharp from 'sharp'
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { sniff } from '../../../formats/detect.ts'
 import { planWithoutMetadata, readPlan, strippable } from '../../../formats/strip/index.ts'
+import { inTier } from '../../helpers/tiers.ts'
 import { addMetadata, makePictures, opener, type Picture, pixels, SECRET, seeded, strip } from './pictures.ts'
 
 const CHUNK_BYTES = [1, 7, 1000, 65_536]
@@ -36,7 +37,7 @@ async function checkStripped(t: Test, original: Picture, stripped: Buffer, orien
 }
 
 for (const [name, original] of laden) {
-  t.test(`${name} loses its metadata and keeps everything else`, async (t) => {
+  inTier.default(`${name} loses its metadata and keeps everything else`, async (t) => {
     t.ok(original.bytes.includes(SECRET))
     // Browsers do not turn a WebP by its Exif.
     await checkStripped(
@@ -47,13 +48,13 @@ for (const [name, original] of laden) {
     )
   })
 
-  t.test(`${name} in chunks of any size gives the same bytes`, async (t) => {
+  inTier.default(`${name} in chunks of any size gives the same bytes`, async (t) => {
     const whole = await strip(original)
     for (const chunkBytes of CHUNK_BYTES)
       t.ok(whole.equals(await strip(original, chunkBytes)), `${chunkBytes}`)
   })
 
-  t.test(`${name} is read in ranges`, async (t) => {
+  inTier.default(`${name} is read in ranges`, async (t) => {
     const whole = await strip(original)
     const open = opener(original.bytes, 1000)
     const plan = await planWithoutMetadata(original.mediaType, open)
@@ -71,7 +72,7 @@ for (const [name, original] of laden) {
 }
 
 for (const [name, picture] of Object.entries(pictures)) {
-  t.test(`${name} without metadata is not changed`, async (t) => {
+  inTier.default(`${name} without metadata is not changed`, async (t) => {
     const plan = await planWithoutMetadata(picture.mediaType, opener(picture.bytes))
     const kept = plan.pieces.reduce((sum, piece) => sum + (Buffer.isBuffer(piece) ? piece.length : 0), 0)
     t.ok(kept <= 12 + 18 + 18, 'except its header')
@@ -85,7 +86,7 @@ for (const [name, picture] of Object.entries(pictures)) {
 
 const exiftool = findExiftool()
 for (const [name, picture] of Object.entries(pictures)) {
-  t.test(
+  inTier.engines(
     `${name} with metadata by ExifTool has none of it in the copy`,
     { skip: exiftool ? false : 'exiftool is not installed' },
     async (t) => {
@@ -105,7 +106,7 @@ for (const [name, picture] of Object.entries(pictures)) {
   )
 }
 
-t.test('each orientation is kept, and 1 needs no Exif', async (t) => {
+inTier.default('each orientation is kept, and 1 needs no Exif', async (t) => {
   for (const kind of ['baseline JPEG', 'PNG', 'lossy WebP']) {
     for (let orientation = 1; orientation <= 8; orientation++) {
       const { mediaType, bytes: plain } = pictures[kind]!
@@ -118,7 +119,7 @@ t.test('each orientation is kept, and 1 needs no Exif', async (t) => {
 })
 
 const samples = new URL('../../../../shared/samples/', import.meta.url)
-t.test(
+inTier.default(
   'photographs of the samples lose their metadata',
   { skip: existsSync(samples) ? false : 'no ../shared/samples' },
   async (t) => {
@@ -139,7 +140,7 @@ t.test(
   },
 )
 
-t.test('refuses other formats without opening the file', async (t) => {
+inTier.default('refuses other formats without opening the file', async (t) => {
   const open = () => t.fail('opened') as never
   for (const mediaType of ['image/gif', 'image/avif', 'image/heic', 'image/tiff', 'image/svg+xml']) {
     t.notOk(strippable.has(mediaType))
@@ -150,7 +151,7 @@ t.test('refuses other formats without opening the file', async (t) => {
   }
 })
 
-t.test('closes the original after success and after errors', async (t) => {
+inTier.default('closes the original after success and after errors', async (t) => {
   const { mediaType, bytes } = laden[0]![1]
   const opened: Readable[] = []
   const open = (bytes: Buffer) => async () => {
@@ -169,7 +170,7 @@ t.test('closes the original after success and after errors', async (t) => {
   )
 })
 
-t.test('passes on errors of the object store', async (t) => {
+inTier.default('passes on errors of the object store', async (t) => {
   const { mediaType, bytes } = laden[0]![1]
   const failing = async () => {
     const source = new Readable({ read() {} })
@@ -187,7 +188,7 @@ t.test('passes on errors of the object store', async (t) => {
   await t.rejects(buffer(await readPlan(plan, short)), { message: /shorter than its plan/ })
 })
 
-t.test('needs little memory for a file of 256 MiB', async (t) => {
+inTier.default('needs little memory for a file of 256 MiB', async (t) => {
   const { bytes } = pictures['baseline JPEG']!
   const scan = Buffer.alloc(65_536, 'no byte of this is FF ')
   const parts = 4096
@@ -219,7 +220,7 @@ t.test('needs little memory for a file of 256 MiB', async (t) => {
   t.ok(peak > 0 && peak - before < 64 * 2 ** 20, `${(peak - before) / 2 ** 20} MiB at most`)
 })
 
-t.test('is sent over HTTP with its length', async (t) => {
+inTier.default('is sent over HTTP with its length', async (t) => {
   const [, original] = laden.find(([name]) => name === 'animated WebP')!
   const open = opener(original.bytes)
   const server = createServer(async (_request, response) => {

@@ -9,6 +9,7 @@ import { imageReader } from '../../helpers/app.ts'
 import { chunksOf } from '../../helpers/chunks.ts'
 import { noSamples, sample } from '../../helpers/images.ts'
 import * as make from '../../helpers/make.ts'
+import { inTier, times } from '../../helpers/tiers.ts'
 
 const MiB = 2 ** 20
 
@@ -37,7 +38,7 @@ const jpeg = await make.picture().jpeg().toBuffer()
 const large = await make.picture(640, 480).png({ compressionLevel: 0 }).toBuffer()
 const tags = make.READ_TAGS
 
-t.test('a file up to the limit is read fully, a larger one by its front', async (t) => {
+inTier.default('a file up to the limit is read fully, a larger one by its front', async (t) => {
   t.match(await pass(jpeg, {}), { status: 'ready', metadata: { format: 'JPEG', width: 48, height: 32 } })
   t.match(await pass(jpeg, { inlineLimit: 0 }), { status: 'pending', metadata: { width: 48, height: 32 } })
   t.ok(large.length > FRONT_BYTES)
@@ -47,7 +48,7 @@ t.test('a file up to the limit is read fully, a larger one by its front', async 
   t.match(await pass(large, {}), { status: 'pending', metadata: read }, 'of a store that has it not at hand')
 })
 
-t.test('finds metadata at the end of a file if the file may be read fully', async (t) => {
+inTier.default('finds metadata at the end of a file if the file may be read fully', async (t) => {
   const late = Buffer.concat([large.subarray(0, -12), make.chunk('eXIf', make.exif()), large.subarray(-12)])
   // Browsers do not turn a PNG by Exif behind its pixels.
   const lateTags = { ...tags, orientation: undefined }
@@ -63,7 +64,7 @@ t.test('finds metadata at the end of a file if the file may be read fully', asyn
   })
 })
 
-t.test('the front does not show the number of frames', async (t) => {
+inTier.default('the front does not show the number of frames', async (t) => {
   const gif = await make.animation(500).gif({ effort: 1, dither: 1 }).toBuffer()
   const film = Buffer.concat(Array.from({ length: Math.ceil((2 * FRONT_BYTES) / gif.length) }, () => gif))
   t.ok(film.length > FRONT_BYTES)
@@ -74,7 +75,7 @@ t.test('the front does not show the number of frames', async (t) => {
   })
 })
 
-t.test('rejects a file that is no image after its first bytes, a short one at its end', async (t) => {
+inTier.default('rejects a file that is no image after its first bytes, a short one at its end', async (t) => {
   t.equal(await pass(randomBytes(100_000), {}), 'not_an_image')
   t.equal(await pass(Buffer.from('GIF89a'), {}), 'not_an_image')
   t.equal(await pass(Buffer.concat([jpeg.subarray(0, 20), randomBytes(10_000)]), {}), 'not_an_image')
@@ -83,7 +84,7 @@ t.test('rejects a file that is no image after its first bytes, a short one at it
   await t.rejects(taking!, { name: 'Rejection' })
 })
 
-t.test('holds only the front, for any limit and any sizes of chunks', async (t) => {
+inTier.default('holds only the front, for any limit and any sizes of chunks', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
   const held = async () => {
@@ -112,7 +113,7 @@ t.test('holds only the front, for any limit and any sizes of chunks', async (t) 
   }
 })
 
-t.test('reads a JPEG by its start, or by more bytes if its header is longer', async (t) => {
+inTier.default('reads a JPEG by its start, or by more bytes if its header is longer', async (t) => {
   const comment = Buffer.concat([Buffer.from('fffefffe', 'hex'), Buffer.alloc(0xfffc)])
   const body = randomBytes(400_000)
   for (const comments of [0, 1, 3]) {
@@ -128,15 +129,14 @@ t.test('reads a JPEG by its start, or by more bytes if its header is longer', as
   }
 })
 
+const SIZES = [1, 5000, 7, 1000, 65_536].slice(0, times(2, 5))
 t.test('the sizes of the chunks do not change the result for samples', { skip: noSamples }, async (t) => {
   const folder = new URL('../../../../shared/samples/', import.meta.url)
   for (const name of readdirSync(folder).filter((name) => !/\.(json|md)$/.test(name))) {
     const file = sample(name)
     for (const inlineLimit of [0, MiB]) {
       const [whole, ...others] = await Promise.all(
-        [file.length, 1, 7, 1000, 5000, 65_536].map((chunk) =>
-          pass(file, { chunk, inlineLimit, content: true }),
-        ),
+        [file.length, ...SIZES].map((chunk) => pass(file, { chunk, inlineLimit, content: true })),
       )
       for (const other of others) t.strictSame(other, whole, name)
     }
@@ -151,23 +151,27 @@ interface Truth {
   GPSLatitude?: number
 }
 
-t.test('the front of a large sample has its camera, size and location', { skip: noSamples }, async (t) => {
-  const truths: Truth[] = JSON.parse(
-    readFileSync(new URL('../../../../shared/samples/truth.json', import.meta.url), 'utf8'),
-  )
-  const large = truths.filter(({ SourceFile }) => sample(SourceFile).length > FRONT_BYTES)
-  let told = 0
-  for (const truth of large) {
-    const sniffed = await pass(sample(truth.SourceFile), { inlineLimit: 0 })
-    const { metadata } = sniffed as Exclude<typeof sniffed, string>
-    const same =
-      metadata.width === truth.ImageWidth &&
-      metadata.height === truth.ImageHeight &&
-      metadata.cameraModel === truth.Model &&
-      (truth.GPSLatitude === undefined || Math.abs(truth.GPSLatitude - metadata.latitude!) < 1e-6)
-    if (same) told++
-    else t.comment(`${truth.SourceFile}: ${JSON.stringify(metadata)}`)
-  }
-  t.ok(large.length > 0)
-  t.ok(told / large.length >= 0.95, `${told} of ${large.length}`)
-})
+inTier.default(
+  'the front of a large sample has its camera, size and location',
+  { skip: noSamples },
+  async (t) => {
+    const truths: Truth[] = JSON.parse(
+      readFileSync(new URL('../../../../shared/samples/truth.json', import.meta.url), 'utf8'),
+    )
+    const large = truths.filter(({ SourceFile }) => sample(SourceFile).length > FRONT_BYTES)
+    let told = 0
+    for (const truth of large) {
+      const sniffed = await pass(sample(truth.SourceFile), { inlineLimit: 0 })
+      const { metadata } = sniffed as Exclude<typeof sniffed, string>
+      const same =
+        metadata.width === truth.ImageWidth &&
+        metadata.height === truth.ImageHeight &&
+        metadata.cameraModel === truth.Model &&
+        (truth.GPSLatitude === undefined || Math.abs(truth.GPSLatitude - metadata.latitude!) < 1e-6)
+      if (same) told++
+      else t.comment(`${truth.SourceFile}: ${JSON.stringify(metadata)}`)
+    }
+    t.ok(large.length > 0)
+    t.ok(told / large.length >= 0.95, `${told} of ${large.length}`)
+  },
+)

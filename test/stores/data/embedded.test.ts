@@ -24,6 +24,7 @@ import { migrate } from '../../../stores/data/migrate.ts'
 import { newFolder } from '../../helpers/folder.ts'
 import { migrations } from '../../helpers/migrations.ts'
 import { until } from '../../helpers/server.ts'
+import { inTier } from '../../helpers/tiers.ts'
 
 const root = new URL('../../../', import.meta.url)
 const template = newFolder(t)
@@ -101,11 +102,11 @@ t.test('a folder is open once, and its rows are there when it is opened again', 
   await again.close()
 })
 
-t.test('concurrent connections get their own responses', async (t) => {
-  const config = { dataDir: newFolder(t), databaseUrl: undefined }
-  const first = await connect(config, { attach: false })
+inTier.default('concurrent connections get their own responses', async (t) => {
+  const dataDir = folder(t)
+  const first = await open(dataDir)
   t.teardown(() => first.close())
-  const second = await connect(config, { attach: true })
+  const second = await open(dataDir, { attach: true })
   t.teardown(() => second.close())
   const answers = await Promise.all(
     Array.from({ length: 400 }, async (_, i) => {
@@ -122,30 +123,16 @@ t.test('concurrent connections get their own responses', async (t) => {
   )
 })
 
-t.test('a connection that is cut during a statement does not delay others', async (t) => {
-  const config = { dataDir: newFolder(t), databaseUrl: undefined }
-  const { sql, close } = await connect(config, { attach: false })
+inTier.default('a connection that is cut during a statement does not delay others', async (t) => {
+  const dataDir = folder(t)
+  const { sql, close } = await open(dataDir)
   t.teardown(close)
-  const attached = await openEmbedded(config.dataDir, { attach: true })
+  const attached = await openEmbedded(dataDir, { attach: true })
   t.teardown(() => attached.close())
-
-  const message = (type: string, body: string) => {
-    const length = Buffer.alloc(4)
-    length.writeInt32BE(4 + Buffer.byteLength(body))
-    return Buffer.concat([Buffer.from(type), length, Buffer.from(body)])
-  }
-  const startup = message('', '\0\x03\0\0user\0postgres\0database\0postgres\0\0')
-  const parse = message('P', '\0insert into links (id, expires_at) values (1 / 0, now())\0\0\0')
-  const bind = message('B', '\0\0\0\0\0\0\0\0')
-  const begin = message('Q', 'begin\0')
-  for (const sent of [
-    [],
-    [parse],
-    [parse, bind],
-    [begin],
-    [begin, parse],
-    [message('P', '\0nonsense\0\0\0')],
-  ]) {
+  const fails = parse('insert into links (id, expires_at) values (1 / 0, now())')
+  const bind = message('B', '', '', '\0\0\0\0\0')
+  const begin = query('begin')
+  for (const sent of [[], [fails], [fails, bind], [begin], [begin, fails], [parse('nonsense')]]) {
     for (const milliseconds of [0, 1, 20]) {
       const socket = createConnection(attached.path)
       await once(socket, 'connect')
@@ -157,7 +144,8 @@ t.test('a connection that is cut during a statement does not delay others', asyn
     }
   }
 })
-t.test('a second service on the folder is refused with the process id of the first', async (t) => {
+
+inTier.default('a second service on the folder is refused with the process id of the first', async (t) => {
   const dataDir = folder(t)
   const holder = await startProcess(t, dataDir, { attach: false }, '')
   await t.rejects(open(dataDir), {
@@ -176,7 +164,7 @@ t.test('a second service on the folder is refused with the process id of the fir
   })
 })
 
-t.test('the folder of a killed process can be opened, with all committed rows', async (t) => {
+inTier.default('the folder of a killed process can be opened, with all committed rows', async (t) => {
   const dataDir = folder(t)
   const holder = await startProcess(
     t,
@@ -197,7 +185,7 @@ t.test('the folder of a killed process can be opened, with all committed rows', 
   t.notOk(links.includes('uncommitted'))
 })
 
-t.test(
+inTier.campaign(
   'a process that is killed while it creates the database does not prevent the next start',
   async (t) => {
     const dataDir = newFolder(t)
@@ -217,7 +205,7 @@ t.test(
   },
 )
 
-t.test('a folder may have a path that is too long for a socket', async (t) => {
+inTier.default('a folder may have a path that is too long for a socket', async (t) => {
   const dataDir = folder(t, 'ü'.repeat(100))
   const holder = await open(dataDir)
   const attached = await open(dataDir, { attach: true })
@@ -229,7 +217,7 @@ t.test('a folder may have a path that is too long for a socket', async (t) => {
   t.equal(linksTo(dataDir).length, 0, 'nothing is left in the temporary folder')
 })
 
-t.test('a second process attaches, and sees and writes rows', async (t) => {
+inTier.default('a second process attaches, and sees and writes rows', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -245,7 +233,7 @@ t.test('a second process attaches, and sees and writes rows', async (t) => {
   t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
 })
 
-t.test('a process attaches to a process that is starting', async (t) => {
+inTier.default('a process attaches to a process that is starting', async (t) => {
   const dataDir = folder(t)
   rmSync(join(dataDir, 'db.pid'))
   const starting = startProcess(t, dataDir, { attach: false }, '')
@@ -256,7 +244,7 @@ t.test('a process attaches to a process that is starting', async (t) => {
   await starting
 })
 
-t.test(
+inTier.default(
   'of several processes that start at the same time, one opens the folder and the others attach',
   async (t) => {
     const dataDir = folder(t)
@@ -270,7 +258,7 @@ t.test(
   },
 )
 
-t.test('a process that is killed during a transaction does not delay others', async (t) => {
+inTier.default('a process that is killed during a transaction does not delay others', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -283,7 +271,7 @@ t.test('a process that is killed during a transaction does not delay others', as
   t.strictSame(await linksOf(holder), ['after', 'kept'])
 })
 
-t.test('a connection that ends during a query does not delay others', async (t) => {
+inTier.default('a connection that ends during a query does not delay others', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -307,7 +295,7 @@ t.test('a connection that ends during a query does not delay others', async (t) 
   }
 })
 
-t.test('a database whose backend has ended is opened again, with all committed rows', async (t) => {
+inTier.default('a database whose backend has ended is opened again, with all committed rows', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
@@ -334,7 +322,7 @@ t.test('a database whose backend has ended is opened again, with all committed r
   t.strictSame(await linksOf(holder), ['after', 'before', 'kept'])
 })
 
-t.test('queries of several connections and processes do not get mixed up', async (t) => {
+inTier.default('queries of several connections and processes do not get mixed up', async (t) => {
   const dataDir = folder(t)
   const holder = await open(dataDir)
   t.teardown(holder.close)
