@@ -39,10 +39,7 @@ export interface Sniffed {
 
 /** @param inlineLimit bytes; only the front of a larger file is read */
 export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 'read'>): Sniffer {
-  const front: Buffer[] = []
-  // The unused end of the front's last piece, if that piece holds copies.
-  let room = Buffer.alloc(0)
-  let frontBytes = 0
+  const front = createFront()
   let passedBytes = 0
   let format: Format | undefined
   let startIsRead = false
@@ -51,27 +48,28 @@ export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 're
 
   async function detectFormat() {
     // The result must not depend on the sizes of the chunks.
-    const [first = room] = front
-    format = await sniff((first.length < HEAD_BYTES ? Buffer.concat(front) : first).subarray(0, HEAD_BYTES))
+    const [first = EMPTY] = front.pieces
+    const head = first.length < HEAD_BYTES ? Buffer.concat(front.pieces) : first
+    format = await sniff(head.subarray(0, HEAD_BYTES))
     if (!format) throw new Rejection('not_an_image')
     return format
   }
 
   async function inspectStart() {
     const sniffed = format ?? (await detectFormat())
-    if (startIsRead || frontBytes < START_BYTES) return
+    if (startIsRead || front.bytes < START_BYTES) return
     startIsRead = true
-    startMetadata = await readStart(front, sniffed)
+    startMetadata = await readStart(front.pieces, sniffed)
     // Release the memory now: memory that is released early costs the garbage collector least.
-    if (startMetadata) front.length = 0
+    if (startMetadata) front.pieces.length = 0
   }
 
   return {
     take(chunk) {
       passedBytes += chunk.length
       if (startMetadata) return undefined
-      hold(chunk)
-      const isDue = format ? !startIsRead && frontBytes >= START_BYTES : frontBytes >= HEAD_BYTES
+      front.hold(chunk)
+      const isDue = format ? !startIsRead && front.bytes >= START_BYTES : front.bytes >= HEAD_BYTES
       return isDue ? inspectStart() : undefined
     },
 
@@ -79,8 +77,8 @@ export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 're
       const sniffed = format ?? (await detectFormat())
       const inline = passedBytes <= Math.min(inlineLimit, MAX_INLINE_BYTES)
       if (startMetadata) return { status: inline ? 'ready' : 'pending', metadata: startMetadata }
-      const whole = passedBytes === frontBytes ? front : inline ? content : undefined
-      const metadata = await reader.read(sniffed, contentOf(whole ?? front))
+      const whole = passedBytes === front.bytes ? front.pieces : inline ? content : undefined
+      const metadata = await reader.read(sniffed, contentOf(whole ?? front.pieces))
       if (metadata === 'not_an_image') {
         // The header may be behind the front.
         if (whole) throw new Rejection('not_an_image')
@@ -94,27 +92,40 @@ export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 're
       return { status: 'pending', metadata: rest }
     },
   }
+}
 
-  // Holds a chunk without a copy, unless it is small or is a small part of a large buffer.
-  function hold(chunk: Buffer) {
-    let taken = chunk.subarray(0, FRONT_BYTES - frontBytes)
-    frontBytes += taken.length
-    if (taken.length >= COPY_BYTES && taken.length >= taken.buffer.byteLength / 2) {
-      front.push(taken)
-      room = room.subarray(room.length)
-      return
-    }
-    while (taken.length > 0) {
-      if (room.length === 0) {
-        room = Buffer.allocUnsafeSlow(COPY_BYTES)
-        front.push(room.subarray(0, 0))
+const EMPTY = Buffer.alloc(0)
+
+/** The first `FRONT_BYTES` of a part, in pieces. */
+function createFront() {
+  const pieces: Buffer[] = []
+  // The unused end of the last piece, if that piece holds copies.
+  let room = EMPTY
+  return {
+    pieces,
+    bytes: 0,
+
+    /** Holds a chunk without a copy, unless it is small or is a small part of a large buffer. */
+    hold(chunk: Buffer) {
+      let taken = chunk.subarray(0, FRONT_BYTES - this.bytes)
+      this.bytes += taken.length
+      if (taken.length >= COPY_BYTES && taken.length >= taken.buffer.byteLength / 2) {
+        pieces.push(taken)
+        room = EMPTY
+        return
       }
-      const copied = taken.copy(room)
-      const copies = front.at(-1)!
-      front[front.length - 1] = Buffer.from(copies.buffer, 0, copies.length + copied)
-      room = room.subarray(copied)
-      taken = taken.subarray(copied)
-    }
+      while (taken.length > 0) {
+        if (room.length === 0) {
+          room = Buffer.allocUnsafeSlow(COPY_BYTES)
+          pieces.push(room.subarray(0, 0))
+        }
+        const copied = taken.copy(room)
+        const copies = pieces.at(-1)!
+        pieces[pieces.length - 1] = Buffer.from(copies.buffer, 0, copies.length + copied)
+        room = room.subarray(copied)
+        taken = taken.subarray(copied)
+      }
+    },
   }
 }
 

@@ -3,7 +3,7 @@ import type { JsMsg } from '@nats-io/jetstream'
 import { Value } from 'typebox/value'
 import { Id } from '../../schemas/ids.ts'
 import type { DataStore } from '../data/data-store.ts'
-import { openNotifier } from './notifier.ts'
+import { type Notifier, openNotifier } from './notifier.ts'
 import { LEASE_MS, type Lease, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 5_000
@@ -22,8 +22,7 @@ export async function openJetStreamQueue(
   { leaseMs = LEASE_MS, pollMs = POLL_MS } = {},
 ): Promise<Queue> {
   const notifier = await openNotifier(servers, { ackWait: leaseMs })
-  // The messages that led to leases. A lease that came from the database has none.
-  const messages = new WeakMap<Lease, JsMsg>()
+  const leases = createMessageLeases(notifier, imageLeases, leaseMs)
   let polledAt = 0
   let quiet = true
 
@@ -37,31 +36,6 @@ export async function openJetStreamQueue(
     return lease
   }
 
-  async function leaseFrom(message: JsMsg) {
-    const imageId = message.string()
-    if (!Value.Check(Id, imageId)) return message.term()
-    try {
-      const lease = await imageLeases.leaseOne({ imageId, token: randomUUID(), milliseconds: leaseMs })
-      if (lease) {
-        messages.set(lease, message)
-        return lease
-      }
-      const dueIn = await imageLeases.dueIn(imageId)
-      if (dueIn === undefined) message.ack()
-      else notifier.redeliver(message, Math.max(1, Math.ceil(dueIn)))
-    } catch (error) {
-      notifier.redeliver(message, pauseAfter(1))
-      throw error
-    }
-  }
-
-  function notifyAgain(lease: Lease, milliseconds: number) {
-    const message = messages.get(lease)
-    if (message) notifier.redeliver(message, milliseconds)
-    // The image was found in the database. Its own message may be delayed until the lease would have ended.
-    else notifier.notify(lease.imageId, lease.token)
-  }
-
   return {
     announce: (imageId) => notifier.notify(imageId, imageId),
 
@@ -71,7 +45,7 @@ export async function openJetStreamQueue(
         if (due) return due
         const message = await notifier.next(signal, untilPoll())
         quiet = !message
-        const lease = message && (await leaseFrom(message))
+        const lease = message && (await leases.take(message))
         if (lease) return lease
       }
       return undefined
@@ -79,33 +53,77 @@ export async function openJetStreamQueue(
 
     async extend(lease) {
       const held = await imageLeases.extend(lease, { milliseconds: leaseMs })
-      if (held) messages.get(lease)?.working()
+      if (held) leases.messageOf(lease)?.working()
       return held
     },
 
     done(lease) {
-      messages.get(lease)?.ack()
+      leases.messageOf(lease)?.ack()
     },
 
     async retry(lease, failure) {
       const milliseconds = pauseAfter(lease.attempt)
       await imageLeases.release(lease, { milliseconds, failure, counts: 'attempt' })
-      notifyAgain(lease, milliseconds)
+      leases.notifyAgain(lease, milliseconds)
     },
 
     async delay(lease, reason) {
       const milliseconds = pauseAfter(lease.delays + 1)
       await imageLeases.release(lease, { milliseconds, failure: reason, counts: 'delay' })
-      notifyAgain(lease, milliseconds)
+      leases.notifyAgain(lease, milliseconds)
     },
 
     async release(lease) {
       await imageLeases.release(lease, { milliseconds: 0, counts: 'nothing' })
-      notifyAgain(lease, 0)
+      leases.notifyAgain(lease, 0)
     },
 
     waiting: () => imageLeases.waiting(),
 
     close: () => notifier.close(),
+  }
+}
+
+/** The leases of images that messages name. */
+function createMessageLeases(
+  notifier: Notifier,
+  imageLeases: DataStore['imageLeases'],
+  milliseconds: number,
+) {
+  const messages = new WeakMap<Lease, JsMsg>()
+  return {
+    /** The message that led to a lease. A lease that came from the database has none. */
+    messageOf: (lease: Lease) => messages.get(lease),
+
+    /** Leases the image of a message. Undefined if it is not waiting, or not yet: then the message is delivered again. */
+    async take(message: JsMsg): Promise<Lease | undefined> {
+      const imageId = message.string()
+      if (!Value.Check(Id, imageId)) {
+        message.term()
+        return undefined
+      }
+      try {
+        const lease = await imageLeases.leaseOne({ imageId, token: randomUUID(), milliseconds })
+        if (lease) {
+          messages.set(lease, message)
+          return lease
+        }
+        const dueIn = await imageLeases.dueIn(imageId)
+        if (dueIn === undefined) message.ack()
+        else notifier.redeliver(message, Math.max(1, Math.ceil(dueIn)))
+        return undefined
+      } catch (error) {
+        notifier.redeliver(message, pauseAfter(1))
+        throw error
+      }
+    },
+
+    /** Tells a worker about the image of a lease after a pause. */
+    notifyAgain(lease: Lease, pause: number) {
+      const message = messages.get(lease)
+      if (message) notifier.redeliver(message, pause)
+      // The image was found in the database. Its own message may be delayed until the lease would have ended.
+      else notifier.notify(lease.imageId, lease.token)
+    },
   }
 }

@@ -80,76 +80,35 @@ export async function openNotifier(
   servers: readonly URL[],
   { ackWait }: { ackWait: number },
 ): Promise<Notifier> {
-  const closing = new AbortController()
-  let session: Session | undefined
+  const link = stayConnected(servers, ackWait)
   let unanswered = 0
-
-  /** Resolves when the connection has ended. Rejects if it could not be made. */
-  async function connectOnce(connected: () => void) {
-    const server = await findServer(servers, closing.signal)
-    const connection = await connect(connectionOptions(server))
-    try {
-      session = await setUp(connection, ackWait)
-      connected()
-      if (!closing.signal.aborted) await connection.closed()
-    } finally {
-      session = undefined
-      await connection.close()
-    }
-  }
-
-  async function stayConnected(attempted: () => void) {
-    for (let failures = 1; !closing.signal.aborted; failures++) {
-      let connectedAt = Number.POSITIVE_INFINITY
-      const connected = () => {
-        connectedAt = Date.now()
-        attempted()
-      }
-      const reason = await connectOnce(connected).catch((error: Error) => error.message)
-      attempted()
-      if (closing.signal.aborted) return
-      if (Date.now() - connectedAt > LONGEST_PAUSE_MS) failures = 1
-      if (failures === 1) {
-        process.emitWarning(
-          `QUEUE_URL: no connection to ${servers.map(({ host }) => host).join(', ')} (${reason ?? 'the connection was lost'}). ` +
-            'Until there is one, workers ask the database four times a second.',
-        )
-      }
-      const pause = Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS)
-      await sleep(pause, undefined, closing).catch(() => {})
-    }
-  }
-
-  const firstTry = Promise.withResolvers<void>()
-  const running = stayConnected(firstTry.resolve)
-  await firstTry.promise
+  await link.attempted
 
   return {
     get connected() {
-      return session !== undefined
+      return link.session !== undefined
     },
 
     notify(imageId, messageId) {
-      if (!session || unanswered >= MAX_UNANSWERED) return
+      if (!link.session || unanswered >= MAX_UNANSWERED) return
       unanswered++
-      session.stream
+      link.session.stream
         .publish(SUBJECT, imageId, { msgID: messageId })
         .catch(() => {})
         .finally(() => unanswered--)
     },
 
     async next(signal, milliseconds) {
-      const used = session
-      if (!used) {
+      const { session } = link
+      if (!session) {
         await sleep(Math.min(milliseconds, DISCONNECTED_WAIT_MS), undefined, { signal }).catch(() => {})
         return undefined
       }
       try {
-        return await fetchOne(used.workers, signal, milliseconds)
+        return await fetchOne(session.workers, signal, milliseconds)
       } catch {
         // The stream or the consumer is gone, or the server does not respond. A new connection sets up everything again.
-        if (session === used) session = undefined
-        await used.connection.close()
+        await link.renew(session)
         return undefined
       }
     },
@@ -160,18 +119,87 @@ export async function openNotifier(
       else message.nak(milliseconds)
     },
 
+    close: () => link.close(),
+  }
+}
+
+/** A connection that is made again for ever when it is lost. */
+interface Link {
+  /** The current session; undefined while there is no connection. */
+  readonly session: Session | undefined
+  /** Resolves after the first attempt to connect. */
+  attempted: Promise<void>
+  /** Ends a session that does not work any more, so that a new one is made. */
+  renew(session: Session): Promise<void>
+  close(): Promise<void>
+}
+
+function stayConnected(servers: readonly URL[], ackWait: number): Link {
+  const closing = new AbortController()
+  const firstTry = Promise.withResolvers<void>()
+  let session: Session | undefined
+  let connectedAt = Number.POSITIVE_INFINITY
+  const running = keepTrying()
+
+  async function keepTrying() {
+    for (let failures = 1; !closing.signal.aborted; failures++) {
+      connectedAt = Number.POSITIVE_INFINITY
+      const reason = await connectOnce().then(
+        () => undefined,
+        (error: Error) => error.message,
+      )
+      firstTry.resolve()
+      if (closing.signal.aborted) return
+      if (Date.now() - connectedAt > LONGEST_PAUSE_MS) failures = 1
+      if (failures === 1) warnOfNoConnection(servers, reason)
+      const pause = Math.random() * Math.min(FIRST_PAUSE_MS * 2 ** failures, LONGEST_PAUSE_MS)
+      await sleep(pause, undefined, closing).catch(() => {})
+    }
+  }
+
+  /** Resolves when the connection has ended. Rejects if it could not be made. */
+  async function connectOnce() {
+    const server = await findServer(servers, closing.signal)
+    const connection = await connect(connectionOptions(server))
+    try {
+      session = await setUp(connection, ackWait)
+      connectedAt = Date.now()
+      firstTry.resolve()
+      if (!closing.signal.aborted) await connection.closed()
+    } finally {
+      session = undefined
+      await connection.close()
+    }
+  }
+
+  return {
+    get session() {
+      return session
+    },
+    attempted: firstTry.promise,
+    async renew(failed) {
+      if (session === failed) session = undefined
+      await failed.connection.close()
+    },
     async close() {
       closing.abort()
-      const connection = session?.connection
-      if (connection) {
-        // The last messages should arrive, but a server that does not respond must not delay the end of the process.
-        const drained = connection.drain().catch(() => {})
-        await Promise.race([drained, sleep(TIMEOUT_MS, undefined, { ref: false })])
-        await connection.close()
-      }
+      if (session) await drain(session.connection)
       await running
     },
   }
+}
+
+const warnOfNoConnection = (servers: readonly URL[], reason = 'the connection was lost') =>
+  process.emitWarning(
+    `QUEUE_URL: no connection to ${servers.map(({ host }) => host).join(', ')} (${reason}). ` +
+      'Until there is one, workers ask the database four times a second.',
+  )
+
+/** Closes a connection. Its last messages should arrive, but a server that does not respond must not delay the end. */
+async function drain(connection: NatsConnection) {
+  const drained = connection.drain().catch(() => {})
+  await Promise.race([drained, sleep(TIMEOUT_MS, undefined, { ref: false })])
+  await connection.close()
 }
 
 /** Pulls one message. Undefined if none arrived in time, or `signal` was aborted. */

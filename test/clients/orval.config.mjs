@@ -8,7 +8,9 @@ export default defineConfig({
       client: 'fetch',
       baseUrl: { getBaseUrlFromSpecification: true },
       // It does not support an operation with several media types of the request.
-      override: { contentType: { exclude: ['image/*', 'application/octet-stream'] } },
+      override: {
+        operations: { upload: { contentType: { exclude: ['image/*', 'application/octet-stream'] } } },
+      },
     },
   },
 })
