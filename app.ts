@@ -18,6 +18,7 @@ import openapi from './plugins/openapi.ts'
 import pages from './plugins/pages.ts'
 import protocol from './plugins/protocol.ts'
 import rawBody from './plugins/raw-body.ts'
+import renderers, { type RenderersOptions } from './plugins/renderers.ts'
 import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stopping from './plugins/stopping.ts'
@@ -31,7 +32,7 @@ import uploadPage from './routes/upload-page.ts'
 import uploads from './routes/uploads.ts'
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
-export function buildApp(config: Config, log: Logger, overrides: ImageReaderOptions = {}) {
+export function buildApp(config: Config, log: Logger, overrides: ImageReaderOptions & RenderersOptions = {}) {
   const app = Fastify(fastifyOptions(config, log))
 
   app.register(errors)
@@ -45,6 +46,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(stores)
   app.register(cache)
   app.register(imageReader, overrides)
+  app.register(renderers, overrides)
   app.register(services)
   app.register(observability)
   app.register(openapi)

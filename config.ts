@@ -67,6 +67,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     servesOnlyPrivately: env.IMAGES === 'private',
     /** The first signs URLs of private images. Empty: the database keeps a key. */
     signingKeys: keys(env.SIGNING_KEY),
+    /** Pixels, ascending: the widths and heights of variants that need no signature. */
+    variantSizes: [...new Set(env.VARIANT_SIZES.split(/ *, */).map(Number))].sort((a, b) => a - b),
+    /** All are accepted. Empty: variants of other sizes are refused. */
+    variantKeys: keys(env.VARIANT_KEY),
     /** Whether only images that a decoder has decoded are served. */
     servesOnlyVerified: env.SERVE === 'verified',
     /** Seconds for which caches may serve an image without revalidation; `immutable`: for ever. */
@@ -124,7 +128,13 @@ function check(data: Record<string, unknown>): Environment {
 }
 
 // Their values may contain a password.
-const SECRET = new Set<keyof Environment>(['ACCESS_TOKEN', 'DATABASE_URL', 'QUEUE_URL', 'SIGNING_KEY'])
+const SECRET = new Set<keyof Environment>([
+  'ACCESS_TOKEN',
+  'DATABASE_URL',
+  'QUEUE_URL',
+  'SIGNING_KEY',
+  'VARIANT_KEY',
+])
 
 function refusal(name: keyof Environment, value: unknown) {
   const { description, examples } = Environment.properties[name] as unknown as {

@@ -4,6 +4,7 @@ import { type Cache, createCache } from '../services/cache.ts'
 import { type ByteCache, createByteCache } from '../services/images/byte-cache.ts'
 import { createPlans, type Plans } from '../services/images/plans.ts'
 import type { Servable } from '../services/images/representation.ts'
+import type { ServableVariant } from '../services/variants/index.ts'
 import type { LinkRow } from '../stores/data/data-store.ts'
 
 declare module 'fastify' {
@@ -20,6 +21,7 @@ export interface Caches {
   principals: Cache<Principal>
   /** The ids of images by region and hash. */
   knownHashes: Cache<string>
+  variants: Cache<ServableVariant>
   plans: Plans
   /** The bytes of small images that are requested often. They are served only while `images` allows it. */
   bytes: ByteCache
@@ -37,6 +39,7 @@ export default fp(
       links: createCache<LinkRow>({ capacity: 10_000, ttl: TTL_MS }),
       images: createCache<Servable>({ capacity: 10_000, ttl: TTL_MS }),
       principals: createCache<Principal>({ capacity: 1_000, ttl: TTL_MS }),
+      variants: createCache<ServableVariant>({ capacity: 20_000, ttl: TTL_MS }),
       // The database checks each hint, so it may be old.
       knownHashes: createCache<string>({ capacity: 100_000, ttl: HINT_TTL_MS }),
       // The bytes of an image never change, so a plan and the bytes do not expire.

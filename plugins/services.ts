@@ -16,6 +16,7 @@ import { createReadiness } from '../services/readiness.ts'
 import { createStats } from '../services/stats.ts'
 import { createStorage } from '../services/storage.ts'
 import { createUploads } from '../services/uploads/index.ts'
+import { createVariants } from '../services/variants/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,10 +32,10 @@ export default fp(
       await app.services.failedLookups.close()
     })
   },
-  { name: 'services', dependencies: ['config', 'stores', 'cache', 'image-reader'] },
+  { name: 'services', dependencies: ['config', 'stores', 'cache', 'image-reader', 'renderers'] },
 )
 
-function createServices({ config, stores, cache, imageReader }: FastifyInstance) {
+function createServices({ config, stores, cache, imageReader, renderers, log }: FastifyInstance) {
   const links = createLinks({
     data: stores.data,
     regions: stores.objects.regions,
@@ -84,10 +85,20 @@ function createServices({ config, stores, cache, imageReader }: FastifyInstance)
     }),
     images,
     archives: createArchives({ data: stores.data, images }),
+    variants: createVariants({
+      stores,
+      images,
+      renderers,
+      log,
+      cache: cache.variants,
+      bytes: cache.bytes,
+      lastAccess,
+      sizes: config.variantSizes,
+    }),
     signatures: createSignatures({
       secrets: stores.data.secrets,
       signingKeys: config.signingKeys,
-      variantKeys: [],
+      variantKeys: config.variantKeys,
     }),
     requeue: createRequeue(stores),
     stats: createStats(stores.data),

@@ -51,7 +51,13 @@ export const superviseWorkers = (count: number, log: Log, metrics: Collector) =>
       name: 'worker',
       start() {
         // It serves no request, so it needs no access token. Its metrics are among those of this process.
-        const env = environmentWithout('ACCESS_TOKEN', 'ACCESS_TOKEN_FILE', 'SIGNING_KEY', 'METRICS_PORT')
+        const env = environmentWithout(
+          'ACCESS_TOKEN',
+          'ACCESS_TOKEN_FILE',
+          'SIGNING_KEY',
+          'VARIANT_KEY',
+          'METRICS_PORT',
+        )
         const worker = fork(WORKER, { stdio: 'inherit', serialization: 'advanced', env })
         metrics.add(worker)
         return worker

@@ -11,6 +11,8 @@ const tokens = '^[\\x21-\\x2b\\x2d-\\x7e]+(,[\\x21-\\x2b\\x2d-\\x7e]+)*$'
 const key = '([0-9a-fA-F]{2}){32,128}'
 const keys = `^${key}(,${key})?$`
 
+const size = '(819[0-2]|81[0-8][0-9]|80[0-9]{2}|[1-7][0-9]{3}|[1-9][0-9]{0,2})'
+
 const namedUrl = `${REGION}=(file:///|s3://)[^,]+`
 const namedUrls = `^${namedUrl}(,${namedUrl})*$`
 
@@ -227,6 +229,23 @@ export const Environment = Type.Object({
         'one or two keys of 32 bytes or more in hex, separated by a comma, that sign URLs of private images: the first ' +
         'signs, both are accepted (not set: a key in the database)',
       examples: ['0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0'],
+    }),
+  ),
+  VARIANT_SIZES: Type.String({
+    default: '160,320,640,960,1280,1920,2560',
+    pattern: `^${size}( *, *${size}){0,49}$`,
+    description:
+      'up to 50 numbers of pixels from 1 to 8192, separated by commas: the widths and heights that can be requested ' +
+      'without a signature',
+    examples: ['160,320,640,960,1280,1920,2560'],
+  }),
+  VARIANT_KEY: Type.Optional(
+    Type.String({
+      pattern: keys,
+      description:
+        'one or two keys of 32 bytes or more in hex, separated by a comma: a URL that one of them has signed can request a ' +
+        'variant of any size (not set: only VARIANT_SIZES)',
+      examples: ['8796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a6978'],
     }),
   ),
   SERVE: Type.Enum(['all', 'verified'], {

@@ -244,10 +244,60 @@ const metadata = Type.Optional(
   }),
 )
 
+const SIDE = '^(819[0-2]|81[0-8][0-9]|80[0-9]{2}|[1-7][0-9]{3}|[1-9][0-9]{0,2})$'
+
+const fit = Type.Optional(
+  Type.Enum(['cover', 'contain', 'inside'], {
+    description:
+      'How the picture fits into w and h. inside (the default): as large as possible. contain: like inside, and padded ' +
+      'to w and h. cover: fills w and h, and the rest is cut off. A picture is never enlarged.',
+  }),
+)
+const variantFormat = Type.Optional(
+  Type.Enum(['auto', 'avif', 'webp', 'jpeg', 'png'], {
+    description: 'The format of the variant. auto (the default): the best one that Accept allows.',
+  }),
+)
+
+// Strings and not numbers: each number has only one spelling, because each spelling would be a key for a cache.
+const variantQuery = {
+  w: Type.Optional(
+    Type.String({
+      pattern: SIDE,
+      description:
+        'The width in pixels. Without a signature, it must be one of VARIANT_SIZES. With w, h, fit, format, q or dpr, the ' +
+        'response is a variant: turned as it is shown, in sRGB and without metadata.',
+      examples: ['640'],
+    }),
+  ),
+  h: Type.Optional(
+    Type.String({ pattern: SIDE, description: 'The height in pixels. It follows the rules of w.' }),
+  ),
+  fit,
+  format: variantFormat,
+  q: Type.Optional(
+    Type.String({
+      pattern: '^(100|[1-9][0-9]?)$',
+      description: 'The quality, from 1 to 100. Without a signature, it must be a multiple of 5 from 30.',
+      examples: ['80'],
+    }),
+  ),
+  dpr: Type.Optional(
+    Type.String({
+      pattern: '^[1-3]$',
+      description: 'The pixels of the screen: w and h are multiplied by it.',
+    }),
+  ),
+}
+
 /** In which form an image is requested. Unknown parameters are refused: each would be a new key for a cache. */
 export const ImageVariant = Type.Object(
   {
     metadata,
+    ...variantQuery,
+    download: Type.Optional(
+      Type.Literal('', { description: 'The response names the file, and a browser saves it.' }),
+    ),
     expires: Type.Optional(
       Type.String({
         pattern: '^[1-9][0-9]{0,11}$',
@@ -299,6 +349,8 @@ export const QueuedImages = Type.Object(
   { $id: 'QueuedImages', description: 'The images wait for a worker.' },
 )
 
+const side = (description: string) => Type.Integer({ minimum: 1, maximum: 8192, description })
+
 /** A request for a URL of a private image. */
 export const SignedUrl = Type.Object(
   {
@@ -308,6 +360,15 @@ export const SignedUrl = Type.Object(
       examples: ['PT1H'],
     }),
     metadata,
+    w: Type.Optional(side('The width of a variant in pixels. Any size is allowed.')),
+    h: Type.Optional(side('The height of a variant in pixels.')),
+    fit,
+    format: variantFormat,
+    q: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'The quality of a variant.' })),
+    dpr: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 3, description: 'w and h are multiplied by it.' }),
+    ),
+    download: Type.Optional(Type.Boolean({ description: 'true: a browser saves the file.' })),
   },
   { $id: 'SignedUrl', additionalProperties: false, examples: [{ expiresIn: 'PT1H' }] },
 )
@@ -322,4 +383,9 @@ export const CreatedSignedUrl = Type.Object(
     expiresOn: Type.String({ format: 'date-time' }),
   },
   { $id: 'CreatedSignedUrl', description: 'Whoever has the URL can read the image until it expires.' },
+)
+
+export const RemovedVariants = Type.Object(
+  { removed: Type.Integer({ minimum: 0, description: 'Variants that were deleted.' }) },
+  { $id: 'RemovedVariants', description: 'The number of deleted variants.' },
 )

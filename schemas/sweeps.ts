@@ -11,6 +11,7 @@ export const SweepSummary = Type.Object({
   adopted: count('Objects without an image that became images (--adopt)'),
   leftovers: count('Unfinished uploads, and objects of removed images, that were deleted'),
   copies: count('Objects that were deleted because the image is in another store'),
+  variants: count('Objects of variants that no image has any more, that were deleted'),
   missing: count('Images whose object is missing'),
   faulty: count('Images whose object is known to be damaged or missing, since it was verified'),
   archived: count('Images moved to the cold store'),

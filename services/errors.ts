@@ -342,6 +342,36 @@ export const InsufficientStorage = problem(
   'The last part was not stored. Try again later.',
 )
 
+export const InvalidVariant = problem(
+  'InvalidVariant',
+  400,
+  'Invalid variant',
+  'Request one of the sizes in VARIANT_SIZES, or sign the URL. docs/variants.md describes how to sign.',
+)
+export const NotAcceptable = problem(
+  'NotAcceptable',
+  406,
+  'No accepted format',
+  'Accept must allow image/avif, image/webp, image/jpeg or image/png. Or name the format in the URL: format=jpeg.',
+)
+export const ImageNotShowable = problem(
+  'ImageNotShowable',
+  406,
+  'The image cannot be shown',
+  'There is no decoder for its format. Request the image without parameters.',
+)
+export const ImageNotDecodable = problem(
+  'ImageNotDecodable',
+  422,
+  'The image cannot be decoded',
+  'It is damaged, or exceeds a limit. Request the image without parameters.',
+)
+export const VariantFailed = problem(
+  'VariantFailed',
+  503,
+  'The variant could not be made',
+  'The process that made it has ended. Try again in a few seconds.',
+)
 export const InvalidSignature = problem(
   'InvalidSignature',
   400,

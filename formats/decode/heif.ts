@@ -14,6 +14,7 @@ const STRICT = 21
 
 // Numbers of libheif's C interface.
 const RGB = 1
+const INTERLEAVED_RGB = 10
 const INTERLEAVED_RGBA = 11
 const INTERLEAVED = 10
 const ERROR_BYTES = 12
@@ -44,23 +45,44 @@ export function checkVersion(installed = stringAt(libheif._heif_get_version())):
  * @throws {Undecodable}
  */
 export async function decodeHeif(file: Buffer, mode: Mode): Promise<Pixels> {
+  const { release, data, width, height, channels } = decodeHeifPixels(file, mode)
+  try {
+    const picture = sharp(data, { raw: { width, height, channels }, limitInputPixels: false })
+    return await shrink(picture)
+  } finally {
+    release()
+  }
+}
+
+/**
+ * Decodes the primary picture to RGB or RGBA, with its colour profile. libheif turns it by its boxes.
+ *
+ * @returns `data` is in the memory of libheif, until `release` is called
+ * @throws {Undecodable}
+ */
+export function decodeHeifPixels(file: Buffer, mode: Mode) {
   const releases: (() => void)[] = []
   const own: Own = (thing, release) => {
     releases.push(() => release(thing))
     return thing
   }
+  const release = () => {
+    for (const each of releases.splice(0).reverse()) each()
+  }
   try {
-    return await toPixels(decodePrimary(file, mode, own), own)
-  } finally {
-    for (const release of releases.reverse()) release()
+    const { image, channels, icc } = decodePrimary(file, mode, own)
+    return { ...toPixels(image, channels, own), icc, release }
+  } catch (error) {
+    release()
+    throw error
   }
 }
 
 /** Remembers how to release a thing of libheif. */
 type Own = <T>(thing: T, release: (thing: T) => void) => T
 
-/** Decodes the primary picture, and returns its address. */
-function decodePrimary(file: Buffer, mode: Mode, own: Own): number {
+/** Decodes the primary picture, and returns its address and its profile. */
+function decodePrimary(file: Buffer, mode: Mode, own: Own) {
   checkVersion()
   const allocate = (bytes: number) => own(libheif._malloc(bytes), libheif._free)
   const error = allocate(ERROR_BYTES)
@@ -80,22 +102,36 @@ function decodePrimary(file: Buffer, mode: Mode, own: Own): number {
   libheif._heif_context_get_primary_image_handle(error, context, out)
   check(error)
   const handle = own(numberAt(out), libheif._heif_image_handle_release)
-  libheif._heif_decode_image(error, handle, out, RGB, INTERLEAVED_RGBA, options)
+  const channels = libheif._heif_image_handle_has_alpha_channel(handle) ? 4 : 3
+  const order = channels === 4 ? INTERLEAVED_RGBA : INTERLEAVED_RGB
+  libheif._heif_decode_image(error, handle, out, RGB, order, options)
   check(error)
-  return own(numberAt(out), libheif._heif_image_release)
+  const image = own(numberAt(out), libheif._heif_image_release)
+  return { image, channels, icc: readProfile(handle, error, own) } as const
 }
 
-async function toPixels(image: number, own: Own): Promise<Pixels> {
+/** The colour profile of a picture; undefined if it has none, or only numbers that stand for one. */
+function readProfile(handle: number, error: number, own: Own): Buffer | undefined {
+  const size = libheif._heif_image_handle_get_raw_color_profile_size(handle)
+  if (size === 0) return undefined
+  const profile = own(libheif._malloc(size), libheif._free)
+  libheif._heif_image_handle_get_raw_color_profile(error, handle, profile)
+  return numberAt(error) === 0 ? Buffer.from(libheif.HEAPU8.slice(profile, profile + size)) : undefined
+}
+
+function toPixels(image: number, channels: 3 | 4, own: Own) {
   const width = libheif._heif_image_get_width(image, INTERLEAVED)
   const height = libheif._heif_image_get_height(image, INTERLEAVED)
   const stride = own(libheif._malloc(POINTER_BYTES), libheif._free)
   const plane = libheif._heif_image_get_plane_readonly(image, INTERLEAVED, stride)
   const rowBytes = numberAt(stride)
-  const picture = sharp(libheif.HEAPU8.subarray(plane, plane + rowBytes * height), {
-    raw: { width: rowBytes / 4, height, channels: 4 },
-    limitInputPixels: false,
-  })
-  return shrink(picture.extract({ left: 0, top: 0, width, height }))
+  // Rows may be longer than the picture. They are moved together, in place.
+  const rows = libheif.HEAPU8.subarray(plane, plane + rowBytes * height)
+  const usedBytes = width * channels
+  if (rowBytes !== usedBytes)
+    for (let row = 1; row < height; row++)
+      rows.copyWithin(row * usedBytes, row * rowBytes, row * rowBytes + usedBytes)
+  return { data: rows.subarray(0, usedBytes * height), width, height, channels }
 }
 
 const numberAt = (address: number) => libheif.HEAPU32[address / POINTER_BYTES]!

@@ -20,8 +20,8 @@ export async function shrink(picture: Sharp, side = SIDE): Promise<Pixels> {
   )
 }
 
-// Mirrored left to right or not, then turned clockwise (CIPA DC-008, Orientation).
-const TURNS: Record<number, [mirrored: boolean, degrees: number]> = {
+/** For each orientation: mirrored left to right or not, then turned clockwise by degrees (CIPA DC-008, Orientation). */
+export const TURNS: Record<number, [mirrored: boolean, degrees: number]> = {
   2: [true, 0],
   3: [false, 180],
   4: [true, 180],

@@ -11,6 +11,7 @@ import {
   QueuedImages,
   RemovalFilter,
   RemovedImages,
+  RemovedVariants,
   SignedUrl,
 } from '../../schemas/images.ts'
 import {
@@ -91,7 +92,7 @@ const reading: FastifyPluginAsyncTypebox = async (app) => {
 }
 
 const changing: FastifyPluginAsyncTypebox = async (app) => {
-  const { images, requeue, signatures } = app.services
+  const { images, variants, requeue, signatures } = app.services
 
   app.post(
     '/images/:id/analyse',
@@ -164,6 +165,42 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
       },
     },
     ({ query }) => images.removeAll(query),
+  )
+
+  app.delete(
+    '/images/:id/variants',
+    {
+      config: { scope: 'operate' },
+      schema: {
+        operationId: 'removeVariants',
+        summary: 'Delete the variants of an image',
+        description: 'They are made again when they are requested.',
+        params: IdParams,
+        response: {
+          204: Type.Null({ description: 'deleted' }),
+          ...adminProblems(...ofBody, ImageNotFound, ImageGone),
+        },
+      },
+    },
+    async ({ params }, reply) => {
+      await variants.removeOf(await images.requirePresent(params.id))
+      return reply.code(204).send(null)
+    },
+  )
+
+  app.delete(
+    '/variants',
+    {
+      config: { scope: 'operate' },
+      schema: {
+        operationId: 'removeAllVariants',
+        summary: 'Delete the variants of all images',
+        description:
+          'They are made again when they are requested. One call deletes 10,000 at most. Call it again until removed is 0.',
+        response: { 200: RemovedVariants, ...adminProblems(...ofBody) },
+      },
+    },
+    async () => ({ removed: await variants.removeSome(10_000) }),
   )
 
   app.delete(

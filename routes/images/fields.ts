@@ -1,3 +1,4 @@
+import { create } from 'content-disposition'
 import { fileExtensions } from '../../schemas/formats.ts'
 import type { Representation } from '../../services/images/representation.ts'
 
@@ -62,6 +63,30 @@ function cacheControl({ isOriginal, isPrivate }: Representation, maxAge: MaxAge)
   if (maxAge !== 'immutable') return `public, max-age=${maxAge}, must-revalidate`
   // A stripped copy can change with an upgrade.
   return isOriginal ? `public, max-age=${YEAR_S}, immutable` : `public, max-age=${DAY_S}`
+}
+
+/** The fields of a response that a browser saves as a file. @param name the sender's name of the file */
+export const asDownload = (
+  { notModified, content }: ImageFields,
+  { id, mediaType }: Representation,
+  name: string | undefined,
+): ImageFields => ({
+  notModified,
+  content: { ...content, 'content-disposition': create(fileName(name ?? id, mediaType)) },
+})
+
+// Characters that a path, a shell or Windows gives a meaning, and those that change the direction of a text.
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}"*/:<>?\\|]/gu
+const MAX_NAME_LENGTH = 100
+
+/** A name with the extension of the format that is sent. */
+function fileName(name: string, mediaType: string) {
+  const stem = name
+    .replace(/\.[A-Za-z0-9]{1,5}$/, '')
+    .toWellFormed()
+    .replace(UNSAFE, '_')
+    .replace(/^[.\s]+|[.\s]+$/g, '')
+  return `${[...stem].slice(0, MAX_NAME_LENGTH).join('') || 'image'}.${fileExtensions[mediaType] ?? 'bin'}`
 }
 
 /** The fields of the bytes of an image for the admin: no cache may keep them. */

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import { imageFields, notModifiedFields, rangeFields } from '../../schemas/header-fields.ts'
 import { IdParams } from '../../schemas/ids.ts'
 import { ImageBytes, ImageVariant } from '../../schemas/images.ts'
@@ -8,20 +8,29 @@ import {
   Busy,
   ImageDamaged,
   ImageGone,
+  ImageNotDecodable,
   ImageNotFound,
+  ImageNotShowable,
   ImageNotVerified,
   InvalidRequest,
   InvalidSignature,
+  InvalidVariant,
   MetadataNotRemovable,
+  NotAcceptable,
   PreconditionFailed,
   RangeNotSatisfiable,
   TooManyFailedLookups,
+  VariantFailed,
 } from '../../services/errors.ts'
-import type { Served } from '../../services/images/serve.ts'
+import type { Representation } from '../../services/images/representation.ts'
+import type { Served, ServeRequest } from '../../services/images/serve.ts'
 import type { SignedQuery } from '../../services/images/signatures.ts'
+import { isVariant } from '../../services/variants/spec.ts'
 import { problems } from '../problems.ts'
 import { isFresh, rangeOf } from './conditional.ts'
-import { createImageFields, type ImageFields } from './fields.ts'
+import { asDownload, createImageFields, type ImageFields } from './fields.ts'
+
+type ImageRequest = FastifyRequest<{ Params: Static<typeof IdParams>; Querystring: ImageVariant }>
 
 const responses = {
   200: { description: 'The image.', headers: imageFields, content: ImageBytes },
@@ -30,7 +39,12 @@ const responses = {
     InvalidRequest,
     ImageNotFound,
     InvalidSignature,
+    InvalidVariant,
     ImageNotVerified,
+    NotAcceptable,
+    ImageNotShowable,
+    ImageNotDecodable,
+    VariantFailed,
     MetadataNotRemovable,
     ImageGone,
     ImageDamaged,
@@ -41,12 +55,34 @@ const responses = {
 }
 
 export default (async (app) => {
-  const { images, signatures } = app.services
+  const { images, variants, signatures } = app.services
   const { publicMetadata } = app.config
   const fieldsOf = createImageFields(app.config)
   app.limitFailedLookups('image')
   app.addHook('onRequest', refuseOtherSpellings)
   app.addHook('onSend', sendAtEndOfTurn)
+
+  /** @param range finds the range to send; undefined for a HEAD, which reads no byte */
+  async function respond(request: ImageRequest, reply: FastifyReply, range?: ServeRequest['range']) {
+    const { params, query, headers } = request
+    const { id } = params
+    const signature = isUnsigned(query) ? 'none' : await signatures.check(`/images/${id}`, query)
+    const metadata = query.metadata ?? publicMetadata
+    const wanted = {
+      metadata,
+      mayReadPrivate: async () => signature === 'private' || app.mayReadPrivate(request),
+      isFresh: (image: Representation) => isFresh(headers, image),
+      ...(range && { range }),
+    }
+    const served = isVariant(query)
+      ? await variants.serve(id, { ...wanted, query, accept: headers.accept, isSigned: signature !== 'none' })
+      : await images.serve(id, wanted)
+    if (query.download !== undefined) {
+      const name = metadata === 'none' ? undefined : await images.nameOf(id)
+      return send(reply, served, asDownload(fieldsOf(served.image), served.image, name))
+    }
+    return send(reply, served, fieldsOf(served.image))
+  }
 
   app.get(
     '/images/:id',
@@ -59,7 +95,8 @@ export default (async (app) => {
         description:
           'Responses have an ETag and a Last-Modified for revalidation. An SVG is sent as an attachment, so that a ' +
           'browser does not open it as a page. A private image needs an access token or a signed URL. Without either, the ' +
-          'response is the one for an unknown id.',
+          'response is the one for an unknown id. With w, h, fit, format, q or dpr, the response is a variant: a picture for ' +
+          'web pages that is made once.',
         params: IdParams,
         querystring: ImageVariant,
         response: {
@@ -73,22 +110,13 @@ export default (async (app) => {
         },
       },
     },
-    async (request, reply) => {
-      const { params, query, headers } = request
-      const signature = isUnsigned(query) ? 'none' : await signatures.check(`/images/${params.id}`, query)
-      const served = await images.serve(params.id, {
-        metadata: query.metadata ?? publicMetadata,
-        mayReadPrivate: async () => signature === 'private' || app.mayReadPrivate(request),
-        isFresh: (image) => isFresh(headers, image),
-        range(image, size) {
-          const range = rangeOf(headers, image, size)
-          if (range !== 'unsatisfiable') return range
-          reply.header('content-range', `bytes */${size}`)
-          throw new RangeNotSatisfiable()
-        },
-      })
-      return send(reply, served, fieldsOf(served.image))
-    },
+    (request, reply) =>
+      respond(request, reply, (image, size) => {
+        const range = rangeOf(request.headers, image, size)
+        if (range !== 'unsatisfiable') return range
+        reply.header('content-range', `bytes */${size}`)
+        throw new RangeNotSatisfiable()
+      }),
   )
 
   app.head(
@@ -105,16 +133,7 @@ export default (async (app) => {
         response: responses,
       },
     },
-    async (request, reply) => {
-      const { params, query, headers } = request
-      const signature = isUnsigned(query) ? 'none' : await signatures.check(`/images/${params.id}`, query)
-      const served = await images.serve(params.id, {
-        metadata: query.metadata ?? publicMetadata,
-        mayReadPrivate: async () => signature === 'private' || app.mayReadPrivate(request),
-        isFresh: (image) => isFresh(headers, image),
-      })
-      return send(reply, served, fieldsOf(served.image))
-    },
+    (request, reply) => respond(request, reply),
   )
 }) satisfies FastifyPluginAsyncTypebox
 
@@ -122,6 +141,7 @@ const isUnsigned = ({ signature, expires }: SignedQuery) => signature === undefi
 
 /** Sends an image whose bytes are open: nothing can fail between its header fields and the start of its content. */
 function send(reply: FastifyReply, served: Served, { notModified, content }: ImageFields) {
+  if (served.image.variesByAccept) reply.header('vary', addTo(reply.getHeader('vary'), 'Accept'))
   // Without a Content-Length, because some clients would wait for that many bytes.
   if (served.isFresh) return reply.code(304).headers(notModified).send()
   const { size, range } = served
@@ -134,6 +154,10 @@ function send(reply: FastifyReply, served: Served, { notModified, content }: Ima
   } else reply.header('content-length', size)
   return reply.send(served.content)
 }
+
+/** CORS may have set the field before. */
+const addTo = (vary: ReturnType<FastifyReply['getHeader']>, name: string) =>
+  vary ? `${vary}, ${name}` : name
 
 /**
  * Refuses encoded characters, and a query with empty pairs, such as `?&`. The parser decodes or ignores them, and each

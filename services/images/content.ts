@@ -14,6 +14,9 @@ import type { ByteCache } from './byte-cache.ts'
 // An image up to this size is read as a whole. A slow client then holds no more memory than with a stream.
 const SMALL_BYTES = 256 * 1024
 
+/** An object with the bytes of an image or a variant: its key, size and location. */
+export type StoredBytes = Pick<ServedRow, 'id' | 'size' | 'region' | 'tier'>
+
 export type Content = ReturnType<typeof createContent>
 
 /**
@@ -28,13 +31,13 @@ export function createContent({
 }: {
   objects: Stores['objects']
   byteCache: ByteCache
-  refind: (id: string) => Promise<ServedRow>
+  refind: (id: string) => Promise<StoredBytes>
 }) {
   /** Opens the bytes as a stream. @throws {ImageGone} another process has removed the image */
-  const open = (row: ServedRow, range?: ByteRange, options?: ReadOptions): Promise<Readable> =>
+  const open = (row: StoredBytes, range?: ByteRange, options?: ReadOptions): Promise<Readable> =>
     readObject(objects, row, (store) => store.get(row.id, range, options), refind)
 
-  async function readSmall(row: ServedRow, range?: ByteRange) {
+  async function readSmall(row: StoredBytes, range?: ByteRange) {
     const bytes = await readObject(objects, row, (store) => readWhole(store, row), refind)
     byteCache.offer(row.id, bytes)
     return cut(bytes, range)
@@ -48,7 +51,7 @@ export function createContent({
      *
      * @throws {ImageGone} another process has removed the image
      */
-    read(row: ServedRow, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
+    read(row: StoredBytes, range?: ByteRange): Buffer | Promise<Readable | Buffer> {
       if (row.size > SMALL_BYTES) return open(row, range, { reuse: true })
       const cached = byteCache.get(row.id)
       return cached ? cut(cached, range) : readSmall(row, range)
@@ -59,9 +62,9 @@ export function createContent({
 /** Reads an object from the store that the row names. If it is missing, the sweep may have moved it: the row is read again. */
 export async function readObject<T>(
   objects: Stores['objects'],
-  row: ServedRow,
+  row: StoredBytes,
   read: (store: ObjectStore) => Promise<T>,
-  refind: (id: string) => Promise<ServedRow>,
+  refind: (id: string) => Promise<StoredBytes>,
 ): Promise<T> {
   try {
     return await read(objects.at(row))
@@ -73,7 +76,7 @@ export async function readObject<T>(
   }
 }
 
-async function readWhole(store: ObjectStore, { id, size }: ServedRow) {
+async function readWhole(store: ObjectStore, { id, size }: StoredBytes) {
   if (readsWhole(store)) return store.readWhole(id, size)
   const bytes = await buffer(await store.get(id))
   if (bytes.length !== size) throw new Error(`the object ${id} does not have ${size} bytes`)

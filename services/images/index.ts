@@ -6,6 +6,7 @@ import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import { ImageGone, ImageNotFound, InvalidFilter } from '../errors.ts'
 import { isId } from '../ids.ts'
+import { removeVariants } from '../variants/remove.ts'
 import type { ByteCache } from './byte-cache.ts'
 import { createContent, readObject } from './content.ts'
 import { createFind } from './find.ts'
@@ -50,6 +51,7 @@ export function createImages(options: ImagesOptions) {
   return {
     counts,
     serve,
+    find: finder.find,
 
     /**
      * Opens an image for the admin, also a damaged one. This does not change the time of its last access.
@@ -67,6 +69,9 @@ export function createImages(options: ImagesOptions) {
       return fromPage(await data.images.page(request), showImage)
     },
 
+    /** The name of the file that was uploaded first; undefined if it had none. */
+    nameOf: (id: string) => data.uploads.nameOf(id),
+
     /** All stored data of an image and its last uploads, also of one that is not served. @throws {ImageNotFound} */
     async show(id: string) {
       const row = found(isId(id) ? await data.images.find(id) : undefined)
@@ -74,10 +79,8 @@ export function createImages(options: ImagesOptions) {
       return { ...showImage(row), uploads: uploads.map(showImageUpload) }
     },
 
-    /** Makes sure that there is an image that is not removed. @throws {ImageNotFound | ImageGone} */
-    async requirePresent(id: string) {
-      await readAny(id)
-    },
+    /** Finds an image that is not removed, in any status. @throws {ImageNotFound | ImageGone} */
+    requirePresent: (id: string): Promise<ServedRow> => readAny(id),
 
     /**
      * Removes up to 1,000 images that match a filter for good, the newest first. `isDone` if there are no more.
@@ -111,6 +114,7 @@ export function createImages(options: ImagesOptions) {
     if (!removed) throw new ImageGone()
     // In each store of the region, because the sweep may be moving it.
     await Promise.all(objects.of(region).map((store) => store.delete(id)))
+    await removeVariants(stores, [{ id, region }])
   }
 }
 

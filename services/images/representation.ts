@@ -20,6 +20,8 @@ export interface Representation {
   isOriginal: boolean
   /** Whether no shared cache may keep it. */
   isPrivate: boolean
+  /** Whether the client's Accept has selected it. */
+  variesByAccept?: boolean
 }
 
 /** An image that may be served, in each of its forms. */

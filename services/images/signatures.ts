@@ -67,7 +67,7 @@ export function createSignatures({
     },
 
     /** Makes a URL that gives access to an image until it expires. @throws {InvalidExpiry} */
-    async make(id: string, { expiresIn, ...parameters }: SignedUrl, now = Date.now()) {
+    async make(id: string, { expiresIn, download, ...others }: SignedUrl, now = Date.now()) {
       const until = addDuration(expiresIn, now)
       if (until === undefined || until < now + 1000 || until > now + MAX_MS)
         throw new InvalidExpiry({
@@ -76,7 +76,11 @@ export function createSignatures({
       const expires = Math.floor(until / 1000)
       const [key] = await keys()
       return {
-        relativePath: signedPath(key!, `/images/${id}`, { ...parameters, expires }),
+        relativePath: signedPath(key!, `/images/${id}`, {
+          ...others,
+          ...(download && { download: '' }),
+          expires,
+        }),
         expiresOn: new Date(expires * 1000).toISOString(),
       }
     },

@@ -1,6 +1,7 @@
 import type { LiveImage } from '../../stores/data/data-store.ts'
 import type { Tier } from '../../stores/storage-location.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
+import { removeVariants } from '../variants/remove.ts'
 import { copyObject } from './copy-object.ts'
 import { LIMIT, type SweepContext } from './sweep-context.ts'
 
@@ -55,5 +56,7 @@ async function move(context: SweepContext, image: LiveImage, to: Tier) {
   check()
   if (!(await stores.data.lifecycle.move(image.id, to))) return
   await from.delete(image.id)
+  // Nobody requests them any more. They are made again if somebody does.
+  if (to === 'cold') await removeVariants(stores, [image])
   summary[counter]++
 }

@@ -123,6 +123,7 @@ const emptySummary = (): SweepSummary => ({
   adopted: 0,
   leftovers: 0,
   copies: 0,
+  variants: 0,
   missing: 0,
   faulty: 0,
   archived: 0,

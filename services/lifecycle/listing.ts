@@ -1,9 +1,11 @@
 import { BloomFilter } from 'mnemonist'
 import type { StoreUse } from '../../schemas/storage.ts'
 import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { Stores } from '../../stores/index.ts'
 import { INCOMING, type StoredObject, TRASH } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'
 import { isId, newId } from '../ids.ts'
+import { isVariantKey } from '../variants/keys.ts'
 import { BATCH, inBatches, LIMIT, rowsOf, type SweepContext } from './sweep-context.ts'
 
 /** The filter needs 10 bits for each image: 25 MB at most. With more images, more missing objects are overlooked. */
@@ -11,7 +13,7 @@ const FILTER_CAPACITY = 20_000_000
 
 /** An object that should not be in its store. */
 export interface Stray {
-  kind: 'orphans' | 'leftovers' | 'copies'
+  kind: 'orphans' | 'leftovers' | 'copies' | 'variants'
   location: StorageLocation
   key: string
 }
@@ -69,18 +71,23 @@ export async function listStores(context: SweepContext): Promise<Listing> {
       check()
       summary.objects += batch.length
       const rows = await rowsOf(stores, batch.map(({ key }) => idOf(key)).filter(isId))
+      const variants = await liveVariants(
+        stores,
+        location,
+        batch.map(({ key }) => key),
+      )
       for (const object of batch) {
         const { key } = object
         const id = idOf(key)
         const row = rows.get(id)
-        addUse(use, object, isIn(location, row))
+        addUse(use, object, isIn(location, row) || variants.has(key))
         if (key.startsWith(TRASH)) {
           const isExpired = isOlder(object, config.trashFor)
           if (isId(id) && listing.trash.length < LIMIT) listing.trash.push({ location, id, isExpired, row })
         } else if (isIn(location, row)) {
           listing.owned++
           filter.add(salt + id)
-        } else if (isOlder(object, config.sweepGrace)) {
+        } else if (!variants.has(key) && isOlder(object, config.sweepGrace)) {
           const kind = kindOf(key, row)
           if (kind === 'orphans') listing.orphans++
           if (kind && listing.strays.length < LIMIT) listing.strays.push({ kind, location, key })
@@ -113,6 +120,12 @@ function addUse(use: StoreUse, { key, size }: StoredObject, isOwned: boolean) {
   }
 }
 
+/** Those of the keys whose variants are in use. Variants are only in hot stores. */
+export async function liveVariants({ data }: Stores, { tier }: StorageLocation, keys: string[]) {
+  const ofVariants = tier === 'hot' ? keys.filter(isVariantKey) : []
+  return new Set(ofVariants.length > 0 ? await data.variants.live(ofVariants) : [])
+}
+
 const idOf = (key: string) => (key.startsWith(TRASH) ? key.slice(TRASH.length) : key)
 
 /** Whether the row says that its object is there. */
@@ -122,6 +135,7 @@ export const isIn = ({ region, tier }: StorageLocation, row: LiveImage | undefin
 /** Undefined for an object that is not Hasty's. */
 function kindOf(key: string, row: LiveImage | undefined): Stray['kind'] | undefined {
   if (key.startsWith(INCOMING)) return 'leftovers'
+  if (isVariantKey(key)) return 'variants'
   if (!isId(key)) return undefined
   return row ? 'copies' : 'orphans'
 }

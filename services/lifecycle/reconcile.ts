@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { LiveImage } from '../../stores/data/data-store.ts'
 import { checkInstallation } from '../../stores/installation.ts'
 import { trashKey } from '../../stores/objects/object-store.ts'
+import type { StorageLocation } from '../../stores/storage-location.ts'
 import { STORAGE_JOB } from '../storage.ts'
 import { adoptOrphans } from './adoption.ts'
-import { isIn, type Listing, listStores, type Stray } from './listing.ts'
+import { isIn, type Listing, listStores, liveVariants, type Stray } from './listing.ts'
 import { reportMissing } from './missing.ts'
 import { continuable } from './resumable.ts'
 import { BATCH, hasObject, inBatches, PARALLEL, rowsOf, type SweepContext } from './sweep-context.ts'
@@ -29,6 +30,7 @@ export async function reconcile(context: SweepContext): Promise<void> {
   if (!context.dryRun) await context.stores.data.jobState.save(STORAGE_JOB, { stores: listing.use })
   await emptyTrash(context, listing)
   await reportMissing(context, listing)
+  if (!context.dryRun) await context.stores.data.variants.removeOrphans()
   if (context.adopt) return adoptOrphans(context, listing)
   await clearStrays(context, listing)
 }
@@ -62,8 +64,20 @@ async function clearStrays(context: SweepContext, { strays, orphans, owned }: Li
   }
 }
 
+/** Deletes the object of a variant that was removed, or whose process ended before its row was written. */
+async function clearVariant(
+  { stores, dryRun, summary }: SweepContext,
+  location: StorageLocation,
+  key: string,
+) {
+  if ((await liveVariants(stores, location, [key])).size > 0) return
+  if (!dryRun) await stores.objects.at(location).delete(key)
+  summary.variants++
+}
+
 async function clearStray(context: SweepContext, { kind, location, key }: Stray, row: LiveImage | undefined) {
   if (isIn(location, row)) return
+  if (kind === 'variants') return clearVariant(context, location, key)
   // The last copy of an image is never deleted.
   if (row && !(await hasObject(context, row))) return
   const { stores, dryRun, summary } = context

@@ -1,5 +1,6 @@
 import type { Removed } from '../../stores/data/data-store.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
+import { removeVariants } from '../variants/remove.ts'
 import { LIMIT, type SweepContext } from './sweep-context.ts'
 
 /** Removes images that a worker found corrupt longer than CORRUPT_GRACE ago. */
@@ -26,4 +27,5 @@ export async function removeNotAccessed(context: SweepContext) {
 /** Deletes the objects of removed images. If the process ends before, the remaining objects are orphans. */
 async function deleteObjects({ stores }: SweepContext, images: Removed[]) {
   for (const { id, region } of images) for (const store of stores.objects.of(region)) await store.delete(id)
+  await removeVariants(stores, images)
 }

@@ -29,6 +29,7 @@ export interface DataStore {
   failedLookups: FailedLookupStore
   installation: InstallationStore
   secrets: SecretStore
+  variants: VariantStore
 
   /**
    * Runs `work` while no other process of the installation runs work of the same name. Resolves with undefined if another
@@ -762,6 +763,99 @@ export interface InstallationStore {
 
   /** Gives the database this id if it has none. Resolves with the id that it has now. */
   create(id: string): Promise<string>
+}
+
+// Variants
+
+/** A row of `variants`. */
+export interface VariantRow {
+  imageId: string
+  spec: string
+  /** Null until it is made. */
+  objectKey: string | null
+  size: number
+  /** SHA-256 in hex. */
+  hash: string
+  mediaType: string
+  createdAt: Date
+  attempts: number
+  failure: string | null
+  failureKind: VariantFailure | null
+}
+
+/** A variant that was made. */
+export type MadeVariant = VariantRow & { objectKey: string }
+
+/**
+ * Why a variant could not be made. `unrenderable`: no decoder exists. `undecodable`: the image is damaged, or exceeds a
+ * limit. `failed`: the process ended, or took too long.
+ */
+export type VariantFailure = 'unrenderable' | 'undecodable' | 'failed'
+
+/** The state of a variant for a process that wants to make it. */
+export type VariantClaim =
+  /** This process makes it. */
+  | { state: 'claimed'; attempts: number }
+  /** Another process makes it. */
+  | { state: 'made elsewhere' }
+  | { state: 'ready'; row: VariantRow }
+  /** It could not be made, and nobody tries again for `wait` milliseconds. */
+  | { state: 'failed'; row: VariantRow; wait: number }
+
+export interface VariantStore {
+  /** Finds a variant that was made. */
+  find(imageId: string, spec: string): Promise<VariantRow | undefined>
+
+  /** Lets one process make a variant for `milliseconds`. Undefined if there is no such image. */
+  claim(request: {
+    imageId: string
+    spec: string
+    lease: string
+    milliseconds: number
+  }): Promise<VariantClaim | undefined>
+
+  /** Records a variant that was made. False if another process has the lease, or the image was removed. */
+  settle(
+    imageId: string,
+    spec: string,
+    lease: string,
+    made: { objectKey: string; size: number; hash: string; mediaType: string },
+  ): Promise<boolean>
+
+  /** Records that a variant could not be made. Nobody tries again for `milliseconds`. */
+  fail(
+    imageId: string,
+    spec: string,
+    lease: string,
+    failure: { failure: string; kind: VariantFailure; milliseconds: number },
+  ): Promise<void>
+
+  /** Ends a lease without a result. */
+  giveBack(imageId: string, spec: string, lease: string): Promise<void>
+
+  /** Deletes the rows of the oldest variants of an image above `most`. Resolves with the keys of their objects. */
+  trim(imageId: string, most: number): Promise<string[]>
+
+  /** Deletes the rows of all variants of these images. A key is null if the variant was not made. */
+  removeOf(imageIds: string[]): Promise<{ imageId: string; objectKey: string | null }[]>
+
+  /** Deletes the rows of up to `limit` variants that nobody makes now. */
+  removeSome(limit: number): Promise<{ objectKey: string | null; region: string }[]>
+
+  /** Deletes the rows of removed images, whose removal was interrupted. Resolves with their number. */
+  removeOrphans(): Promise<number>
+
+  /** Deletes the row of a variant whose object is missing. */
+  remove(objectKey: string): Promise<void>
+
+  /** Those of the keys that a variant of an image that is not removed has. */
+  live(objectKeys: string[]): Promise<string[]>
+
+  /** Variants in the order of their keys, after `objectKey`. */
+  after(
+    objectKey: string,
+    limit: number,
+  ): Promise<{ objectKey: string; imageId: string; region: string; size: number; hash: string }[]>
 }
 
 // Secrets

@@ -20,6 +20,7 @@ import { createStats } from './stats.ts'
 import { createSweeps } from './sweeps.ts'
 import { createTokens } from './tokens.ts'
 import { createUploads } from './uploads.ts'
+import { createVariants } from './variants.ts'
 import { warnWhenSlow } from './warn-when-slow.ts'
 
 /**
@@ -50,6 +51,7 @@ export async function openDataStore(
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),
       secrets: createSecrets(sql),
+      variants: createVariants(sql),
       withLease: (name, work) => withLease(sql, name, work),
       ping: () => ping(sql),
       close,

@@ -8,6 +8,15 @@ import { type Answer, LENGTH_BYTES } from './messages.ts'
 
 const MAX_MESSAGE_BYTES = 2 ** 16
 const MAX_TEXT_LENGTH = 2_000
+/** A larger variant is not used. */
+const MAX_CONTENT_BYTES = 2 ** 26
+
+/** The answers of a sandboxed process. The calls resolve with undefined at the end of the stream. */
+export interface Answers {
+  next(): Promise<Answer | undefined>
+  /** The bytes that follow an answer. */
+  bytes(length: number): Promise<Buffer | undefined>
+}
 
 /** A sandboxed process sent a message that is not an answer. */
 export class InvalidAnswer extends Error {
@@ -17,12 +26,11 @@ export class InvalidAnswer extends Error {
 /**
  * Reads the answers of a sandboxed process.
  *
- * @returns a function that resolves with the next answer, or with undefined at the end of the stream
- * @throws {InvalidAnswer} by the returned function
+ * @throws {InvalidAnswer} by `next`
  */
-export function readAnswers(stream: Readable): () => Promise<Answer | undefined> {
+export function readAnswers(stream: Readable): Answers {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>
-  let held = Buffer.alloc(0)
+  let held: Buffer = Buffer.alloc(0)
 
   async function hold(length: number) {
     while (held.length < length) {
@@ -33,7 +41,7 @@ export function readAnswers(stream: Readable): () => Promise<Answer | undefined>
     return true
   }
 
-  return async () => {
+  async function next() {
     if (!(await hold(LENGTH_BYTES))) return undefined
     const length = held.readUInt32BE()
     if (length > MAX_MESSAGE_BYTES) throw new InvalidAnswer(`a message of ${length} bytes`)
@@ -42,6 +50,22 @@ export function readAnswers(stream: Readable): () => Promise<Answer | undefined>
     held = held.subarray(LENGTH_BYTES + length)
     return parseAnswer(text)
   }
+
+  async function bytes(length: number) {
+    const pieces: Buffer[] = []
+    for (let missing = length; ; ) {
+      const piece = held.subarray(0, missing)
+      held = held.subarray(piece.length)
+      pieces.push(piece)
+      missing -= piece.length
+      if (missing === 0) return Buffer.concat(pieces)
+      const { value, done } = await chunks.next()
+      if (done) return undefined
+      held = value
+    }
+  }
+
+  return { next, bytes }
 }
 
 function parseAnswer(text: string): Answer {
@@ -51,11 +75,13 @@ function parseAnswer(text: string): Answer {
   } catch {
     throw new InvalidAnswer('a message that is not JSON')
   }
-  const { ready, header, verdict, fault, outOfMemory, last } = Object(answer)
+  const { ready, header, verdict, rendered, unrendered, fault, outOfMemory, last } = Object(answer)
   const isAnswer =
     [ready, outOfMemory, last].every((flag) => flag === undefined || typeof flag === 'boolean') &&
     (header === undefined || isMetadata(header)) &&
     (fault === undefined || isText(fault)) &&
+    (rendered === undefined || isRendered(rendered)) &&
+    (unrendered === undefined || isUnrendered(unrendered)) &&
     (verdict === undefined || isVerdict(verdict))
   if (!isAnswer) throw new InvalidAnswer('a message that is not an answer')
   return answer as Answer
@@ -69,6 +95,20 @@ const isText = (value: unknown) =>
   value.length <= MAX_TEXT_LENGTH &&
   !value.includes('\0') &&
   value.isWellFormed()
+
+function isRendered(rendered: unknown): boolean {
+  if (!isObject(rendered)) return false
+  const { size, width, height } = rendered
+  return isCount(size, MAX_CONTENT_BYTES) && isCount(width, MAX_INTEGER) && isCount(height, MAX_INTEGER)
+}
+
+const isCount = (value: unknown, maximum: number) =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= maximum
+
+const isUnrendered = (unrendered: unknown) =>
+  isObject(unrendered) &&
+  (unrendered.kind === 'unrenderable' || unrendered.kind === 'undecodable') &&
+  isText(unrendered.reason)
 
 function isVerdict(verdict: unknown): boolean {
   if (!isObject(verdict)) return false

@@ -2,6 +2,7 @@ import { readSync, writeSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { examine } from './examine.ts'
+import { makeVariant } from './make-variant.ts'
 import { type Answer, encodeMessage, type Job, LENGTH_BYTES } from './messages.ts'
 
 // The sandboxed process. It reads jobs from standard input, one at a time, and writes an answer to each to standard
@@ -16,16 +17,18 @@ const [task, memory] = process.argv.slice(2) as [Job['task'], string]
 
 // Uploads and downloads have priority over the worker's decoders. A client waits for the result of `read`.
 if (task === 'examine') setPriority(constants.priority.PRIORITY_LOW)
-if (task === 'examine') await startMemoryThread()
+if (task === 'render') setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+if (task !== 'read') await startMemoryThread()
 const { default: sharp } = await import('sharp')
 // There are as many of these processes as cores.
 sharp.concurrency(1)
 send({ ready: true })
 
 for (let job = receive(); job; job = receive()) {
-  const answer = await run(job)
+  const { content, ...answer } = await run(job)
   const last = process.memoryUsage.rss() > REPLACE_ABOVE_BYTES
   send({ ...answer, last })
+  if (content) write(content)
   if (last) break
 }
 process.exit()
@@ -39,10 +42,12 @@ async function startMemoryThread() {
   thread.unref()
 }
 
-async function run({ size, ...job }: Job): Promise<Answer> {
+/** The bytes that follow the answer are in `content`. */
+async function run({ size, ...job }: Job): Promise<Answer & { content?: Buffer }> {
   const bytes = size === undefined ? undefined : receiveBytes(size)
   if (size !== undefined && !bytes) process.exit()
   try {
+    if (job.task === 'render') return await makeVariant(job, bytes)
     return { verdict: await examine(job, bytes, (header) => send({ header })) }
   } catch (error) {
     return { fault: String((error as Error).message).slice(0, 1_000) }
@@ -67,6 +72,9 @@ function receiveBytes(length: number): Buffer | undefined {
 }
 
 function send(answer: Answer) {
-  const message = encodeMessage(answer)
-  for (let sent = 0; sent < message.length; ) sent += writeSync(STDOUT, message, sent)
+  write(encodeMessage(answer))
+}
+
+function write(bytes: Buffer) {
+  for (let sent = 0; sent < bytes.length; ) sent += writeSync(STDOUT, bytes, sent)
 }

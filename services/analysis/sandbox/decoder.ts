@@ -9,10 +9,11 @@ import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { Format } from '../../../formats/format.ts'
+import type { Rendered, RenderRequest } from '../../../formats/render/request.ts'
 import type { Metadata } from '../../../schemas/images.ts'
 import type { Verdict } from '../../../stores/data/data-store.ts'
 import { decoderEnds } from '../../../stores/telemetry.ts'
-import { InvalidAnswer, readAnswers } from './answers.ts'
+import { type Answers, InvalidAnswer, readAnswers } from './answers.ts'
 import { type Sandbox, searchPath } from './levels.ts'
 import { type Answer, encodeMessage, type Job, type Task } from './messages.ts'
 
@@ -27,6 +28,11 @@ export class DecoderTimeout extends Error {
   override name = 'DecoderTimeout'
   /** The metadata of the header, if the process had read it. */
   metadata?: Metadata
+}
+
+/** The file took more memory than the limit. */
+export class OutOfMemory extends Error {
+  override name = 'OutOfMemory'
 }
 
 /**
@@ -46,14 +52,36 @@ export interface Decoder {
    */
   run(format: Format, content: FileContent, options: { milliseconds: number }): Promise<Verdict>
 
+  /**
+   * Makes a variant of a picture. Only for the task `render`.
+   *
+   * @throws {DecoderTimeout} the process was ended
+   * @throws {Error} the process ended, could not read the file, or took too much memory
+   */
+  render(
+    format: Format,
+    content: FileContent,
+    options: { milliseconds: number; request: RenderRequest },
+  ): Promise<Rendered | Unrendered>
+
   /** Ends the process after the file that it reads. Resolves when it has ended. */
   close(): Promise<void>
+}
+
+/** Why there is no variant. */
+export type Unrendered = NonNullable<Answer['unrendered']>
+
+interface JobOptions<Result> {
+  milliseconds: number
+  /** The result in an answer; undefined if there is none. It may throw. */
+  pick(answer: Answer & { content?: Buffer }): Result | undefined
+  onHeader?(metadata: Metadata): void
 }
 
 /** A running sandboxed process. */
 interface Running {
   child: ChildProcessByStdio<Writable, Readable, Readable>
-  answer: () => Promise<Answer | undefined>
+  answers: Answers
   /** Resolves when the process has loaded its program. */
   ready: Promise<void>
   /** Resolves with the reason when the process has ended. */
@@ -78,6 +106,7 @@ export interface DecoderOptions {
 /** @param task the task of the process for each file */
 export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
   let running: Promise<Running> | undefined
+  const tooMuchMemory = `the image takes more than ${memory / 2 ** 20} MiB to decode`
 
   async function startProcess(descriptor?: number) {
     const started = spawnProcess(await sandbox, task, memory, descriptor)
@@ -95,6 +124,40 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     return starting
   }
 
+  /** Runs a job, and picks the result from its answer. A process that has no result is not used any more. */
+  async function runJobOnce<Result>(
+    given: Omit<Job, 'task' | 'size'>,
+    content: FileContent,
+    { milliseconds, pick, onHeader = () => {} }: JobOptions<Result>,
+  ): Promise<Result> {
+    const hasBytes = Array.isArray(content)
+    if (hasBytes) running ??= start()
+    const used = hasBytes ? running! : startProcess(content.descriptor)
+    const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
+    const job: Job = { ...given, task, ...size }
+    try {
+      const working = used.then((process) => runJob(process, job, hasBytes ? content : [], onHeader))
+      const answer = await withTimeout(working, milliseconds)
+      if (answer.last && running === used) running = undefined
+      if (answer.outOfMemory) decoderEnds.publish('memory')
+      const result = pick(answer)
+      if (result === undefined) throw new Error(answer.fault ?? 'the decoder process gave no result')
+      return result
+    } catch (error) {
+      if (!(error instanceof DecoderUnavailable || error instanceof OutOfMemory))
+        decoderEnds.publish(error instanceof DecoderTimeout ? 'timeout' : 'crash')
+      // The process is not used any more, also after a fault that it has reported.
+      used.then(
+        ({ child }) => child.kill('SIGKILL'),
+        () => {},
+      )
+      if (running === used) running = undefined
+      throw error
+    } finally {
+      if (!hasBytes) used.then(end).catch(() => {})
+    }
+  }
+
   return {
     async start() {
       running ??= start()
@@ -102,45 +165,29 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     },
 
     async run(format, content, { milliseconds }) {
-      const hasBytes = Array.isArray(content)
-      if (hasBytes) running ??= start()
-      const used = hasBytes ? running! : startProcess(content.descriptor)
-      const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
-      const job: Job = { ...format, task, ...size }
       let header: { metadata?: Metadata } = {}
-      const working = used.then((process) =>
-        runJob(process, job, hasBytes ? content : [], (metadata) => {
-          header = { metadata }
-        }),
-      )
+      const toVerdict = ({ verdict, outOfMemory }: Answer): Verdict | undefined =>
+        outOfMemory ? { status: 'failed', failure: tooMuchMemory, ...header } : verdict
+      const onHeader = (metadata: Metadata) => {
+        header = { metadata }
+      }
       try {
-        const { verdict, fault, outOfMemory, last } = await withTimeout(working, milliseconds)
-        if (last && running === used) running = undefined
-        if (outOfMemory) {
-          decoderEnds.publish('memory')
-          return {
-            status: 'failed',
-            failure: `the image takes more than ${memory / 2 ** 20} MiB to decode`,
-            ...header,
-          }
-        }
-        if (verdict) return verdict
-        throw new Error(fault ?? 'the decoder process gave no verdict')
+        return await runJobOnce(format, content, { milliseconds, onHeader, pick: toVerdict })
       } catch (error) {
         if (error instanceof DecoderTimeout) Object.assign(error, header)
-        if (!(error instanceof DecoderUnavailable))
-          decoderEnds.publish(error instanceof DecoderTimeout ? 'timeout' : 'crash')
-        // The process is not used any more, also after a fault that it has reported.
-        used.then(
-          ({ child }) => child.kill('SIGKILL'),
-          () => {},
-        )
-        if (running === used) running = undefined
         throw error
-      } finally {
-        if (!hasBytes) used.then(end).catch(() => {})
       }
     },
+
+    render: (format, content, { milliseconds, request }) =>
+      runJobOnce({ ...format, render: request }, content, {
+        milliseconds,
+        pick({ rendered, unrendered, content, outOfMemory }) {
+          if (outOfMemory) throw new OutOfMemory(tooMuchMemory)
+          if (rendered && content) return { bytes: content, width: rendered.width, height: rendered.height }
+          return unrendered
+        },
+      }),
 
     async close() {
       await running?.then(end).catch(() => {})
@@ -149,19 +196,26 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
 }
 
 /** Sends a job to a process. Resolves with its answer. @throws {Error} the process ended, or sent an invalid answer */
-async function runJob(running: Running, job: Job, content: Buffer[], onHeader: (metadata: Metadata) => void) {
-  const { child, answer, ended } = running
+async function runJob(
+  running: Running,
+  job: Job,
+  file: Buffer[],
+  onHeader: (metadata: Metadata) => void,
+): Promise<Answer & { content?: Buffer }> {
+  const { child, answers, ended } = running
   setBusy(running, true)
   try {
     child.stdin.cork()
-    for (const chunk of [encodeMessage(job), ...content]) child.stdin.write(chunk)
+    for (const chunk of [encodeMessage(job), ...file]) child.stdin.write(chunk)
     child.stdin.uncork()
-    let answered = await answer()
+    let answered = await answers.next()
     if (answered?.header) {
       onHeader(answered.header)
-      answered = await answer()
+      answered = await answers.next()
     }
-    if (answered) return answered
+    const { rendered } = answered ?? {}
+    const content = rendered && (await answers.bytes(rendered.size))
+    if (answered && (!rendered || content)) return { ...answered, ...(content && { content }) }
     const reason = await ended
     if (OUT_OF_MEMORY_SIGNALS.has(reason)) return { outOfMemory: true, last: true }
     throw new Error(`the decoder process ended (${reason})`)
@@ -204,13 +258,13 @@ function spawnProcess(sandbox: Sandbox, task: Task, memory: number, descriptor?:
   })
   child.stdin.on('error', () => {})
   const ended = untilEnded(child)
-  const answer = readAnswers(child.stdout)
-  const ready = answer().then(async (first) => {
+  const answers = readAnswers(child.stdout)
+  const ready = answers.next().then(async (first) => {
     if (!first?.ready)
       throw new DecoderUnavailable(`a decoder process cannot be started (${await ended}) ${stderr}`)
   })
   ready.catch(() => {})
-  return { child, answer, ready, ended }
+  return { child, answers, ready, ended }
 }
 
 /** Resolves with the signal or the exit code of a process. A launcher adds 128 to a signal's number (as a shell does). */

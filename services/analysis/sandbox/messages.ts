@@ -1,14 +1,17 @@
 import type { Format } from '../../../formats/format.ts'
+import type { RenderRequest } from '../../../formats/render/request.ts'
 import type { Metadata } from '../../../schemas/images.ts'
 
 // A process and a sandboxed process exchange messages: four bytes with the length of a JSON text, then the text. The
 // bytes of a file follow the message of its job. The sandboxed process loads this file, so it imports nothing.
 
-/** `read`: read the metadata. `examine`: also decode the image. */
-export type Task = 'read' | 'examine'
+/** `read`: read the metadata. `examine`: also decode the image. `render`: make a variant. */
+export type Task = 'read' | 'examine' | 'render'
 
 export interface Job extends Format {
   task: Task
+  /** Only for `render`: what to make. */
+  render?: RenderRequest
   /** The number of bytes that follow the message; undefined if the file is descriptor `FILE_DESCRIPTOR`. */
   size?: number
 }
@@ -27,6 +30,10 @@ export interface Answer {
     | { status: 'ready'; metadata: Metadata }
     | { status: 'corrupt' | 'failed'; failure: string; metadata?: Metadata }
     | { status: 'rejected'; failure: string }
+  /** The variant. Its bytes follow the message. */
+  rendered?: { size: number; width: number; height: number }
+  /** Why there is no variant. */
+  unrendered?: { kind: 'unrenderable' | 'undecodable'; reason: string }
   /** The process could not examine the file, for a reason that is not in the file. */
   fault?: string
   /** The process used more memory than allowed, and ends. */

@@ -1,0 +1,163 @@
+import sharp, { type Sharp, type SharpOptions } from 'sharp'
+import type { Metadata } from '../../schemas/images.ts'
+import { explain, MAX_PIXELS, open, type WholeFile } from '../decode/libvips.ts'
+import { TURNS } from '../decode/thumbnail.ts'
+import { excess } from '../decode/undecodable.ts'
+import { layOut, turned } from './layout.ts'
+import { openPicture, type Picture } from './picture.ts'
+import type { Rendered, RenderRequest } from './request.ts'
+import { type RawPixels, toTiff } from './tiff-writer.ts'
+import { Unrenderable } from './unrenderable.ts'
+
+export { Unrenderable }
+
+// An animation above these limits is shown as its first frame.
+const MAX_FRAMES = 200
+const MAX_ANIMATION_PIXELS = 2 ** 25
+
+/**
+ * Makes a variant of a picture: turned as browsers turn it, in sRGB, and without metadata.
+ *
+ * @param metadata the result of `readMetadata`
+ * @throws {Unrenderable} no decoder or preview of the picture exists
+ * @throws {Undecodable} the picture is damaged, or exceeds a limit
+ */
+export async function render(file: WholeFile, metadata: Metadata, request: RenderRequest): Promise<Rendered> {
+  const { width = 0, height = 0 } = metadata
+  if (width * height > MAX_PIXELS)
+    throw excess(`the image has ${width} x ${height} pixels, more than the maximum`)
+  const picture = await openPicture(file, metadata)
+  try {
+    return await encode(picture, request, {})
+  } catch (error) {
+    // A profile for other channels than those of the picture. Browsers ignore it.
+    if (/icc|profile/i.test((error as Error).message)) {
+      return await encode(picture, request, { ignoreIcc: true }).catch(rethrow)
+    }
+    return rethrow(error)
+  } finally {
+    picture.release?.()
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw explain((error as Error).message)
+}
+
+async function encode(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Rendered> {
+  const started = await start(picture, request, options)
+  // libvips turns an AVIF by the Exif of the original, which browsers may ignore. Pixels have no Exif.
+  const opened = request.format === 'avif' && !('pixels' in picture) ? await withoutExif(started) : started
+  const { data, info } = await toFormat(opened, request).toBuffer({ resolveWithObject: true })
+  return { bytes: data, width: info.width, height: info.pageHeight ?? info.height }
+}
+
+/** At least twice the size of the variant on both sides, if the picture is that large. */
+function twiceAsLarge({ width, height }: RawPixels, { width: w = 0, height: h = 0 }: RenderRequest) {
+  const side = (length: number, factor: number) => Math.max(1, Math.round(length * factor))
+  const factor = w + h === 0 ? 1 : Math.min(1, Math.max((2 * w) / width, (2 * h) / height))
+  return { width: side(width, factor), height: side(height, factor) }
+}
+
+async function withoutExif(picture: Sharp): Promise<Sharp> {
+  const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true })
+  const { width, height, channels } = info
+  return sharp(data, { raw: { width, height, channels }, limitInputPixels: MAX_PIXELS })
+}
+
+/** The pipeline until the encoder. */
+async function start(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Sharp> {
+  const { orientation = 1 } = picture
+  if ('pixels' in picture) {
+    // Resized first: only a small copy of the pixels is needed to give them their profile.
+    const { pixels } = picture
+    const { data, width, height, channels } = pixels
+    const raw = sharp(data, { raw: { width, height, channels }, limitInputPixels: MAX_PIXELS })
+    if (!pixels.icc && !pixels.isCmyk) return place(raw, pixels, orientation, request)
+    // sharp would take the black of CMYK for transparency.
+    if (pixels.isCmyk) return place(open(toTiff(pixels), 'lenient', options), pixels, orientation, request)
+    const small = twiceAsLarge(pixels, request)
+    const resized = await raw.resize(small.width, small.height, { fit: 'fill' }).raw().toBuffer()
+    const tiff = toTiff({ ...pixels, data: resized, ...small })
+    return place(open(tiff, 'lenient', options), small, orientation, request)
+  }
+  const first = open(picture.file, 'lenient', { ...picture.options, ...options })
+  const size = await first.metadata()
+  if (size.channels > (size.space === 'cmyk' ? 5 : 4))
+    return start({ pixels: await firstChannels(first), orientation }, request, options)
+  const one = { width: size.width, height: size.pageHeight ?? size.height }
+  if (!picture.frames || request.format !== 'webp' || !isShortAnimation(one, picture.frames, request))
+    return place(first, one, orientation, request)
+  const all = open(picture.file, 'lenient', {
+    ...picture.options,
+    ...options,
+    pages: -1,
+    limitInputPixels: MAX_PIXELS,
+  })
+  return place(all, one, orientation, request)
+}
+
+const COLOURS: Record<string, 1 | 3 | 4> = { 'b-w': 1, grey16: 1, cmyk: 4 }
+
+/** A picture without the channels after its colours: the spot colours and masks of printers. */
+async function firstChannels(picture: Sharp): Promise<RawPixels> {
+  const { space } = await picture.metadata()
+  const { data, info } = await picture.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+  const channels = COLOURS[space ?? ''] ?? 3
+  const { width, height } = info
+  const pixels = new Uint8Array(width * height * channels)
+  for (let n = 0; n < width * height; n++)
+    for (let channel = 0; channel < channels; channel++)
+      pixels[n * channels + channel] = data[n * info.channels + channel]!
+  return { data: pixels, width, height, channels, isCmyk: channels === 4 }
+}
+
+function isShortAnimation(size: { width: number; height: number }, frames: number, request: RenderRequest) {
+  const { canvas } = layOut(size, request)
+  const pixels = Math.max(canvas.width * canvas.height, (size.width * size.height) / 8)
+  return (
+    frames <= MAX_FRAMES &&
+    frames * pixels <= MAX_ANIMATION_PIXELS &&
+    frames * size.width * size.height <= MAX_PIXELS
+  )
+}
+
+/** Resizes, turns and pads. @param stored the size of the picture before it is turned */
+function place(
+  picture: Sharp,
+  stored: { width: number; height: number },
+  orientation: number,
+  request: RenderRequest,
+) {
+  const isTurned = orientation >= 5
+  const { fit, size, canvas } = layOut(isTurned ? turned(stored) : stored, request)
+  const before = isTurned ? turned(size) : size
+  const [mirrored, degrees] = TURNS[orientation] ?? [false, 0]
+  const resized = picture.resize(before.width, before.height, { fit }).flop(mirrored).rotate(degrees)
+  const [x, y] = [canvas.width - size.width, canvas.height - size.height]
+  const background = request.format === 'jpeg' ? '#fff' : '#0000'
+  const padded =
+    x > 0 || y > 0
+      ? resized.extend({
+          left: x >> 1,
+          right: x - (x >> 1),
+          top: y >> 1,
+          bottom: y - (y >> 1),
+          background,
+        })
+      : resized
+  return padded.toColourspace('srgb')
+}
+
+function toFormat(picture: Sharp, { format, quality }: RenderRequest): Sharp {
+  switch (format) {
+    case 'jpeg':
+      return picture.flatten({ background: '#fff' }).jpeg({ quality })
+    case 'webp':
+      return picture.webp({ quality, effort: 3 })
+    case 'avif':
+      return picture.avif({ quality, effort: 2, chromaSubsampling: '4:2:0' })
+    case 'png':
+      return picture.png({ compressionLevel: 6 })
+  }
+}
