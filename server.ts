@@ -5,10 +5,9 @@ import worker from './plugins/worker.ts'
 import { startCluster } from './process/cluster.ts'
 import { serveOperations } from './process/metrics/server.ts'
 import { run } from './process/run.ts'
+import { stopListening } from './process/stop-listening.ts'
 import { isTerminal, printStart, printStarting } from './process/terminal.ts'
 import { answerPings, watchOwnEventLoop } from './process/watchdog.ts'
-
-const IDLE_CHECK_MS = 250
 
 await run('server', async (config, log) => {
   if (isTerminal() && !cluster.isWorker) printStarting()
@@ -33,10 +32,9 @@ await run('server', async (config, log) => {
   if (isTerminal() && !cluster.isWorker) printStart(config, (app.server.address() as AddressInfo).port)
   return async (signal) => {
     // A person who presses Ctrl-C does not want to wait.
-    if (signal === 'SIGTERM') await app.announceStop()
-    // When it begins to close, Fastify closes idle connections. A connection that becomes idle later would delay the end.
-    const closing = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS)
-    await app.close().finally(() => clearInterval(closing))
+    await app.announceStop(signal === 'SIGTERM' ? config.stopDelay : 0)
+    await stopListening(app.server)
+    await app.close()
     await operations?.close()
   }
 })

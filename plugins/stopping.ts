@@ -5,11 +5,11 @@ import { Unavailable } from '../services/errors.ts'
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Announces the stop of this process, and resolves after STOP_DELAY. Until then every request is served, but
-     * `/readyz` responds with 503, and each response closes its connection. So proxies have no open connection to this
-     * process when it stops.
+     * Announces the stop of this process, and resolves after `delay` milliseconds. From now on every request is served,
+     * but `/readyz` responds with 503, and each response closes its connection. So proxies have no open connection to
+     * this process when it stops.
      */
-    announceStop(): Promise<void>
+    announceStop(delay: number): Promise<void>
     /** Resolves if requests can be served. @throws {Unavailable} */
     checkReady(): Promise<void>
   }
@@ -18,9 +18,9 @@ declare module 'fastify' {
 export default fp(
   async (app) => {
     let isStopping = false
-    app.decorate('announceStop', async () => {
+    app.decorate('announceStop', async (delay: number) => {
       isStopping = true
-      await sleep(app.config.stopDelay)
+      await sleep(delay)
     })
     app.decorate('checkReady', async () => {
       if (isStopping) throw new Unavailable({ detail: 'The process stops.' })

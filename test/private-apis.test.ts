@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { full } from 'acorn-walk'
@@ -77,8 +78,19 @@ t.test('Node still has the property httpAllowHalfOpen, which it does not documen
   t.strictSame(users, ['plugins/delivery.ts'])
 })
 
+t.test(
+  'the length of the queue of a server that listens can still be changed, which Node does not document',
+  async (t) => {
+    // test/process/stop-listening.test.ts tests the effect.
+    const server = createServer().listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    const { _handle } = server as unknown as { _handle: { listen(backlog: number): number } }
+    t.equal(_handle.listen(0), 0)
+  },
+)
+
 t.test('no other file uses a private part of a package', async (t) => {
-  const known = new Set(USES.map(({ file }) => file))
+  const known = new Set([...USES.map(({ file }) => file), 'process/stop-listening.ts'])
   const found = readSources('*.ts', '{bin,formats,plugins,process,routes,schemas,services,stores}/**/*.ts')
     .filter(({ path }) => !known.has(path))
     .flatMap(({ path, program }) => {
