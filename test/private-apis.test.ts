@@ -83,6 +83,7 @@ t.test(
   async (t) => {
     // test/process/stop-listening.test.ts tests the effect.
     const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
     t.teardown(() => server.close())
     const { _handle } = server as unknown as { _handle: { listen(backlog: number): number } }
     t.equal(_handle.listen(0), 0)
