@@ -1,10 +1,9 @@
-import { fileTypeFromBuffer } from 'file-type'
 import { type Format, formatOf } from './format.ts'
 import { bytesOf } from './headers/bytes.ts'
-import { beginsLikeSvg } from './headers/svg.ts'
+import { beginsLikeSvg } from './headers/svg-start.ts'
 import { tiffMediaType } from './headers/tiff-files.ts'
 
-/** The number of bytes at the front by which a format is known: file-type reads as many. */
+/** The number of bytes at the front by which a format is known. */
 export const HEAD_BYTES = 4100
 
 /**
@@ -14,26 +13,58 @@ export const HEAD_BYTES = 4100
  * @param head the first `HEAD_BYTES` bytes, or the whole file
  */
 export async function sniff(head: Uint8Array): Promise<Format | undefined> {
-  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length)
-  const detected = (await fileTypeFromBuffer(bytes))?.mime ?? ''
-  const mediaType = (await refine(bytes, detected)) ?? detected
-  return (plausible[mediaType]?.(bytes) ?? true) ? formatOf(mediaType) : undefined
+  const bytes = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, HEAD_BYTES))
+  const mediaType = await mediaTypeOf(bytes)
+  return mediaType !== undefined && (plausible[mediaType]?.(bytes) ?? true) ? formatOf(mediaType) : undefined
 }
 
-/** Corrects file-type: formats that it does not know, or takes for others. */
-async function refine(head: Buffer, detected: string) {
+// The signatures of the formats that have one at a fixed place. A format that needs a closer look is not among them.
+const SIGNATURES: [RegExp, mediaType: string][] = [
+  [/^\xff\xd8\xff(?!\xf7)/, 'image/jpeg'], // f7 is JPEG-LS
+  [/^GIF8[79]a/, 'image/gif'],
+  [/^RIFF.{4}WEBP/s, 'image/webp'],
+  [/^BM/, 'image/bmp'],
+  [/^\0\0\x01\0/, 'image/x-icon'],
+  [/^(\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n)/, 'image/jxl'],
+  [/^\xff\x4f\xff\x51/, 'image/j2c'],
+  [/^8BPS/, 'image/vnd.adobe.photoshop'],
+  [/^FUJIFILMCCD-RAW/, 'image/x-fujifilm-raf'],
+  [/^(IIR[OS]|MMOR)/, 'image/x-olympus-orf'],
+  [/^IIU\0/, 'image/x-panasonic-rw2'],
+  [/^II\*\0.{4}CR/s, 'image/x-canon-cr2'],
+]
+
+/** The first directory of Nikon's cameras, by its number of tags and its first tag: for a file that is cut off. */
+const LIKE_NEF = /^II\*\0.{4}(\x1c\0\xfe\0|\x1f\0\x0b\0)/s
+
+async function mediaTypeOf(head: Buffer): Promise<string | undefined> {
   const text = head.toString('latin1')
+  const [, found] = SIGNATURES.find(([signature]) => signature.test(text)) ?? []
+  if (found) return found
   if (/^(II[*+]\0|MM\0[*+])/.test(text))
-    // file-type does not see a directory beyond the head.
-    return tiffMediaType(bytesOf(head), formatOf(detected)?.mediaType ?? 'image/tiff')
-  if (/^(IIR[OS]|MMOR)/.test(text)) return 'image/x-olympus-orf'
-  if (/^IIU\0/.test(text)) return 'image/x-panasonic-rw2'
+    return tiffMediaType(bytesOf(head), LIKE_NEF.test(text) ? 'image/x-nikon-nef' : 'image/tiff')
   if (/^.{4}ftyp/s.test(text)) return byBrands(head)
-  // file-type accepts no PNG whose first chunk is damaged.
-  if (text.startsWith('\x89PNG\r\n\x1a\n')) return formatOf(detected)?.mediaType ?? 'image/png'
-  if (text.startsWith('\0\0\0\x0cjP  \r\n\x87\n') && text.startsWith('jph ', 20)) return 'image/jph'
-  if ((detected === '' || detected === 'application/xml') && beginsLikeSvg(head)) return 'image/svg+xml'
-  return undefined
+  if (text.startsWith('\x89PNG\r\n\x1a\n')) return isAnimated(head) ? 'image/apng' : 'image/png'
+  if (text.startsWith('\0\0\0\x0cjP  \r\n\x87\n')) return JPEG_2000[text.slice(20, 24)]
+  return beginsLikeSvg(head) ? 'image/svg+xml' : undefined
+}
+
+// The brands of ISO/IEC 15444-1, -2, -6 and -15.
+const JPEG_2000: Record<string, string> = {
+  'jp2 ': 'image/jp2',
+  'jpx ': 'image/jpx',
+  'jpm ': 'image/jpm',
+  'jph ': 'image/jph',
+}
+
+/** Whether a PNG has an `acTL` chunk before its pixels (W3C PNG, third edition, §11.3.6). */
+function isAnimated(head: Buffer) {
+  for (let at = 8; at + 8 <= head.length; at += 12 + head.readUInt32BE(at)) {
+    const type = head.toString('latin1', at + 4, at + 8)
+    if (type === 'acTL') return true
+    if (type === 'IDAT') return false
+  }
+  return false
 }
 
 // The brands of HEIF (ISO/IEC 23008-12 annex B, E), AVIF (AV1 Image File Format) and CR3.
@@ -66,9 +97,8 @@ function byBrands(head: Buffer) {
   return brands[av1 ?? (general ? major : known[0]) ?? '']
 }
 
-// file-type knows these formats by a few bytes, with which text and other files can begin too.
+// The signatures of these formats are short: text and other files can begin with them too.
 const plausible: Record<string, (head: Buffer) => boolean> = {
-  'image/gif': (head) => /^GIF8[79]a/.test(head.toString('latin1', 0, 6)),
   'image/bmp': (head) =>
     head.length >= 30 && [12, 16, 40, 52, 56, 64, 108, 124].includes(head.readUInt32LE(14)),
   'image/x-icon': (head) =>

@@ -73,6 +73,22 @@ t.test('no file imports itself through others', async (t) => {
   t.equal(done.size, sources.length + 1, 'with package.json, each file was read')
 })
 
+// Each of them takes more than a bounded time for each byte, or is native code (docs/threat-model.md).
+const PARSERS = /^(sharp|saxes|file-type|libheif-js|thumbhash|exifreader|formats\/(metadata|decode\/.*)\.ts)$/
+
+t.test('the API process imports no parser of images', async (t) => {
+  const imports = new Map(sources.map((source) => [source.path, source.imports]))
+  const done = new Set<string>()
+  const visit = (path: string, way: string[]) => {
+    if (PARSERS.test(path)) t.fail([...way, path].join(' → '))
+    if (done.has(path)) return
+    done.add(path)
+    for (const next of imports.get(path) ?? []) visit(next, [...way, path])
+  }
+  visit('app.ts', [])
+  t.ok(done.has('formats/start.ts'), 'it imports the code that reads the start of a file')
+})
+
 t.test('config.ts alone reads the environment', async (t) => {
   const readers = sources.filter(({ program, imports }) => {
     let reads = imports.includes('node:process')

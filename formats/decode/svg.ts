@@ -1,5 +1,5 @@
 import { findRoot, sizeOf } from '../headers/svg.ts'
-import { decodeXml } from '../headers/xml.ts'
+import { decodeXml } from '../headers/xml-text.ts'
 
 const HEAD_LENGTH = 65_536
 

@@ -1,27 +1,9 @@
 import type { HeaderReader } from './header.ts'
-import { decodeXml, readXml } from './xml.ts'
+import { readXml } from './xml.ts'
+import { decodeXml } from './xml-text.ts'
 
 // Only the root element is read.
 const LIMITS = { elements: 1, depth: 1 }
-
-/** Whether a text begins like an SVG document: its root element is `svg`. */
-export function beginsLikeSvg(head: Buffer): boolean {
-  let isSvg = false
-  readXml(
-    decodeXml(head),
-    {
-      // HTML can contain SVG.
-      doctype: (text) => /^\s*(?:[\w.-]+:)?svg[\s[]/.test(`${text} `),
-      text: (text) => text.trim() === '',
-      start({ name }) {
-        isSvg = /^(?:[\w.-]+:)?svg$/.test(name)
-        return false
-      },
-    },
-    LIMITS,
-  )
-  return isSvg
-}
 
 const HEAD_BYTES = 65_536
 

@@ -7,6 +7,7 @@ import { type Directory, openTiff, type Tiff } from './tiff.ts'
 // A file with more pages is reported with this number.
 const MAX_PAGES = 10_000
 const MAX_SUB_DIRECTORIES = 16
+const SUB_DIRECTORIES = 330
 
 /** A picture of a file: a page, or a smaller or a raw version of one. */
 interface Picture {
@@ -49,7 +50,9 @@ async function byTags(main: Directory, pictures: Picture[], guess: string) {
     )
   if (make && /^nikon/i.test(make) && raw(NIKON)) return 'image/x-nikon-nef'
   if (make && /^sony/i.test(make) && raw(SONY)) return 'image/x-sony-arw'
-  // file-type takes any TIFF with a certain number of tags for NEF, and any with a PrintIM tag for ARW.
+  const isBeyond = pictures.every(({ reduced }) => reduced) && main.has(SUB_DIRECTORIES)
+  if (make && /^sony/i.test(make) && isBeyond) return 'image/x-sony-arw'
+  // A guess by the first bytes. A TIFF can have as many tags as NEF.
   const readable = main.complete && (make !== undefined || !main.has(0x010f))
   const denied =
     (guess === 'image/x-nikon-nef' && !/^nikon/i.test(make ?? '')) ||
@@ -153,7 +156,7 @@ async function readPictures(tiff: Tiff) {
   let directory = await add(tiff.first)
   for (let page = 1; directory && page < MAX_PAGES; page++) {
     if (page <= MAX_SUB_DIRECTORIES)
-      for (const offset of await directory.numbers(330, MAX_SUB_DIRECTORIES)) await add(offset)
+      for (const offset of await directory.numbers(SUB_DIRECTORIES, MAX_SUB_DIRECTORIES)) await add(offset)
     directory = await add(directory.next)
   }
   return pictures

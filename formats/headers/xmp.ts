@@ -1,10 +1,9 @@
 import type { SaxesTagNS } from 'saxes'
 import { dateTime, degrees, type FoundTags, height, location } from './tags.ts'
 import { cleanText } from './text.ts'
-import { decodeXml, readXml } from './xml.ts'
+import { readXml } from './xml.ts'
+import { decodePacket, mayAddTags } from './xmp-packet.ts'
 
-// A packet in a JPEG has at most 64 KiB. One that an editor filled with its history can have megabytes.
-const MAX_PACKET_BYTES = 2 ** 17
 const LIMITS = { elements: 10_000, depth: 64 }
 const MAX_VALUE_LENGTH = 1024
 
@@ -33,23 +32,6 @@ const NAMESPACES: Record<string, string> = {
   'http://ns.adobe.com/exif/1.0/aux/': 'aux',
 }
 
-// The fields that XMP can fill, each with a property that fills it.
-const FIELDS = [
-  ['cameraMake', 'Make'],
-  ['cameraModel', 'Model'],
-  ['lens', 'Lens'],
-  ['takenAt', 'DateTimeOriginal'],
-  ['latitude', 'GPSLatitude'],
-  ['altitude', 'GPSAltitude'],
-] as const
-
-/** Whether a packet may have tags that Exif does not have. It is not parsed for that. */
-export function mayAddTags(packet: Buffer, fromExif: FoundTags): boolean {
-  if (packet.length > MAX_PACKET_BYTES) return false
-  const xml = decodePacket(packet)
-  return FIELDS.some(([field, property]) => fromExif[field] === undefined && xml.includes(property))
-}
-
 /**
  * Reads tags from an XMP packet (ISO 16684-1). A packet that cannot add to the tags of Exif is not parsed. Errors in the
  * packet are ignored: tags before and after them are read.
@@ -72,12 +54,6 @@ export function readXmp(packet: Buffer, fromExif: FoundTags): FoundTags {
     ),
     altitude: height(numerator && numerator / denominator, Number(value('GPSAltitudeRef') ?? 0)),
   }
-}
-
-/** The text of a packet, from its first element on. The bytes before it only name the encoding. */
-function decodePacket(packet: Buffer) {
-  const text = decodeXml(packet)
-  return text.slice(Math.max(text.indexOf('<'), 0))
 }
 
 /**
