@@ -17,8 +17,6 @@ import { readWebp } from './headers/webp.ts'
 import { readXmp } from './headers/xmp.ts'
 import { toMetadata } from './to-metadata.ts'
 
-export type { Source }
-
 /** The file begins like an image, but has no header that can be read. */
 export class NotAnImage extends Error {
   override name = 'NotAnImage'
