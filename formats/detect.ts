@@ -18,32 +18,49 @@ export async function sniff(head: Uint8Array): Promise<Format | undefined> {
   return mediaType !== undefined && (plausible[mediaType]?.(bytes) ?? true) ? formatOf(mediaType) : undefined
 }
 
-// The signatures of the formats that have one at a fixed place. A format that needs a closer look is not among them.
-const SIGNATURES: [RegExp, mediaType: string][] = [
-  [/^\xff\xd8\xff(?!\xf7)/, 'image/jpeg'], // f7 is JPEG-LS
-  [/^GIF8[79]a/, 'image/gif'],
-  [/^RIFF.{4}WEBP/s, 'image/webp'],
-  [/^BM/, 'image/bmp'],
-  [/^\0\0\x01\0/, 'image/x-icon'],
-  [/^(\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n)/, 'image/jxl'],
-  [/^\xff\x4f\xff\x51/, 'image/j2c'],
-  [/^8BPS/, 'image/vnd.adobe.photoshop'],
-  [/^FUJIFILMCCD-RAW/, 'image/x-fujifilm-raf'],
-  [/^(IIR[OS]|MMOR)/, 'image/x-olympus-orf'],
-  [/^IIU\0/, 'image/x-panasonic-rw2'],
-  [/^II\*\0.{4}CR/s, 'image/x-canon-cr2'],
+/** A text that begins like this has the first string at 0, and the second one at its place. */
+type Signature = [start: string, place?: number, further?: string]
+
+// The formats that have a signature at a fixed place. A format that needs a closer look is not among them.
+const SIGNATURES: [mediaType: string, ...Signature][] = [
+  ['image/jpeg', '\xff\xd8\xff'],
+  ['image/gif', 'GIF87a'],
+  ['image/gif', 'GIF89a'],
+  ['image/webp', 'RIFF', 8, 'WEBP'],
+  ['image/bmp', 'BM'],
+  ['image/x-icon', '\0\0\x01\0'],
+  ['image/jxl', '\xff\x0a'],
+  ['image/jxl', '\0\0\0\x0cJXL \r\n\x87\n'],
+  ['image/j2c', '\xff\x4f\xff\x51'],
+  ['image/vnd.adobe.photoshop', '8BPS'],
+  ['image/x-fujifilm-raf', 'FUJIFILMCCD-RAW'],
+  ['image/x-olympus-orf', 'IIRO'],
+  ['image/x-olympus-orf', 'IIRS'],
+  ['image/x-olympus-orf', 'MMOR'],
+  ['image/x-panasonic-rw2', 'IIU\0'],
+  ['image/x-canon-cr2', 'II*\0', 8, 'CR'],
 ]
 
+const has = (text: string, [start, place = 0, further = '']: Signature) =>
+  text.startsWith(start) && text.startsWith(further, place)
+
+const TIFF = ['II*\0', 'II+\0', 'MM\0*', 'MM\0+']
+
 /** The first directory of Nikon's cameras, by its number of tags and its first tag: for a file that is cut off. */
-const LIKE_NEF = /^II\*\0.{4}(\x1c\0\xfe\0|\x1f\0\x0b\0)/s
+const LIKE_NEF: Signature[] = [
+  ['II*\0', 8, '\x1c\0\xfe\0'],
+  ['II*\0', 8, '\x1f\0\x0b\0'],
+]
 
 async function mediaTypeOf(head: Buffer): Promise<string | undefined> {
   const text = head.toString('latin1')
-  const [, found] = SIGNATURES.find(([signature]) => signature.test(text)) ?? []
+  const [found] = SIGNATURES.find(([, ...signature]) => has(text, signature)) ?? []
   if (found) return found
-  if (/^(II[*+]\0|MM\0[*+])/.test(text))
-    return tiffMediaType(bytesOf(head), LIKE_NEF.test(text) ? 'image/x-nikon-nef' : 'image/tiff')
-  if (/^.{4}ftyp/s.test(text)) return byBrands(head)
+  if (TIFF.some((start) => text.startsWith(start))) {
+    const isLikeNef = LIKE_NEF.some((signature) => has(text, signature))
+    return tiffMediaType(bytesOf(head), isLikeNef ? 'image/x-nikon-nef' : 'image/tiff')
+  }
+  if (text.startsWith('ftyp', 4)) return byBrands(head)
   if (text.startsWith('\x89PNG\r\n\x1a\n')) return isAnimated(head) ? 'image/apng' : 'image/png'
   if (text.startsWith('\0\0\0\x0cjP  \r\n\x87\n')) return JPEG_2000[text.slice(20, 24)]
   return beginsLikeSvg(head) ? 'image/svg+xml' : undefined
@@ -99,6 +116,7 @@ function byBrands(head: Buffer) {
 
 // The signatures of these formats are short: text and other files can begin with them too.
 const plausible: Record<string, (head: Buffer) => boolean> = {
+  'image/jpeg': (head) => head[3] !== 0xf7, // JPEG-LS
   'image/bmp': (head) =>
     head.length >= 30 && [12, 16, 40, 52, 56, 64, 108, 124].includes(head.readUInt32LE(14)),
   'image/x-icon': (head) =>
