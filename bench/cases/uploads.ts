@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Case, Effort, Prepared, Scope } from '../harness.ts'
 import { makeJpeg } from '../images.ts'
-import { upload } from '../load/index.ts'
+import { upload, uploadResumably } from '../load/index.ts'
 import { startBaseline, startHasty, startPostgres, temporaryFolder } from '../servers.ts'
 
 const MB = 1e6
@@ -24,6 +24,20 @@ export const uploads: Case[] = [
     unit: 'MB/s',
     ratio: { atLeast: 0.9 },
     prepare: (scope, effort) => large(scope, { clients: 16, size: 64 * MiB * effort.scale }),
+  },
+  {
+    name: 'upload-tus-1gb',
+    title: '1 GiB by tus in one PATCH, compared with multipart',
+    unit: 'MB/s',
+    ratio: { atLeast: 0.9 },
+    prepare: (scope, effort) => resumable(scope, { size: 1024 * MiB * effort.scale, part: 1024 * MiB }),
+  },
+  {
+    name: 'upload-tus-8mib',
+    title: '1 GiB by tus in parts of 8 MiB, compared with multipart',
+    unit: 'MB/s',
+    ratio: { atLeast: 0.7 },
+    prepare: (scope, effort) => resumable(scope, { size: 1024 * MiB * effort.scale, part: 8 * MiB }),
   },
   {
     name: 'upload-200kb-postgres',
@@ -71,6 +85,27 @@ async function large(scope: Scope, { clients, size }: { clients: number; size: n
   return {
     baseline: () => bytesPerSecond(baseline.url, false),
     hasty: () => bytesPerSecond(link, true),
+  }
+}
+
+/** Both sides are Hasty. The baseline uploads the same bytes in one multipart request. */
+async function resumable(scope: Scope, { size, part }: { size: number; part: number }): Promise<Prepared> {
+  const hasty = await startHasty(scope)
+  const url = await hasty.makeLink()
+  const file = await jpegFile(scope, MiB)
+  return {
+    async baseline() {
+      const { bytes, seconds } = await upload({
+        url,
+        multipart: true,
+        file,
+        size,
+        clients: 1,
+        distinct: true,
+      })
+      return bytes / seconds / MB
+    },
+    hasty: async () => size / (await uploadResumably({ url, file, size, part })) / MB,
   }
 }
 

@@ -5,12 +5,18 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { DecodeLoop } from '../baselines/decode-loop.ts'
 import { Missing } from '../harness.ts'
+import type { ResumableLoad } from './resumable.ts'
 import type { SlowReaders } from './slow-readers.ts'
 import type { UploadLoad, UploadReport } from './uploads.ts'
 
 /** Uploads from a separate process. */
 export async function upload(load: UploadLoad): Promise<UploadReport> {
   return JSON.parse(await runScript('uploads.ts', load))
+}
+
+/** Uploads one file by tus from a separate process. Resolves with the seconds. */
+export async function uploadResumably(load: ResumableLoad): Promise<number> {
+  return Number(await runScript('resumable.ts', load))
 }
 
 /** Uploads slowly from a separate process, stops, and resolves with the number of sent bytes. */
