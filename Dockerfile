@@ -22,6 +22,7 @@ VOLUME /data
 COPY --from=dependencies /hasty/node_modules ./node_modules
 COPY package.json *.ts ./
 COPY migrations ./migrations
+COPY bin ./bin
 COPY formats ./formats
 COPY plugins ./plugins
 COPY process ./process

@@ -108,6 +108,30 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
 }
 
+/** Where the command line finds a service, and with which token. */
+export interface ClientConfig {
+  /** Without a slash at the end. */
+  url: string
+  /** Whether `url` was set, and is not the default: a service on this machine. */
+  isGiven: boolean
+  token: string | undefined
+}
+
+/**
+ * Reads HASTY_URL and HASTY_TOKEN.
+ *
+ * @throws {ConfigError}
+ */
+export function readClientConfig(environment: NodeJS.ProcessEnv = process.env): ClientConfig {
+  const { HASTY_URL = '', HASTY_TOKEN = '', PORT = '' } = environment
+  const url = HASTY_URL || `http://127.0.0.1:${PORT || 3000}`
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url))
+    throw new ConfigError(
+      `HASTY_URL is ${JSON.stringify(url)}, but must be the URL of the service. For example: HASTY_URL=https://images.example`,
+    )
+  return { url: url.replace(/\/+$/, ''), isGiven: HASTY_URL !== '', token: HASTY_TOKEN || undefined }
+}
+
 /** This process' environment for a child process, without the secrets that it does not need. */
 export function environmentWithout(...names: string[]): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.includes(name)))

@@ -1,0 +1,150 @@
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { paths } from '../bin/api.ts'
+import { bars, bytes, clean, table } from '../bin/output.ts'
+import { type App, build, TOKEN } from './helpers/app.ts'
+import { newFolder } from './helpers/folder.ts'
+import { makeImage } from './helpers/images.ts'
+
+const HASTY = fileURLToPath(new URL('../bin/hasty.ts', import.meta.url))
+
+/** Runs the command line without a terminal. */
+function createCommand(env: Record<string, string>) {
+  return (...args: string[]) =>
+    new Promise<{ code: number; out: string; err: string }>((resolve) => {
+      const options = { env: { ...process.env, NODE_OPTIONS: '', ...env } }
+      const child = execFile(process.execPath, [HASTY, ...args], options, (_error, out, err) =>
+        resolve({ code: child.exitCode ?? -1, out, err }),
+      )
+    })
+}
+
+async function serve(app: App) {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  return `http://127.0.0.1:${port}`
+}
+
+t.test('the commands use the public API: each operation is in the contract', async (t) => {
+  const app = await build(t)
+  const contract = app.swagger().paths as Record<string, Record<string, { operationId: string }>>
+  for (const [name, [method, path]] of Object.entries(paths))
+    t.equal(contract[path]?.[method.toLowerCase()]?.operationId, name, `${method} ${path}`)
+})
+
+t.test('an admin works with a service on another machine, by its URL and a token', async (t) => {
+  const app = await build(t, { ACCEPT: 'image/jpeg,image/png' })
+  const url = await serve(app)
+  const HOME = newFolder(t)
+  const hasty = createCommand({ HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME })
+  const json = async (...args: string[]) => JSON.parse((await hasty(...args)).out)
+
+  const link = await json('link', 'create', '--in', 'PT1H', '--max', '20', '--label', 'Wedding')
+  t.match(link, { url: `${url}/uploads/${link.id}`, expiresOn: String })
+  const folder = join(newFolder(t), 'pictures')
+  mkdirSync(join(folder, 'more'), { recursive: true })
+  const picture = await makeImage()
+  const names = ['a.png', 'more/b [1].png', '写真.png']
+  for (const [n, name] of names.entries())
+    writeFileSync(join(folder, name), Buffer.concat([picture, Buffer.from([n])]))
+  t.match(await hasty('upload', folder, '--to', link.url), { code: 0 })
+  writeFileSync(join(folder, 'notes.txt'), 'no image')
+  const again = await hasty('upload', folder, '--to', link.url)
+  t.equal(again.code, 5, 'some files were rejected')
+  t.match(
+    JSON.parse(again.out)
+      .map(({ outcome }: { outcome: string }) => outcome)
+      .sort(),
+    ['rejected', 'sent before', 'sent before', 'sent before'],
+    'it continues: nothing is sent twice',
+  )
+  t.equal(JSON.parse((await hasty('link', 'show', link.url)).out).uploads, 3)
+
+  const to = join(newFolder(t), 'saved')
+  t.match(await hasty('download', link.id, '--to', to), { code: 0 })
+  const saved = readdirSync(to).filter((name) => !name.startsWith('.'))
+  t.same(saved.sort(), ['a.png', 'b [1].png', '写真.png'].sort(), 'with the names of the sender')
+  const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex')
+  t.equal(digest(join(to, 'a.png')), digest(join(folder, 'a.png')))
+  writeFileSync(join(to, 'a.png'), 'damaged')
+  t.match(
+    (await json('download', link.id, '--to', to)).map(({ outcome }: { outcome: string }) => outcome).sort(),
+    ['downloaded', 'there already', 'there already'],
+    'a damaged file is downloaded again',
+  )
+  t.equal(digest(join(to, 'a.png')), digest(join(folder, 'a.png')))
+
+  const images = await json('images', 'list', '--link', link.url)
+  t.equal(images.length, 3)
+  t.match(await json('images', 'show', images[0].id), { id: images[0].id, hash: images[0].hash })
+  t.match(await hasty('images', 'remove', '--link', link.id), { code: 2, err: /--yes/ })
+  t.match(await json('images', 'remove', '--link', link.id, '--yes'), { removed: 3 })
+  t.match(await json('stats'), {
+    uploadFrequency30Days: [{ uploads: 3 }],
+    storage: { links: [{ label: 'Wedding' }] },
+  })
+  t.match(await hasty('link', 'revoke', link.id), { code: 0 })
+  t.match(await hasty('upload', join(folder, 'notes.txt'), '--to', link.url), { code: 1, err: /revoked/ })
+
+  const token = await json('token', 'create', 'front desk', '--scope', 'stats:read')
+  const clerk = createCommand({ HASTY_URL: url, HASTY_TOKEN: token.token, HOME })
+  t.match(await clerk('stats'), { code: 0 })
+  t.match(await clerk('link', 'list'), { code: 4, err: /links:write/ })
+  const next = await json('token', 'rotate', 'front desk')
+  t.match(await clerk('stats'), { code: 4, err: /access token/ })
+  t.match(await hasty('token', 'revoke', next.id), { code: 0 })
+  t.match(await hasty('token', 'rotate'), { code: 2, err: /ACCESS_TOKEN/ })
+  const audit = await json('audit', '--action', 'removeImages')
+  t.match(audit, [{ actor: 'root', detail: new RegExp(link.id), status: 200 }])
+  t.match((await hasty('audit', '--export', 'csv')).out, /^at,actor,/)
+})
+
+t.test('an error says what to do, and has its exit code', async (t) => {
+  const HOME = newFolder(t)
+  const hasty = createCommand({
+    HASTY_URL: 'http://127.0.0.1:9',
+    HASTY_TOKEN: 'x',
+    HOME,
+    DATA_DIR: join(HOME, 'none'),
+  })
+  t.match(await hasty('link', 'list'), { code: 3, err: /127\.0\.0\.1:9 does not answer/ })
+  t.match(await hasty('link', 'lsit'), { code: 2, err: /list/ })
+  t.match(await hasty('link', 'show'), { code: 2, err: /hasty --help/ })
+  t.match(await hasty('upload', 'none.jpg', '--to', 'x'), { code: 2, err: /--to must be the URL of a link/ })
+  t.match(await createCommand({ HASTY_URL: 'http://127.0.0.1:9', HOME })('stats'), {
+    code: 2,
+    err: /HASTY_TOKEN/,
+  })
+  t.match(await createCommand({ HASTY_URL: 'nowhere', HOME })('stats'), {
+    code: 2,
+    err: /HASTY_URL.*example/,
+  })
+  t.match(await hasty('link', 'create', '--help'), { code: 0, out: /Examples:.*--max 200/s })
+  for (const shell of ['bash', 'zsh'])
+    t.match(await createCommand({ SHELL: `/bin/${shell}`, HOME })('completion'), {
+      code: 0,
+      out: shell === 'bash' ? /complete -o .*hasty/ : /#compdef hasty/,
+    })
+  t.match((await hasty('--get-yargs-completions', 'hasty', 'link', 'r')).out, /revoke/)
+  t.match(await hasty('doctor'), { code: 1, out: /has no database yet/ })
+})
+
+t.test('text from senders cannot control the terminal, and tables fit into it', async (t) => {
+  t.equal(clean('a\x1b[31mred\x1b]0;title\x07\n\u202egnp.exe'), 'ared··gnp.exe')
+  const long = table(['NAME', 'ID'], [['写真'.repeat(60), 'x'.repeat(48)]], ['ID', 'NAME'])
+  t.ok(long.split('\n').every((line) => [...line].length <= 100))
+  t.match(long, /…/)
+  t.match(
+    bars([
+      ['a', 0],
+      ['b', 1],
+      ['c', 1000],
+    ]),
+    /a +0 +\n?.*b +1 +.*█/s,
+  )
+  t.strictSame([0, 1023, 1024, 1.5 * 2 ** 30].map(bytes), ['0 B', '1023 B', '1.0 KiB', '1.5 GiB'])
+})
