@@ -29,6 +29,8 @@ export interface Page {
   name: string
   title: string
   body: Html
+  /** The page needs no script. */
+  isStatic?: boolean
 }
 
 const DIST = fileURLToPath(new URL('../web/dist/', import.meta.url))
@@ -50,7 +52,7 @@ export default fp(
     app.decorateRequest('pageLanguage', function () {
       return (this.accepts().language([...languages]) || languages[0]) as Language
     })
-    app.decorateReply('sendPage', function ({ name, title, body }) {
+    app.decorateReply('sendPage', function ({ name, title, body, isStatic = false }) {
       const { style, policy, scripts } = pages[name] ?? EMPTY
       const document = renderDocument({
         language: this.request.pageLanguage(),
@@ -58,7 +60,7 @@ export default fp(
         root: rootOf(this.request),
         icon,
         style,
-        scripts,
+        scripts: isStatic ? [] : scripts,
         body,
       })
       this.headers({

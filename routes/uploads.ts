@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { IdParams } from '../schemas/ids.ts'
-import { RawImage, UploadAnswer, UploadBody, UploadQuery } from '../schemas/uploads.ts'
+import { RawImage, type Rejected, UploadAnswer, UploadBody, UploadQuery } from '../schemas/uploads.ts'
 import { networksOf } from '../services/access/address.ts'
 import {
   Busy,
@@ -18,6 +19,7 @@ import {
   NotAccepted,
   NotMultipart,
   PasswordRequired,
+  Problem,
   SenderRequired,
   TooLarge,
   TooManyFailedLookups,
@@ -26,6 +28,7 @@ import {
   UnsupportedTransferEncoding,
   WrongPassword,
 } from '../services/errors.ts'
+import { renderResult } from '../web/upload/page.ts'
 import { problems } from './problems.ts'
 
 const NO_PARTS = 'Send the parts of one file to /uploads/{id}/files, or send the whole file in one request.'
@@ -89,7 +92,7 @@ export default (async (app) => {
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       if (request.headers['upload-complete'] === '?0') throw new InvalidRequest({ detail: NO_PARTS })
       const uploadRequest = {
         linkId: request.params.id,
@@ -98,11 +101,36 @@ export default (async (app) => {
         given: request.query,
       }
       const { uploads } = app.services
-      if (request.isMultipart())
-        return uploads.receive({ ...uploadRequest, method: 'multipart', parts: request.readParts() })
+      if (request.isMultipart()) {
+        const received = uploads.receive({
+          ...uploadRequest,
+          method: 'multipart',
+          parts: request.readParts(),
+        })
+        return request.wantsPage() ? sendResult(received, request, reply) : received
+      }
       if (!request.isRawBody()) throw new NotMultipart()
       const parts = [request.readRawBody(request.query.name)]
       return uploads.receive({ ...uploadRequest, method: 'raw', parts })
     },
   )
 }) satisfies FastifyPluginAsyncTypebox
+
+/** Sends the result of a form without JavaScript as a page. */
+async function sendResult(received: Promise<UploadAnswer>, request: FastifyRequest, reply: FastifyReply) {
+  const show = ({ processed, rejected }: UploadAnswer) => {
+    const answer = { processed, rejected: rejected as Rejected[] }
+    return reply.sendPage({
+      name: 'upload',
+      isStatic: true,
+      ...renderResult(answer, request.pageLanguage()),
+    })
+  }
+  try {
+    return show(await received)
+  } catch (error) {
+    if (!(error instanceof Problem && error.rejected)) throw error
+    reply.code(error.status)
+    return show({ processed: [], rejected: error.rejected })
+  }
+}

@@ -1,0 +1,201 @@
+import t, { type Test } from 'tap'
+import { admin, build, makeLink } from '../helpers/app.ts'
+import { capture, desktop, noBrowser, openPage, phone, startBrowser, violations } from '../helpers/browser.ts'
+import { makePadded } from '../helpers/images.ts'
+
+const FILES = 200
+const LARGE = 2e6
+const KB = 1000
+const skip = noBrowser
+// The bytes of all responses, with their header fields.
+const TRANSFERRED = `['navigation', 'resource']
+  .flatMap((type) => performance.getEntriesByType(type))
+  .reduce((sum, { transferSize }) => sum + transferSize, 0)`
+
+/** Starts the service and returns its URL. */
+async function serve(t: Test) {
+  const app = await build(t, { GUESS_LIMIT: '1000' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return { app, base: `http://127.0.0.1:${(app.server.address() as { port: number }).port}` }
+}
+
+const party = {
+  sinceNow: 'P3D',
+  label: 'Ada and Charles get married',
+  description:
+    'We would love to see the day through your eyes.\nPlease send us everything, also the blurred ones.',
+}
+
+const pictures = (count: number, bytes = 20_000) =>
+  Promise.all(
+    Array.from({ length: count }, async (_, n) => ({
+      name: `IMG_${1000 + n}.png`,
+      mimeType: 'image/png',
+      buffer: await makePadded(bytes),
+    })),
+  )
+
+t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
+  const { app, base } = await serve(t)
+  const browser = await startBrowser(t)
+  const uploadsOf = async (path: string) => {
+    const url = `/admin/ephemeral-links/${path.slice('/uploads/'.length)}`
+    return (await app.inject({ url, headers: admin })).json().uploads as number
+  }
+  const isExpected = (text: string) => /status of (4\d\d|0)|net::ERR/.test(text)
+
+  await t.test(
+    'from empty to done with 200 files on a phone, with a refused file and a duplicate',
+    async (t) => {
+      const path = await makeLink(app, { ...party, askSender: 'required', maxImages: 500 })
+      const { page, faults } = await openPage(browser, base + path, { isExpected })
+      await page.waitForSelector('[data-ready]')
+      const bytes = await page.evaluate<number>(TRANSFERRED)
+      t.comment(`transferred until usable: ${bytes} B`)
+      t.ok(bytes < 60 * KB, 'at most 60 KB until it is usable')
+      await capture(page, 'phone-empty')
+      t.strictSame(await violations(page), [], 'empty')
+      t.comment(`\n${await page.locator('main').ariaSnapshot()}`)
+
+      const files = await pictures(FILES - 2)
+      files.push({ ...files[0]!, name: 'copy.png' })
+      files.push({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('This is not a picture.') })
+      await page.setInputFiles('#choose', files)
+      await page.waitForSelector('.tile img')
+      await capture(page, 'phone-chosen')
+      t.strictSame(await violations(page), [], 'chosen')
+      await page.click('#send')
+      t.equal(await page.locator('#sender').getAttribute('aria-invalid'), 'true', 'the name is required')
+      await page.fill('#sender', 'Grace <b>Hopper</b>')
+      await page.fill('#message', 'Congratulations!')
+      await page.click('#send')
+      await page.waitForSelector('.progress')
+      await capture(page, 'phone-sending')
+      await page.waitForSelector('.done', { timeout: 120_000 })
+      await page.waitForTimeout(300)
+      await capture(page, 'phone-done')
+      t.strictSame(await violations(page), [], 'done')
+      const text = await page.locator('.done').innerText()
+      t.match(text, `${FILES - 2} pictures arrived.`)
+      t.match(text, 'One picture was already there.')
+      t.match(text, /One picture was not accepted:[\s\S]*notes\.png/)
+      t.comment(`\n${await page.locator('.done').ariaSnapshot()}`)
+      t.equal(await uploadsOf(path), FILES - 1)
+      t.equal(await page.evaluate('document.documentElement.scrollWidth'), 360, 'nothing is cut off')
+
+      await page.reload()
+      await page.waitForSelector('[data-ready]')
+      await page.click('.sent summary')
+      t.equal(await page.locator('.sent .tile').count(), FILES - 1, 'what this browser has sent')
+      const other = await openPage(browser, base + path)
+      await other.page.waitForSelector('[data-ready]')
+      t.equal(await other.page.locator('.sent').count(), 0, 'another browser sees nothing')
+      t.strictSame([...faults, ...other.faults], [])
+    },
+  )
+
+  await t.test('ten lost connections and a reload lose nothing', async (t) => {
+    const path = await makeLink(app, party)
+    const { page, context, faults } = await openPage(browser, base + path, { options: desktop, isExpected })
+    await page.waitForSelector('[data-ready]')
+    await capture(page, 'desktop-empty')
+    await page.setInputFiles('#choose', await pictures(8, LARGE))
+    await capture(page, 'desktop-chosen')
+    const network = await context.newCDPSession(page)
+    await network.send('Network.enable')
+    await network.send('Network.emulateNetworkConditions', {
+      offline: false,
+      latency: 5,
+      downloadThroughput: -1,
+      uploadThroughput: 2.5e6,
+    })
+    await page.click('#send')
+    for (let n = 0; n < 10; n++) {
+      await page.waitForTimeout(250)
+      await context.setOffline(true)
+      await page.waitForTimeout(100)
+      if (n === 9) await page.waitForSelector('.note.warn', { timeout: 10_000 }).catch(() => {})
+      if (n === 9) await capture(page, 'desktop-offline')
+      await context.setOffline(false)
+    }
+    await page.waitForTimeout(500)
+    await page.reload()
+    await page.waitForSelector('.done', { timeout: 60_000 })
+    await capture(page, 'desktop-done')
+    t.match(await page.locator('.done h2').innerText(), 'Done. You can close this page.')
+    t.equal(await uploadsOf(path), 8)
+    t.strictSame(faults, [])
+  })
+
+  await t.test('a password opens the page of its link', async (t) => {
+    const path = await makeLink(app, { ...party, password: 'blue-heron' })
+    const { page, faults } = await openPage(browser, base + path, { isExpected })
+    t.strictSame(await violations(page), [], 'locked')
+    await capture(page, 'phone-locked')
+    await page.fill('#password', 'wrong')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('#fault')
+    t.strictSame(await violations(page), [], 'wrong password')
+    await page.fill('#password', 'blue-heron')
+    await page.keyboard.press('Enter')
+    await page.waitForSelector('[data-ready]')
+    await page.setInputFiles('#choose', await pictures(1))
+    await page.click('#send')
+    await page.waitForSelector('.done')
+    t.equal(await uploadsOf(path), 1)
+    t.strictSame(faults, [])
+  })
+
+  await t.test('without JavaScript, the page is a form', async (t) => {
+    const path = await makeLink(app, { ...party, askSender: 'optional' })
+    const options = { ...phone, javaScriptEnabled: false, locale: 'de-DE' }
+    const { page, faults } = await openPage(browser, base + path, { options, isExpected })
+    await page.screenshot({ path: 'test/screenshots/phone-form.png', fullPage: true })
+    await page.fill('#sender', 'Ada')
+    await page.setInputFiles('#image', await pictures(2))
+    await page.click('button:has-text("Senden")')
+    t.match(await page.locator('h1').innerText(), 'Fertig. Sie können diese Seite schließen.')
+    t.match(await page.locator('main').innerText(), '2 Bilder sind angekommen.')
+    await page.screenshot({ path: 'test/screenshots/phone-form-done.png' })
+    t.equal(await uploadsOf(path), 2)
+    t.strictSame(faults, [])
+  })
+
+  await t.test('a link that is not open has a friendly page', async (t) => {
+    const expired = await makeLink(app, { sinceNow: 'PT40S' })
+    await app.stores.data.sql`update links set expires_at = now() where id = ${expired.slice(9)}`
+    const later = await makeLink(app, { ...party, opensOn: new Date(Date.now() + 3_600_000).toISOString() })
+    for (const [name, path] of Object.entries({
+      expired,
+      later,
+      unknown: '/uploads/x',
+      home: '/',
+      nowhere: '/x/y',
+    })) {
+      const { page, faults } = await openPage(browser, base + path, { isExpected })
+      t.strictSame(await violations(page), [], name)
+      await capture(page, `phone-${name}`)
+      t.strictSame(faults, [], name)
+      await page.close()
+    }
+  })
+
+  await t.test('on a slow phone the page is usable within a second', async (t) => {
+    const path = await makeLink(app, { ...party, askSender: 'optional' })
+    const { page, context } = await openPage(browser, `${base}/`)
+    const network = await context.newCDPSession(page)
+    // What Chromium calls Fast 3G.
+    await network.send('Network.emulateNetworkConditions', {
+      offline: false,
+      latency: 150 * 3.75,
+      downloadThroughput: (1.6e6 / 8) * 0.9,
+      uploadThroughput: (0.75e6 / 8) * 0.9,
+    })
+    const start = Date.now()
+    await page.goto(base + path, { waitUntil: 'commit' })
+    await page.waitForSelector('#image, #choose', { state: 'attached' })
+    const usable = Date.now() - start
+    t.comment(`the form is usable after ${usable} ms`)
+    t.ok(usable < 1_000)
+  })
+})
