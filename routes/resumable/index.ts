@@ -15,7 +15,7 @@ import { networksOf } from '../../services/access/address.ts'
 import * as errors from '../../services/errors.ts'
 import { InvalidRequest, MismatchingUploadOffset } from '../../services/errors.ts'
 import type { Appended, ResumableRequest, UploadState } from '../../services/uploads/resumable/index.ts'
-import { problems } from '../problems.ts'
+import { ofBody, problems } from '../problems.ts'
 import {
   bodySize,
   bytesIn,
@@ -247,7 +247,7 @@ export default (async (app) => {
               ...Type.Null({ description: 'The limits are in the header fields.' }),
               headers: optionsFields,
             },
-            ...problems(),
+            ...problems(...ofBody),
           },
         },
       },
