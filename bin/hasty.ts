@@ -2,11 +2,14 @@
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { ConfigError } from '../config.ts'
+import { BadBackup } from '../services/backup/dump-file.ts'
+import { NotEmpty } from '../services/backup/index.ts'
 import { DataDirInUse } from '../stores/data/embedded/index.ts'
 import { WrongStore } from '../stores/installation.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
 import { toGroup, toModule } from './command.ts'
 import { audit } from './commands/audit.ts'
+import { backup, rebuild, restore } from './commands/backup.ts'
 import { doctor } from './commands/doctor.ts'
 import { download } from './commands/download.ts'
 import { images } from './commands/images.ts'
@@ -36,7 +39,7 @@ const parser = yargs(hideBin(process.argv))
   .command(toModule(stats, finish))
   .command(toGroup('token', 'Create, list, rotate and revoke access tokens', token, finish))
   .command(toModule(audit, finish))
-  .command([sweep, verify, doctor].map((command) => toModule(command, finish)))
+  .command([sweep, verify, doctor, backup, restore, rebuild].map((command) => toModule(command, finish)))
   .completion('completion', 'Print the completion for bash or zsh')
   .option('json', { type: 'boolean', default: false, describe: 'print JSON, also in a terminal' })
   .demandCommand(1, 'Name a command. hasty --help lists them.')
@@ -58,7 +61,12 @@ const parser = yargs(hideBin(process.argv))
 /** The exit code of an error, and its message for a person. */
 function explain(error: unknown): { message: string; code: number } {
   if (error instanceof CommandError) return { message: error.message, code: error.exitCode }
-  if (error instanceof ConfigError || error instanceof WrongStore)
+  if (
+    error instanceof ConfigError ||
+    error instanceof WrongStore ||
+    error instanceof NotEmpty ||
+    error instanceof BadBackup
+  )
     return { message: error.message, code: EXIT.usage }
   if (error instanceof StoreUnavailable || error instanceof DataDirInUse)
     return { message: error.message, code: EXIT.unreachable }

@@ -20,16 +20,31 @@ export async function adoptOrphans(context: SweepContext, { strays, trash }: Lis
   for (const candidate of candidates) {
     context.check()
     try {
-      if (await adopt(context, candidate)) context.summary.adopted++
+      if (await adoptObject(context, candidate)) context.summary.adopted++
     } catch (error) {
       context.log.error({ err: error, imageId: candidate.id }, 'an object could not be adopted')
     }
   }
 }
 
-async function adopt(
-  { stores, dryRun }: SweepContext,
-  { location, id, key }: { location: StorageLocation; id: string; key: string },
+/**
+ * Makes an image of an object, which may be in the trash. False if it is not an image, or if there is an image with this id
+ * or this content.
+ */
+export async function adoptObject(
+  { stores, dryRun }: Pick<SweepContext, 'stores' | 'dryRun'>,
+  {
+    location,
+    id,
+    key,
+    ...more
+  }: {
+    location: StorageLocation
+    id: string
+    key: string
+    receivedAt?: Date
+    shared?: boolean
+  },
 ) {
   const store = stores.objects.at(location)
   const { head, ...content } = await examine(await store.get(key))
@@ -38,7 +53,7 @@ async function adopt(
   if (dryRun) return true
   // The object must exist before its row.
   if (key !== id) await store.rename(key, id)
-  const image = { id, ...content, region: location.region, tier: location.tier, ...format }
+  const image = { ...more, id, ...content, region: location.region, tier: location.tier, ...format }
   if (await stores.data.lifecycle.adopt(image)) {
     stores.queue.announce(id)
     return true

@@ -25,6 +25,7 @@ export interface DataStore {
   tokens: TokenStore
   audit: AuditStore
   jobState: JobStateStore
+  dump: DumpStore
   sessions: SessionStore
   failedLookups: FailedLookupStore
   installation: InstallationStore
@@ -564,7 +565,13 @@ export type LiveImage = Pick<ImageRow, 'id' | 'hash' | 'size' | 'region' | 'tier
 export type Removed = Pick<ImageRow, 'id' | 'region'>
 
 /** An image that is made from an object. */
-export type AdoptedImage = LiveImage & Pick<ImageRow, 'format' | 'mediaType'>
+export type AdoptedImage = LiveImage &
+  Pick<ImageRow, 'format' | 'mediaType'> & {
+    /** Now, if absent. */
+    receivedAt?: Date
+    /** True by default. */
+    shared?: boolean
+  }
 
 /** Up to `limit` rows whose state has not changed for `milliseconds`, the oldest first. */
 export interface OldRows {
@@ -665,6 +672,32 @@ export interface JobStateStore {
 
   /** The value, and how many milliseconds ago it was saved. */
   read(name: string): Promise<{ value: object; at: Date; age: number } | undefined>
+}
+
+// Backups
+
+/** Rows of a table, each as JSON with the names of the columns. */
+export interface DumpedRows {
+  table: string
+  rows: string[]
+}
+
+/** The whole content of the database, for backups. */
+export interface DumpStore {
+  /**
+   * Reads all tables that a backup needs, as they are at one moment. The embedded database serves nobody else until the
+   * last row was read, so the caller must not wait for anything slow.
+   */
+  read(): AsyncIterable<DumpedRows>
+
+  /** Whether there are no images, links and uploads. */
+  isEmpty(): Promise<boolean>
+
+  /**
+   * Replaces the content of each table of the dump, in one transaction. Tables that this version does not know are left out.
+   * The id of the installation is not replaced.
+   */
+  write(dump: AsyncIterable<DumpedRows>): Promise<void>
 }
 
 // Access

@@ -2,6 +2,7 @@ import type { Config } from '../../config.ts'
 import { createAudit } from './audit.ts'
 import { connect } from './connect.ts'
 import type { DataStore } from './data-store.ts'
+import { createDump } from './dump.ts'
 import { createFailedLookups } from './failed-lookups.ts'
 import { createImageLeases } from './image-leases.ts'
 import { createImages } from './images.ts'
@@ -47,6 +48,7 @@ export async function openDataStore(
       tokens: createTokens(sql),
       audit: createAudit(sql),
       jobState: createJobState(sql),
+      dump: createDump(sql),
       sessions: createSessions(sql),
       failedLookups: createFailedLookups(sql),
       installation: createInstallation(sql),

@@ -63,7 +63,11 @@ export function createObjectStores(all: readonly LocatedStore[]): ObjectStores {
 export const describeLocation = ({ region, tier }: StorageLocation) =>
   `${tier === 'hot' ? 'objects' : 'archived objects'}${region && ` of the region ${region}`}`
 
-async function openObjectStore(url: URL, memory: MemoryBudget): Promise<ObjectStore> {
+/** Opens one object store. A URL's scheme selects the adapter. */
+export async function openObjectStore(
+  url: URL,
+  memory: MemoryBudget = createMemoryBudget(),
+): Promise<ObjectStore> {
   switch (url.protocol) {
     case 'file:':
       return createFileStore(url)

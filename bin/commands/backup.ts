@@ -1,0 +1,124 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { backUp, restore as restoreBackup } from '../../services/backup/index.ts'
+import { rebuild as rebuildFromObjects } from '../../services/backup/rebuild.ts'
+import { openObjectStore } from '../../stores/objects/index.ts'
+import type { Command } from '../command.ts'
+import { log, withStores } from '../local.ts'
+import { bytes, CommandError, count, createProgress, EXIT, pairs, plural, print } from '../output.ts'
+
+/** A folder or an s3: URL. */
+function openTarget(given: string) {
+  const url = /^(s3|file):\/\//.test(given) ? new URL(given) : pathToFileURL(resolve(given))
+  return openObjectStore(url)
+}
+
+const unchecked = { attach: false, check: async () => {} }
+
+export const backup: Command = {
+  command: 'backup',
+  describe: 'Back up the database and the objects, while the service runs',
+  examples: [
+    ['hasty backup --to /mnt/backup/hasty', 'into a folder; the next one copies only new objects'],
+    ['hasty backup --to "s3://backups/hasty?region=eu-central-1"', 'into a bucket'],
+  ],
+  options: (yargs) =>
+    yargs.option('to', { type: 'string', demandOption: true, describe: 'a folder or an s3:// URL' }),
+  async run(options) {
+    const progress = createProgress()
+    const result = await withStores(async ({ stores }) =>
+      backUp(stores, await openTarget(options.to), {
+        onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
+      }),
+    ).finally(progress.end)
+    const faults = result.missing.length + result.damaged.length
+    print(options, result, () =>
+      pairs([
+        ['Backup', result.name],
+        ['Database', plural(result.rows, 'row')],
+        ['Images', count(result.images)],
+        ['Copied', `${plural(result.copied, 'object')} (${bytes(result.bytes)}); the others were there`],
+        ['Missing', result.missing.length ? result.missing.join(' ') : undefined],
+        ['Damaged', result.damaged.length ? result.damaged.join(' ') : undefined],
+      ]),
+    )
+    return faults > 0 ? EXIT.partly : EXIT.done
+  },
+}
+
+export const restore: Command = {
+  command: 'restore',
+  describe: 'Restore a backup into an empty installation, before the service is started',
+  examples: [['DATA_DIR=./new hasty restore --from /mnt/backup/hasty', 'the newest backup']],
+  options: (yargs) =>
+    yargs
+      .option('from', { type: 'string', demandOption: true, describe: 'a folder or an s3:// URL' })
+      .option('name', { type: 'string', describe: 'the name of a backup; the newest one by default' }),
+  async run(options) {
+    const progress = createProgress()
+    const result = await withStores(
+      async ({ stores }) =>
+        restoreBackup(stores, await openTarget(options.from), {
+          name: options.name,
+          onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
+        }),
+      unchecked,
+    ).finally(progress.end)
+    const faults = [...result.missing, ...result.damaged]
+    print(options, result, () => {
+      const counts = pairs([
+        ['Backup', result.name],
+        ['Database', plural(result.rows, 'row')],
+        ['Images', count(result.images)],
+        ['Copied', plural(result.copied, 'object')],
+      ])
+      return faults.length === 0
+        ? `${counts}\n\nStart the service.`
+        : `${counts}\n\nThe backup has no intact object of: ${faults.join(' ')}`
+    })
+    return faults.length > 0 ? EXIT.partly : EXIT.done
+  },
+}
+
+/** What only the database has. */
+const LOST = [
+  'the links, with their labels and limits',
+  'the file names of the senders, and which link an image was sent with',
+  'the statistics, the access tokens and the audit log',
+  'whether an image was private, or served without metadata: set IMAGES or PUBLIC_METADATA if in doubt',
+  'when an image was received: the time of its object is used',
+]
+
+export const rebuild: Command = {
+  command: 'rebuild',
+  describe: 'Make a new database from the object stores alone, if the database and its backups are lost',
+  examples: [
+    ['DATA_DIR=./new OBJECT_STORE_URL=file:///old/data/objects hasty rebuild', 'into a new database'],
+  ],
+  async run(options) {
+    const progress = createProgress()
+    const result = await withStores(
+      ({ config, stores, signal }) =>
+        rebuildFromObjects(stores, {
+          signal,
+          log,
+          shared: !config.hideDuplicates,
+          onProgress: (done) => progress.show(`${plural(done, 'object')} …`),
+        }),
+      unchecked,
+    ).finally(progress.end)
+    if (result.objects === 0)
+      throw new CommandError('The object stores are empty. Check OBJECT_STORE_URL or DATA_DIR.')
+    print(options, { ...result, lost: LOST }, () => {
+      const counts = pairs([
+        ['Objects', count(result.objects)],
+        ['Images', count(result.images)],
+        ['Skipped', `${plural(result.skipped, 'object')}: not an image, or the content of another one`],
+        ['Failed', count(result.failed.length)],
+        ['Waiting', `${plural(result.waiting, 'image')} for a worker`],
+      ])
+      return `${counts}\n\nThese data cannot be recovered:\n${LOST.map((line) => `  - ${line}`).join('\n')}`
+    })
+    return result.failed.length > 0 ? EXIT.partly : EXIT.done
+  },
+}
