@@ -24,6 +24,7 @@ import slowClients from './plugins/slow-clients.ts'
 import stopping from './plugins/stopping.ts'
 import stores from './plugins/stores.ts'
 import admin from './routes/admin/index.ts'
+import console from './routes/console.ts'
 import images from './routes/images/index.ts'
 import operations from './routes/operations.ts'
 import pageRoutes from './routes/pages.ts'
@@ -58,6 +59,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
     app.register(headers)
     app.register(operations)
     app.register(pageRoutes)
+    app.register(console)
     app.register(admin, { prefix: '/admin' })
     app.register(async (app) => {
       app.register(multipart)

@@ -215,6 +215,9 @@ export const ImageFilter = Type.Object({
       description: 'The ids of up to 250 images, separated by commas.',
     }),
   ),
+  damaged: Type.Optional(
+    Type.Boolean({ description: 'true: images of damaged files that still have a picture.' }),
+  ),
   objectFault: Type.Optional(
     Type.Enum(['missing', 'mismatch'], { description: 'The stored object is missing, or has other bytes.' }),
   ),

@@ -11,6 +11,8 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import type { Plugin } from 'esbuild'
+import { landPath } from './land.ts'
 import type { Manifest } from './shared/manifest.ts'
 
 // Builds the pages into web/dist: `node web/build.ts`. It does nothing if no source is newer than the last build, or if
@@ -29,6 +31,17 @@ function isFresh() {
   const built = statSync(manifest).mtimeMs
   const sources = globSync('**/*.{ts,tsx,css,svg,json}', { cwd: WEB, exclude: (name) => name === 'dist' })
   return [...sources, '../package-lock.json'].every((path) => statSync(join(WEB, path)).mtimeMs < built)
+}
+
+/** Makes `virtual:land`, the outline of the console's map. */
+function landPlugin(): Plugin {
+  return {
+    name: 'land',
+    setup(build) {
+      build.onResolve({ filter: /^virtual:land$/ }, ({ path }) => ({ path, namespace: 'land' }))
+      build.onLoad({ filter: /.*/, namespace: 'land' }, () => ({ contents: landPath(), loader: 'text' }))
+    },
+  }
 }
 
 /** Every folder with a main.tsx is a page. Its styles are the CSS files that it imports. */
@@ -54,6 +67,7 @@ async function buildPages() {
     minify: true,
     jsx: 'automatic',
     jsxImportSource: 'preact',
+    plugins: [landPlugin()],
     loader: { '.svg': 'copy' },
     legalComments: 'none',
     metafile: true,

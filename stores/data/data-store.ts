@@ -207,6 +207,7 @@ export interface ImageSearch {
   /** The beginning of a SHA-256 in hex. */
   hash?: string | undefined
   ids?: string[] | undefined
+  damaged?: boolean | undefined
   /** Only images whose object has this fault. */
   objectFault?: ObjectFault | undefined
   /** Only images that are not removed. */

@@ -103,6 +103,7 @@ function searchConditions(sql: Sql, search: ImageSearch) {
     link && sql`and id in (select image_id from uploads where link_id = ${link})`,
     name && sql`and id in (select image_id from uploads where name ilike ${`%${likePattern(name)}%`})`,
     hash && sql`and hash like ${`${hash}%`}`,
+    search.damaged === undefined ? undefined : sql`and coalesce(damaged, false) = ${search.damaged}`,
     ids && sql`and id = any(${ids})`,
     objectFault && sql`and object_fault = ${objectFault}`,
     search.isPresent ? sql`and removed_at is null` : undefined,
