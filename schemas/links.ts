@@ -2,7 +2,7 @@ import { type Static, type TSchema, Type } from 'typebox'
 import { formatNames } from './formats.ts'
 import { Id } from './ids.ts'
 import { ImageStatus } from './images.ts'
-import { page } from './pages.ts'
+import { page, pageQuery } from './pages.ts'
 import { Region } from './regions.ts'
 import { LINE, LINES } from './text.ts'
 
@@ -178,6 +178,21 @@ const link = {
 
 export const Link = Type.Object(link, { $id: 'Link', description: 'An ephemeral link.' })
 export type Link = Static<typeof Link>
+
+export const LinkQuery = Type.Object(
+  {
+    ...pageQuery,
+    search: Type.Optional(
+      Type.String({
+        maxLength: 200,
+        minLength: 1,
+        pattern: LINE,
+        description: 'A part of the label or of the description, in any case, or an id.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
 
 export const LinkPage = page(Type.Ref('Link'), { $id: 'LinkPage' })
 

@@ -2,7 +2,14 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { locationField } from '../../schemas/header-fields.ts'
 import { IdParams } from '../../schemas/ids.ts'
-import { CreatedLink, LinkChange, LinkPage, LinkWithUploads, NewLink } from '../../schemas/links.ts'
+import {
+  CreatedLink,
+  LinkChange,
+  LinkPage,
+  LinkQuery,
+  LinkWithUploads,
+  NewLink,
+} from '../../schemas/links.ts'
 import { PageQuery } from '../../schemas/pages.ts'
 import {
   InvalidCursor,
@@ -52,7 +59,7 @@ export default (async (app) => {
         operationId: 'listLinks',
         summary: 'List the links, newest first',
         description: 'Links that have expired, were revoked or are used up are listed too.',
-        querystring: PageQuery,
+        querystring: LinkQuery,
         response: {
           200: LinkPage,
           ...adminProblems(InvalidCursor, InvalidRequest),

@@ -38,6 +38,8 @@ export const showImage = ({
 /** Converts an upload of an image. */
 export const showImageUpload = ({
   name,
+  sender,
+  message,
   linkId,
   label,
   duplicate,
@@ -47,4 +49,6 @@ export const showImageUpload = ({
   link: { id: linkId, ...(label !== null && { label }) },
   duplicate,
   receivedAt: receivedAt.toISOString(),
+  ...(sender && { sender }),
+  ...(message && { message }),
 })

@@ -95,8 +95,8 @@ export function createLinks({
     },
 
     /** Newest first. @throws {InvalidCursor} */
-    async list(query: PageQuery) {
-      return fromPage(await data.links.page(toPageRequest(query)), showLink)
+    async list({ search, ...query }: PageQuery & { search?: string | undefined }) {
+      return fromPage(await data.links.page({ ...toPageRequest(query), text: search }), showLink)
     },
 
     /** A link and a page of its uploads. @throws {LinkNotFound | InvalidCursor} */

@@ -124,8 +124,8 @@ export interface LinkStore {
 
   findWithCounts(id: string): Promise<(LinkRow & LinkCounts) | undefined>
 
-  /** All links, newest first. */
-  page(request: PageRequest): Promise<PageOf<LinkRow & LinkCounts>>
+  /** All links, newest first; or those that have `text` in their label or description in any case, or as their id. */
+  page(request: PageRequest & { text?: string | undefined }): Promise<PageOf<LinkRow & LinkCounts>>
 
   /** The links with the most uploaded bytes, most first. */
   largest(limit: number): Promise<(Pick<LinkRow, 'id' | 'label'> & LinkCounts)[]>
@@ -397,6 +397,8 @@ export interface UploadRow {
 /** An upload of an image, and its link. */
 export interface ImageUploadRow {
   name: string
+  sender: string | null
+  message: string | null
   duplicate: boolean
   receivedAt: Date
   linkId: string

@@ -4,7 +4,7 @@ import type { Box, ImageRow, ImageSearch, ImageStore, ObjectFault, ServedRow } f
 import { type CountedImage, keysOfAnalysed, moveCounts } from './image-counts.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import { markRemoved } from './removal.ts'
-import type { Database, Sql } from './sql.ts'
+import { containing, type Database, type Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
 const columns = `
@@ -101,7 +101,7 @@ function searchConditions(sql: Sql, search: ImageSearch) {
     takenFrom && sql`and taken_at >= ${takenFrom}`,
     takenTo && sql`and taken_at < ${takenTo}`,
     link && sql`and id in (select image_id from uploads where link_id = ${link})`,
-    name && sql`and id in (select image_id from uploads where name ilike ${`%${likePattern(name)}%`})`,
+    name && sql`and id in (select image_id from uploads where name ilike ${containing(name)})`,
     hash && sql`and hash like ${`${hash}%`}`,
     search.damaged === undefined ? undefined : sql`and coalesce(damaged, false) = ${search.damaged}`,
     ids && sql`and id = any(${ids})`,
@@ -111,9 +111,6 @@ function searchConditions(sql: Sql, search: ImageSearch) {
   ].filter((condition) => condition !== undefined && condition !== '')
   return all.length > 0 ? all : sql``
 }
-
-/** A text whose characters have no special meaning in LIKE. */
-const likePattern = (text: string) => text.replace(/[\\%_]/g, '\\$&')
 
 const insideBox = (sql: Sql, { west, south, east, north }: Box) => sql`
   and latitude between ${south} and ${north}

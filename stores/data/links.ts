@@ -1,6 +1,6 @@
 import { isLimited, type LinkCounts, type LinkRow, type LinkStore } from './data-store.ts'
 import { afterKeyset, toPage } from './keyset.ts'
-import type { Database } from './sql.ts'
+import { containing, type Database } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
 const columns = `
@@ -39,10 +39,14 @@ export function createLinks(sql: Database): StoreCalls<LinkStore> {
       return row
     }),
 
-    page: repeatable(async (request) => {
+    page: repeatable(async ({ text, ...request }) => {
+      const found =
+        text === undefined
+          ? sql``
+          : sql`and (label ilike ${containing(text)} or description ilike ${containing(text)} or id = ${text})`
       const rows = await sql<(LinkRow & LinkCounts)[]>`
         select ${sql.unsafe(columns)}, counts.* from links, lateral (${counts}) as counts
-        where ${afterKeyset(sql, 'created_at', request)}
+        where ${afterKeyset(sql, 'created_at', request)} ${found}
         order by created_at desc, id desc limit ${request.limit + 1}`
       return toPage(rows, request, (row) => row.createdAt)
     }),

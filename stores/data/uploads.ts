@@ -47,7 +47,7 @@ export function createUploads(sql: Database): StoreCalls<UploadStore> {
 
     ofImage: repeatable(
       (imageId, limit) => sql<ImageUploadRow[]>`
-        select uploads.name, uploads.duplicate, uploads.received_at, uploads.link_id, links.label
+        select uploads.name, uploads.sender, uploads.message, uploads.duplicate, uploads.received_at, uploads.link_id, links.label
         from uploads left join links on links.id = uploads.link_id
         where uploads.image_id = ${imageId}
         order by uploads.received_at desc, uploads.id desc limit ${limit}`,

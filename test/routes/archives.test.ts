@@ -94,6 +94,17 @@ eachDatabase(async (t, env) => {
     t.equal(String(files.find(({ name }) => name === 'missing.txt')!.bytes), 'lost.png\r\n')
   })
 
+  await t.test('links are found by their label, description and id', async (t) => {
+    const body = { sinceNow: 'PT1H', label: 'Wedding 100%', description: 'For Ada' }
+    const id = (await makeLink(app, body)).slice(9)
+    const find = async (search: string) =>
+      (await get(`/admin/ephemeral-links?search=${encodeURIComponent(search)}`))
+        .json()
+        .items.map((link: { id: string }) => link.id)
+    for (const text of ['wedding', '100%', 'for ada', id]) t.strictSame(await find(text), [id], text)
+    for (const text of ['wedd_ng', '%%', id.slice(1)]) t.strictSame(await find(text), [], text)
+  })
+
   await t.test('the state of the service and the bytes of the statistics can be read', async (t) => {
     t.match((await get('/admin/operation')).json(), {
       version: /^\d/,
