@@ -59,7 +59,7 @@ eachDatabase(async (t, env) => {
   const load = Array.from({ length: 4 }, async () => {
     while (isLoading) answered.push(await send(app, link, image))
   })
-  while (answered.length < 30) await new Promise((resolve) => setTimeout(resolve, 10))
+  while (answered.length < 12) await new Promise((resolve) => setTimeout(resolve, 10))
   const removed = answered[0]!
   await app.inject({ method: 'DELETE', url: `/admin/images/${removed.id}`, headers: admin })
   const before = answered.slice(1)
