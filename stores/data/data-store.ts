@@ -503,8 +503,12 @@ export interface ResumableStore {
    */
   take(id: string, writer: string): Promise<ResumableRow | 'completing' | undefined>
 
-  /** Records durable bytes. @throws {WriterReplaced} */
-  save(key: ResumableKey, state: Pick<ResumableRow, 'size' | 'details' | 'length'>): Promise<void>
+  /** Records durable bytes. `isLast`: it also ends the writer. @throws {WriterReplaced} */
+  save(
+    key: ResumableKey,
+    state: Pick<ResumableRow, 'size' | 'details' | 'length'>,
+    options?: { isLast?: boolean },
+  ): Promise<void>
 
   /** States that the writer completes the upload and is not dead. It applies for this time. @throws {WriterReplaced} */
   completing(key: ResumableKey, milliseconds: number): Promise<void>

@@ -43,21 +43,24 @@ export function createResumableUploads(sql: Database): StoreCalls<ResumableStore
       return row
     }),
 
-    take: once(async (id, writer) =>
-      sql.begin(async (sql) => {
-        const [row] = await sql<(ResumableRow & { isCompleting: boolean })[]>`
+    take: repeatable(async (id, writer) => {
+      const [row] = await sql<(ResumableRow & { isCompleting: boolean })[]>`
+        with before as (
           select ${sql.unsafe(columns)}, coalesce(completing_until > now(), false) as is_completing
-          from resumable_uploads where id = ${id} and expires_at > now() for update`
-        if (row?.isCompleting && !row.finishedAt) return 'completing'
-        if (row && !row.finishedAt)
-          await sql`update resumable_uploads set writer = ${writer} where id = ${id}`
-        return row
-      }),
-    ),
+          from resumable_uploads where id = ${id} and expires_at > now() for update
+        ), taken as (
+          update resumable_uploads set writer = ${writer} from before
+          where resumable_uploads.id = before.id and before.finished_at is null and not before.is_completing
+          returning resumable_uploads.id
+        )
+        select * from before`
+      return row?.isCompleting && !row.finishedAt ? 'completing' : row
+    }),
 
-    save: repeatable(async ({ id, writer }, { size, details, length }) => {
+    save: repeatable(async ({ id, writer }, { size, details, length }, { isLast = false } = {}) => {
       const rows = await sql`
-        update resumable_uploads set size = ${size}, details = ${sql.json(details as never)}, length = ${length}
+        update resumable_uploads set size = ${size}, details = ${sql.json(details as never)}, length = ${length},
+          writer = case when ${isLast} then null else writer end
         where id = ${id} and writer = ${writer} and finished_at is null and size <= ${size} returning id`
       if (rows.length === 0) throw new WriterReplaced()
     }),

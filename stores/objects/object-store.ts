@@ -183,9 +183,12 @@ export interface UnfinishedObject {
 export interface AppendOptions {
   /**
    * Receives each new state, when its bytes are durable. It decides whether this writer may continue: if it throws, the
-   * call stops and rejects with its error. Until it has resolved, the bytes of the previous state stay.
+   * call stops and rejects with its error. It resolves with true if the state was recorded. Until then, the bytes of the
+   * recorded state stay.
+   *
+   * @param isLast whether no other state will follow
    */
-  checkpoint(state: UnfinishedObject): Promise<void>
+  checkpoint(state: UnfinishedObject, isLast: boolean): Promise<boolean>
   /**
    * Whether the previous `append` is known to have ended. Otherwise its writer may be dead, or only slow: bytes that it
    * still writes must never become a part of the object.

@@ -72,7 +72,10 @@ export function createCompletion(options: PartOptions & { digestings: ReturnType
     const store = storeOf(stores, row)
     let upload = unfinishedOf(store, row)
     if (!exclusive) {
-      const checkpoint = (state: typeof upload) => resumable.save(key, { ...row, ...state })
+      const checkpoint = async (state: typeof upload) => {
+        await resumable.save(key, { ...row, ...state })
+        return true
+      }
       upload = await store.append(upload, noBody(), { exclusive, checkpoint })
     }
     const digesting: Digesting = digestings.take(row.id, Object.keys(row.digests))

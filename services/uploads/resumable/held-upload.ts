@@ -7,4 +7,8 @@ export interface HeldUpload {
   link: LinkRow
   /** The previous writer is known to have ended. */
   exclusive: boolean
+  /** The request states the length of the upload, which was not known before. */
+  statesLength?: boolean
+  /** The writer has ended already. */
+  isReleased?: boolean
 }

@@ -19,7 +19,7 @@ import { createDigestings } from './digesting.ts'
 import type { HeldUpload } from './held-upload.ts'
 import { type ContentDigest, Intake } from './intake.ts'
 import { removeBytes, storeOf, unfinishedOf } from './remove.ts'
-import { createWriters } from './writers.ts'
+import { createWriters, type Stopper } from './writers.ts'
 
 /** The unfinished uploads of one link. */
 const UPLOADS_PER_LINK = 100
@@ -108,7 +108,6 @@ export function createResumable(options: ResumableOptions) {
 
   /** Becomes the writer of an upload. @throws {UploadNotFound | UploadBusy | Busy} */
   async function take(request: ResumableRequest, id: string) {
-    await writers.stop(id)
     const writer = newId()
     const row = await resumable.take(id, writer)
     if (row === 'completing') throw request.method === 'tus' ? new errors.UploadBusy() : new errors.Busy()
@@ -117,15 +116,13 @@ export function createResumable(options: ResumableOptions) {
   }
 
   /** Does `work` as a writer, and ends the writer. */
-  async function asWriter<T>(held: HeldUpload, stop: () => void, work: () => Promise<T>): Promise<T> {
-    const end = writers.begin(held.row.id, stop)
+  async function asWriter<T>(held: HeldUpload, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
       throw await toProblem(error, held)
     } finally {
-      await resumable.release(held.key).catch(() => {})
-      end()
+      if (!held.isReleased) await resumable.release(held.key).catch(() => {})
     }
   }
 
@@ -150,32 +147,29 @@ export function createResumable(options: ResumableOptions) {
     return stateOf({ ...row, answer })
   }
 
-  async function appendTo(held: HeldUpload, body: Appended): Promise<UploadState> {
+  async function appendTo(held: HeldUpload, body: Appended, stopper: Stopper): Promise<UploadState> {
     const intake = new Intake(body.stream, (held.row.length ?? maxFileSize) - held.row.size, body.digests)
-    return asWriter(
-      held,
-      () => intake.stop(),
-      async () => {
-        try {
-          const added = await store(held, intake, body)
-          if (intake.isTooLong) return await refuseExcess(added)
-          if (!intake.isEnded) {
-            body.stream.resume()
-            if (!body.stream.destroyed) throw new errors.UploadTakenOver()
-            return stateOf(added.row)
-          }
-          const { size, length } = added.row
-          if (body.isLast ?? size === length) {
-            if (length !== null && size !== length) throw new errors.InconsistentUploadLength()
-            return stateOf(await complete(added))
-          }
+    stopper.watch(intake)
+    return asWriter(held, async () => {
+      try {
+        const added = await store(held, intake, body)
+        if (intake.isTooLong) return await refuseExcess(added)
+        if (!intake.isEnded) {
+          body.stream.resume()
+          if (!body.stream.destroyed) throw new errors.UploadTakenOver()
           return stateOf(added.row)
-        } catch (error) {
-          if (error instanceof Rejection && isFinal(error)) return reject(held, error)
-          throw error
         }
-      },
-    )
+        const { size, length } = added.row
+        if (body.isLast ?? size === length) {
+          if (length !== null && size !== length) throw new errors.InconsistentUploadLength()
+          return stateOf(await complete(added))
+        }
+        return stateOf(added.row)
+      } catch (error) {
+        if (error instanceof Rejection && isFinal(error)) return reject(held, error)
+        throw error
+      }
+    })
   }
 
   /** More bytes than the declared length make an upload invalid; more than the maximum size reject it. */
@@ -193,25 +187,28 @@ export function createResumable(options: ResumableOptions) {
     const digesting = digestings.take(row.id, Object.keys(row.digests))
     const follows = digesting.hashing.size === row.size
     const source = follows ? hashed(intake, digesting.hashing.open()) : intake.bytes
-    const save = async ({ size, details }: { size: number; details: object }) => {
-      await resumable.save(held.key, { size, details, length: row.length })
+    const save = async ({ size, details }: { size: number; details: object }, isLast = false) => {
+      // The last bytes of a request that does not complete the upload also end its writer, which saves a flush.
+      const completes = body.isLast ?? size === row.length
+      held.isReleased = isLast && !completes && !intake.isTooLong
+      await resumable.save(held.key, { size, details, length: row.length }, { isLast: held.isReleased })
       row = { ...row, size, details }
       held.row = row
       body.onProgress?.(size)
     }
     const state = await objects.append(unfinishedOf(objects, row), source, {
       exclusive: held.exclusive,
-      // Bytes with a digest are only recorded when it was compared.
-      checkpoint: async (next) => {
-        if (!intake.hasDigest) await save(next)
+      checkpoint: async (next, isLast) => {
+        // Bytes with a digest are only recorded when it was compared.
+        if (intake.hasDigest && !intake.isEnded) return false
+        if (!intake.matchesDigests()) throw new errors.ChecksumMismatch()
+        await save(next, isLast)
+        return true
       },
     })
-    if (intake.hasDigest) {
-      if (!intake.isEnded) return { ...held, row, exclusive: true }
-      if (!intake.matchesDigests()) throw new errors.ChecksumMismatch()
-    }
-    if (body.isLast && intake.isEnded && row.length === null) row = { ...row, length: state.size }
-    if (state.size > row.size || (body.isLast && intake.isEnded)) await save(state)
+    const isComplete = body.isLast && intake.isEnded
+    if (isComplete && row.length === null) row = { ...row, length: state.size }
+    if (isComplete || (held.statesLength && state.size === held.row.size)) await save(state)
     if (!follows || digesting.hashing.size === state.size) digestings.put(row.id, digesting)
     return { ...held, row, exclusive: true }
   }
@@ -242,11 +239,10 @@ export function createResumable(options: ResumableOptions) {
         const row = await insert(request, link, { ...upload, ...sender, length: length ?? undefined })
         announce(stateOf(row))
         const held = { row, key: { id: row.id, writer: row.writer! }, link, exclusive: true }
-        if (body) return await appendTo(held, body)
-        return await asWriter(
-          held,
-          () => {},
-          async () => stateOf(row.length === 0 ? await completeOrReject(held) : row),
+        return await writers.exclusively(row.id, (stopper) =>
+          body
+            ? appendTo(held, body, stopper)
+            : asWriter(held, async () => stateOf(row.length === 0 ? await completeOrReject(held) : row)),
         )
       } finally {
         admitted.leave()
@@ -265,25 +261,21 @@ export function createResumable(options: ResumableOptions) {
       id: string,
       { offset, length, body }: { offset: number; length: number | undefined; body: Appended },
     ): Promise<UploadState> {
-      const found = await find(request, id)
-      if (found.answer) return replay(found, offset, body)
-      const link = await requireLink(request, found.startedAt)
-      const admitted = admission.enter(link, request.network)
-      try {
-        const held = { ...(await take(request, id)), link }
-        if (held.row.answer) return replay(held.row, offset, body)
+      return writers.exclusively(id, async (stopper) => {
+        const found = await find(request, id)
+        if (found.answer) return replay(found, offset, body)
+        const link = await requireLink(request, found.startedAt)
+        const admitted = admission.enter(link, request.network)
         try {
-          requireOffset(held.row, offset)
-          held.row = { ...held.row, length: knownLength(held.row, offset, length, body) }
-          requireRoom(link, held.row.length ?? undefined, maxFileSize)
-        } catch (error) {
-          await resumable.release(held.key)
-          throw error
+          if (stopper.isStopped) throw new errors.UploadTakenOver()
+          const held: HeldUpload = { ...(await take(request, id)), link }
+          if (held.row.answer) return replay(held.row, offset, body)
+          await checkRequest(held, { offset, length, body })
+          return await appendTo(held, body, stopper)
+        } finally {
+          admitted.leave()
         }
-        return await appendTo(held, body)
-      } finally {
-        admitted.leave()
-      }
+      })
     },
 
     /**
@@ -296,36 +288,57 @@ export function createResumable(options: ResumableOptions) {
     async read(request: ResumableRequest, id: string, { replaceWriter = false } = {}): Promise<UploadState> {
       const found = await find(request, id)
       const isFull = found.length !== null && found.size === found.length
-      if (found.answer || (found.writer === null && !isFull)) return stateOf(found)
-      if (!replaceWriter && (found.writer !== null || !isFull)) return stateOf(found)
-      const taken = await take(request, id)
-      if (taken.row.answer) return stateOf(taken.row)
-      const { size, length } = taken.row
-      // A link that is not open any more does not prevent reading the state.
-      const link = await links.requireOpen(request.linkId, taken.row.startedAt).catch((error) => {
-        if (error instanceof errors.Problem) return undefined
-        throw error
-      })
-      const held = { ...taken, link: link! }
-      return asWriter(
-        held,
-        () => {},
-        async () => {
-          const objects = storeOf(stores, held.row)
-          if ((await objects.sizeOfUnfinished(unfinishedOf(objects, held.row))) < size && size !== length)
-            throw new UploadLost('The store has fewer bytes than were acknowledged.')
-          return stateOf(size === length && link ? await completeOrReject(held) : held.row)
-        },
-      )
+      const isIdle = found.writer === null && !writers.isActive(id)
+      if (found.answer || (isFull ? !isIdle && !replaceWriter : isIdle || !replaceWriter))
+        return stateOf(found)
+      return writers.exclusively(id, () => settleState(request, id))
     },
 
     /** Deletes an upload and its bytes. An image that was recorded stays. @throws {UploadNotFound | UploadBusy | Busy} */
     async remove(request: ResumableRequest, id: string): Promise<void> {
-      const { row } = await take(request, id)
-      digestings.delete(id)
-      if (!row.answer) await removeBytes(stores, row)
-      await resumable.remove(id)
+      await writers.exclusively(id, async () => {
+        const { row } = await take(request, id)
+        digestings.delete(id)
+        if (!row.answer) await removeBytes(stores, row)
+        await resumable.remove(id)
+      })
     },
+  }
+
+  /** Makes sure that no other request changes the upload, and completes it if all bytes have arrived. */
+  async function settleState(request: ResumableRequest, id: string): Promise<UploadState> {
+    const taken = await take(request, id)
+    if (taken.row.answer) return stateOf(taken.row)
+    const { size, length } = taken.row
+    // A link that is not open any more does not prevent reading the state.
+    const link = await links.requireOpen(request.linkId, taken.row.startedAt).catch((error) => {
+      if (error instanceof errors.Problem) return undefined
+      throw error
+    })
+    const held = { ...taken, link: link! }
+    return asWriter(held, async () => {
+      const objects = storeOf(stores, held.row)
+      if ((await objects.sizeOfUnfinished(unfinishedOf(objects, held.row))) < size && size !== length)
+        throw new UploadLost('The store has fewer bytes than were acknowledged.')
+      return stateOf(size === length && link ? await completeOrReject(held) : held.row)
+    })
+  }
+
+  /** Compares what a request states with the upload. Ends the writer if it does not match. */
+  async function checkRequest(
+    held: HeldUpload,
+    { offset, length, body }: { offset: number; length: number | undefined; body: Appended },
+  ) {
+    try {
+      requireOffset(held.row, offset)
+      const known = knownLength(held.row, offset, length, body)
+      held.statesLength = known !== held.row.length
+      held.row = { ...held.row, length: known }
+      requireRoom(held.link, known ?? undefined, maxFileSize)
+    } catch (error) {
+      await resumable.release(held.key)
+      throw error
+    }
   }
 
   async function completeOrReject(held: HeldUpload): Promise<ResumableRow> {

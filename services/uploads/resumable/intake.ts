@@ -23,6 +23,7 @@ export class Intake {
   readonly #body: Readable
   readonly #hashes: [ContentDigest, Hash][]
   #left: number
+  #matches: boolean | undefined
 
   /** @param limit bytes */
   constructor(body: Readable, limit: number, digests: readonly ContentDigest[] = []) {
@@ -48,9 +49,10 @@ export class Intake {
     return this.#hashes.length > 0
   }
 
-  /** Whether the bytes match all digests. Call it once, after the last byte. */
+  /** Whether the bytes match all digests. Call it after the last byte. */
   matchesDigests() {
-    return this.#hashes.every(([{ value }, hash]) => hash.digest().equals(value))
+    this.#matches ??= this.#hashes.every(([{ value }, hash]) => hash.digest().equals(value))
+    return this.#matches
   }
 
   /** Ends the bytes after those that have arrived. */

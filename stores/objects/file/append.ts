@@ -58,31 +58,33 @@ export async function append(
   const writer = createWriter(file, segment.bytes)
   let saved = upload
 
-  async function save() {
+  async function save(isLast: boolean) {
     const bytes = segment.bytes + writer.written
     if (upload.size + writer.written === saved.size) return
     await writer.flush()
     if (segment.bytes === 0 && saved.size === upload.size) await syncFolder(root.incoming)
     const state = stateOf(upload.key, [...sealed, { ...segment, bytes }], mustCopy)
-    await checkpoint(state)
-    saved = state
+    if (await checkpoint(state, isLast)) saved = state
   }
 
-  const saver = saveRepeatedly(save, (error) => source.destroy(error))
+  const saver = saveRepeatedly(
+    () => save(false),
+    (error) => source.destroy(error),
+  )
   try {
     if (!exclusive) {
-      saved = stateOf(upload.key, sealed, mustCopy)
-      await checkpoint(saved)
+      const state = stateOf(upload.key, sealed, mustCopy)
+      if (await checkpoint(state, false)) saved = state
     }
     await pipeline(source, writer.stream)
     await saver.end()
-    await save()
+    await save(true)
     return saved
   } catch (error) {
     source.destroy()
     await saver.end().catch(() => {})
     // What was written before the disk was full is not lost.
-    if (!saver.hasFailed) await save().catch(() => {})
+    if (!saver.hasFailed) await save(false).catch(() => {})
     throw toStoreFault(error)
   } finally {
     await file.close()

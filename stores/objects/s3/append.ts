@@ -63,7 +63,7 @@ export async function append(
   let last: Buffer = Buffer.alloc(0)
 
   /** Saves the parts that have arrived without a gap. Calls wait for each other. */
-  const save = (newTail?: Details['tail']) => {
+  const save = (newTail?: Details['tail'], isLast = false) => {
     const work = async () => {
       stop.signal.throwIfAborted()
       for (let part = ahead.get(complete.length); part; part = ahead.get(complete.length)) {
@@ -76,8 +76,7 @@ export async function append(
         ...(newTail && { tail: newTail }),
       })
       if (state.size <= saved.size) return
-      await checkpoint(state)
-      saved = state
+      if (await checkpoint(state, isLast)) saved = state
     }
     saving = saving.then(work)
     return saving
@@ -111,7 +110,8 @@ export async function append(
     if (complete.length * PART_BYTES + last.length > upload.size && last.length > 0) {
       const name = `${RESUMABLE}${upload.key}-${randomUUID()}`
       await put(bucket, name, last)
-      await save({ name, bytes: last.length })
+      await save({ name, bytes: last.length }, true)
+      if (detailsOf(saved).tail?.name !== name) await remove(bucket, name)
     }
     // If this fails, the sweep does it.
     if (tail && detailsOf(saved).tail?.name !== tail.name) await remove(bucket, tail.name).catch(() => {})
@@ -121,7 +121,7 @@ export async function append(
     source.destroy()
     await Promise.allSettled(senders)
     if (uploadId && !detailsOf(saved).uploadId) await abortUnused(bucket, upload.key, uploadId)
-    throw isNoSuchUpload(error)
+    throw isGone(error)
       ? new UploadLost('The multipart upload does not exist any more.', { cause: error })
       : toStoreFull(error)
   } finally {
@@ -188,10 +188,17 @@ async function sendPart(
   return { etag: ETag!, ...(ChecksumCRC32 && { checksum: ChecksumCRC32 }) }
 }
 
+const undefinedIfGone = (error: unknown) => {
+  if (isGone(error)) return undefined
+  throw error
+}
+
 export async function sizeOfUnfinished(bucket: Bucket, upload: UnfinishedObject) {
   const { uploadId, parts, tail } = detailsOf(upload)
   const { Bucket: _, ...key } = target(bucket, upload.key)
-  const sent = uploadId ? ((await sizeOfUpload(bucket, { ...key, UploadId: uploadId })) ?? 0) : 0
+  const sent = uploadId
+    ? ((await sizeOfUpload(bucket, { ...key, UploadId: uploadId }).catch(undefinedIfGone)) ?? 0)
+    : 0
   if (sent < parts.length * PART_BYTES) return sent
   const bytes = tail
     ? await sizeOf(bucket, tail.name).catch((error) => {
@@ -209,7 +216,7 @@ export async function finish(bucket: Bucket, upload: UnfinishedObject) {
     if (!uploadId) await put(bucket, upload.key, rest ?? Buffer.alloc(0))
     else await complete(bucket, upload.key, uploadId, parts, rest)
   } catch (error) {
-    const isLost = error instanceof UploadLost || isNoSuchUpload(error) || isInvalidPart(error)
+    const isLost = error instanceof UploadLost || isGone(error) || isInvalidPart(error)
     // An earlier attempt may have ended after this step.
     const isThere = isLost && (await sizeOf(bucket, upload.key).catch(() => -1)) === upload.size
     if (isLost && !isThere) throw new UploadLost('Parts of the upload are missing.', { cause: error })
@@ -243,6 +250,10 @@ async function complete(
     }),
   )
 }
+
+/** The multipart upload does not exist. Some servers respond to that with 404 and another code. */
+const isGone = (error: unknown) =>
+  isNoSuchUpload(error) || (error instanceof S3ServiceException && error.$metadata.httpStatusCode === 404)
 
 const isInvalidPart = (error: unknown) => error instanceof S3ServiceException && error.name === 'InvalidPart'
 
