@@ -61,8 +61,23 @@ const matches = (pattern: string[], path: string[]) =>
   (pattern.at(-1) === '*' ? pattern.length <= path.length : pattern.length === path.length) &&
   pattern.every((part, n) => part === '*' || part === path[n] || (part.startsWith(':') && path[n] !== ''))
 
-/** Sends the problem details of an error. An error that is not a `Problem` becomes a general one without internals. */
+/** Sends an error as a page or as problem details, as the client prefers. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = prepareProblem(error, request, reply)
+  challenge(problem, request, reply)
+  if (!request.wantsPage()) return sendDetails(problem, reply)
+  const message = renderMessage({ kind: problem.name, opensOn: problem.opensOn }, request.pageLanguage())
+  return reply.sendPage({ name: 'shared', ...message })
+}
+
+const sendDetails = (problem: Problem, reply: FastifyReply) =>
+  reply.type('application/problem+json').send(problemDetails(problem))
+
+/**
+ * Logs and counts an error, and sets the status and the header fields of its response. An error that is not a `Problem`
+ * becomes a general one without internals.
+ */
+function prepareProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error, request)
   logProblem(problem, error, request)
   countProblem(problem, request)
@@ -71,18 +86,13 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   // sends, before it reads the response. Node reads the rest of the body instead.
   reply.removeHeader('Connection')
   reply.header('Cache-Control', 'no-store')
-  challenge(problem, request, reply)
   if ([423, 503].includes(problem.status) || problem instanceof errors.TooManyUploads)
     reply.header('Retry-After', RETRY_AFTER_S)
   else if (problem instanceof errors.TooManyFailedLookups && !reply.hasHeader('Retry-After'))
     reply.header('Retry-After', WINDOW_S)
   reply.header('X-Content-Type-Options', 'nosniff')
   reply.code(problem.status)
-  if (request.wantsPage()) {
-    const message = renderMessage({ kind: problem.name, opensOn: problem.opensOn }, request.pageLanguage())
-    return reply.sendPage({ name: 'shared', ...message })
-  }
-  return reply.type('application/problem+json').send(problemDetails(problem))
+  return problem
 }
 
 function countProblem({ name }: Problem, { server: { problemCounts } }: FastifyRequest) {
@@ -128,10 +138,13 @@ function removeContentFields(reply: FastifyReply, status: number) {
   if (status !== 416) reply.removeHeader('content-range')
 }
 
-/** Sends the problem of a request that has no route, because its URL cannot be decoded. No hook runs for it. */
+/**
+ * Sends the problem of a request that has no route, because its URL cannot be decoded. No hook runs for it, and the
+ * request and the reply have no decorators, so it is never a page.
+ */
 export async function sendRoutingProblem(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   await receiveBody(request.raw)
-  sendProblem(error, request, reply)
+  sendDetails(prepareProblem(error, request, reply), reply)
 }
 
 /** Sends a problem for a request that Fastify does not handle, and closes the connection. */
