@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { CannotStrip } from './plan.ts'
 
-// Few encoders write chunks of less than 4 KiB: a file of these has 512 MiB. It limits the time for a file that consists
+// Few encoders write chunks of less than 4 KiB: a file of these has 128 MiB. It limits the time for a file that consists
 // of headers.
-const MAX_HEADERS = 131_072
+const MAX_HEADERS = 32_768
 // One chunk of the stream can have thousands of headers. After this many, other requests have their turn.
 const HEADERS_PER_TURN = 256
 

@@ -1,5 +1,4 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import t from 'tap'
 import { createImageReader } from '../../services/analysis/reader.ts'
 import { build, makeLink } from '../helpers/app.ts'
@@ -10,35 +9,58 @@ import { multipart } from '../helpers/multipart.ts'
 // time that is bounded. The files of a few KB took seconds to minutes before.
 
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
-const BLOCKED_MS = 50
-// A collection of garbage can come in between: then the same is measured again.
-const TRIES = 3
+/** The longest time for a part in the API process (docs/threat-model.md). */
+const LONGEST_MS = 5
+/** For a request with ten parts: several parts can have work in one turn. */
+const LONGEST_OF_TEN_MS = 10
+// A collection of garbage, or the compiler, can come in between: then the same is measured again.
+const TRIES = 5
 
 // Less time than in production, so that the test is short.
 const imageReader = createImageReader({ log: { warn() {} }, milliseconds: 100 })
 const app = await build(t, { INLINE_LIMIT: '1MiB', MAX_FILES: '20' }, { imageReader })
 t.teardown(() => imageReader.close())
 
-/** Uploads files in one request, and measures the longest time for which the event loop was blocked. */
+/**
+ * Measures the longest time between two turns of the event loop, in milliseconds, while `work` runs: the time on the
+ * clock, or the CPU time of this thread if that is shorter, because other programs of a busy machine delay a turn. The
+ * kernel counts CPU time in steps of 4 ms, so on a busy machine a result can be 4 ms too short.
+ */
+async function longestTurn<T>(work: () => Promise<T>): Promise<{ result: T; milliseconds: number }> {
+  const now = () => {
+    const { user, system } = process.threadCpuUsage()
+    return { clock: performance.now(), cpu: (user + system) / 1_000 }
+  }
+  let isDone = false
+  let milliseconds = 0
+  let before = now()
+  const watch = () => {
+    const { clock, cpu } = now()
+    milliseconds = Math.max(milliseconds, Math.min(clock - before.clock, cpu - before.cpu))
+    before = now()
+    if (!isDone) setImmediate(watch)
+  }
+  setImmediate(watch)
+  const result = await work()
+  isDone = true
+  await new Promise(setImmediate)
+  return { result, milliseconds }
+}
+
+/** Uploads files in one request. */
 async function upload(files: Buffer[]) {
   const url = await makeLink(app)
   const body = multipart(files.map((file) => ({ body: file })))
-  const delay = monitorEventLoopDelay({ resolution: 1 })
-  const before = process.threadCpuUsage()
-  delay.enable()
-  const response = await app.inject({ method: 'POST', url, ...body })
-  delay.disable()
-  const { user, system } = process.threadCpuUsage(before)
-  // Other programs of a busy machine delay the event loop, too. Then the CPU time of each part is the better measure.
-  const cpuMs = (user + system) / 1_000 / files.length
-  return { response, blockedMs: Math.min(delay.max / 1e6, cpuMs) }
+  const { result, milliseconds } = await longestTurn(async () => app.inject({ method: 'POST', url, ...body }))
+  return { response: result, milliseconds }
 }
 
-async function measure(files: () => Buffer[]) {
+/** The shortest of several measurements. */
+async function measure(files: () => Buffer[], limit: number) {
   let best = await upload(files())
-  for (let n = 1; n < TRIES && best.blockedMs > BLOCKED_MS; n++) {
+  for (let n = 1; n < TRIES && best.milliseconds > limit; n++) {
     const next = await upload(files())
-    if (next.blockedMs < best.blockedMs) best = next
+    if (next.milliseconds < best.milliseconds) best = next
   }
   return best
 }
@@ -62,17 +84,31 @@ const skip = Object.keys(hostile).length === 0 && 'the hostile files are not her
 // Everything is loaded and compiled before it is measured.
 for (const file of Object.values(await everyFormat())) await upload([file])
 
+t.test('the measure finds a block, also if the thread has other turns', async (t) => {
+  const { milliseconds } = await longestTurn(async () => {
+    await new Promise(setImmediate)
+    const start = process.threadCpuUsage()
+    for (;;) {
+      const { user, system } = process.threadCpuUsage(start)
+      if (user + system >= 10_000) break
+    }
+  })
+  t.ok(milliseconds > LONGEST_MS, `${milliseconds} ms`)
+})
+
 t.test(
-  'a hostile file does not block the event loop, alone or ten times in one request',
+  `a hostile file does not block the event loop for ${LONGEST_MS} ms, nor ten of them in one request for ${LONGEST_OF_TEN_MS} ms`,
   { skip },
   async (t) => {
     for (const [name, file] of Object.entries(hostile)) {
       for (const copies of [1, 10]) {
-        const { response, blockedMs } = await measure(() =>
-          Array.from({ length: copies }, () => another(file)),
+        const limit = copies === 1 ? LONGEST_MS : LONGEST_OF_TEN_MS
+        const { response, milliseconds } = await measure(
+          () => Array.from({ length: copies }, () => another(file)),
+          limit,
         )
         t.ok(response.statusCode === 200 || response.statusCode === 415, `${name}: ${response.statusCode}`)
-        t.ok(blockedMs < BLOCKED_MS, `${copies} x ${name}: blocked for ${blockedMs.toFixed(1)} ms`)
+        t.ok(milliseconds <= limit, `${copies} x ${name}: ${milliseconds.toFixed(1)} ms`)
       }
     }
   },
@@ -80,7 +116,10 @@ t.test(
 
 t.test('no format blocks the event loop', async (t) => {
   for (const [name, file] of Object.entries(await everyFormat())) {
-    const { blockedMs } = await measure(() => Array.from({ length: 3 }, () => another(file)))
-    t.ok(blockedMs < BLOCKED_MS, `three of ${name}: ${blockedMs.toFixed(1)} ms`)
+    const { milliseconds } = await measure(
+      () => Array.from({ length: 3 }, () => another(file)),
+      LONGEST_OF_TEN_MS,
+    )
+    t.ok(milliseconds <= LONGEST_OF_TEN_MS, `three of ${name}: ${milliseconds.toFixed(1)} ms`)
   }
 })
