@@ -1,6 +1,8 @@
 import { brotliDecompressSync } from 'node:zlib'
 import t from 'tap'
-import { build } from '../helpers/app.ts'
+import { build, makeLink } from '../helpers/app.ts'
+import { makeImage } from '../helpers/images.ts'
+import { multipart } from '../helpers/multipart.ts'
 
 // What Chromium and Firefox send when a person opens a URL.
 const browser = {
@@ -93,4 +95,51 @@ t.test('built files are compressed, and never change', async (t) => {
     '/assets/nothing.js',
   ])
     t.not((await app.inject(url)).statusCode, 200, url)
+})
+
+t.test('without JavaScript, the form of the upload page gets its result as a page', async (t) => {
+  const link = {
+    sinceNow: 'PT1H',
+    label: '<b>Party</b> & "more"',
+    description: "It's\nfun",
+    askSender: 'optional',
+  }
+  const path = await makeLink(app, link)
+  const page = await app.inject({ url: path, headers: browser })
+  t.equal(page.statusCode, 200)
+  t.match(page.body, '<h1>&lt;b&gt;Party&lt;/b&gt; &amp; &quot;more&quot;</h1>')
+  t.notMatch(page.body, '<b>Party')
+  t.match(page.body, `action="${path.slice('/uploads/'.length)}" enctype="multipart/form-data"`)
+  for (const name of ['sender', 'message', 'image']) t.match(page.body, `name="${name}"`)
+
+  const send = async (name: string, body: Buffer | string) => {
+    const { headers, payload } = multipart([{ filename: name, body }])
+    return app.inject({ method: 'POST', url: path, headers: { ...headers, ...browser }, payload })
+  }
+  t.match(await send('a.png', await makeImage()), {
+    statusCode: 200,
+    body: /Done\. You can close this page\./,
+  })
+  const refused = await send('<i>notes.txt', 'no picture')
+  t.match(refused, {
+    statusCode: 415,
+    headers: { 'content-type': /^text\/html/ },
+    body: /No picture was accepted/,
+  })
+  t.match(refused.body, '&lt;i&gt;notes.txt')
+})
+
+t.test('a link that is not open is a page with the right status', async (t) => {
+  const opensOn = new Date(Date.now() + 60_000).toISOString()
+  const later = await makeLink(app, { sinceNow: 'PT1H', opensOn })
+  const full = await makeLink(app, { sinceNow: 'PT1H', maxImages: 1 })
+  const { headers, payload } = multipart([{ body: await makeImage() }])
+  await app.inject({ method: 'POST', url: full, headers, payload })
+  const expected = {
+    [later]: [403, 'This link is not open yet'],
+    [full]: [410, 'This link is full'],
+    '/uploads/unknown': [404, 'This link does not exist'],
+  } as const
+  for (const [url, [statusCode, title]] of Object.entries(expected))
+    t.match(await app.inject({ url, headers: browser }), { statusCode, body: title }, title)
 })

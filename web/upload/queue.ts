@@ -33,6 +33,7 @@ const AT_ONCE = 3
 const MAX_WAIT_MS = 15_000
 const SPEED_WINDOW_MS = 6_000
 const TICK_MS = 1_000
+const LOCK_WAIT_MS = 2_000
 
 /** The files of this page and their way to the service. */
 export function createQueue({
@@ -171,7 +172,9 @@ export function createQueue({
       metadata: metadata(),
       onProgress(bytes) {
         item.sent.value = bytes
-        if (bytes > 0) isOffline.value = false
+        if (bytes === 0 || !isOffline.value) return
+        isOffline.value = false
+        fill()
       },
       onUrl(url) {
         item.url = url
@@ -345,11 +348,12 @@ function isOnlyPage(link: string): Promise<boolean> {
   if (!('locks' in navigator)) return Promise.resolve(true)
   return new Promise((resolve) => {
     navigator.locks
-      .request(`hasty ${link}`, { ifAvailable: true }, (lock) => {
-        resolve(lock !== null)
+      // After a reload, the browser may release the lock of the page before only now.
+      .request(`hasty ${link}`, { signal: AbortSignal.timeout(LOCK_WAIT_MS) }, () => {
+        resolve(true)
         // The lock is held as long as the page is open.
-        return lock === null ? undefined : new Promise(() => {})
+        return new Promise(() => {})
       })
-      .catch(() => resolve(true))
+      .catch(() => resolve(false))
   })
 }
