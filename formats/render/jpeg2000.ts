@@ -22,6 +22,8 @@ export async function decodeJpeg2000(file: Buffer, mediaType: string): Promise<R
     decoder.getEncodedBuffer(file.length).set(file)
     decoder.decode()
   } catch (error) {
+    // The JavaScript interface of OpenJPEG takes only pictures of one or three components.
+    if (header?.hasAlpha) throw new Unrenderable('There is no decoder for JPEG 2000 with transparency.')
     throw damage(`OpenJPEG: ${String((error as Error).message ?? error).slice(0, 200)}`)
   }
   const { width, height, bitsPerSample, componentCount, isSigned } = decoder.getFrameInfo()

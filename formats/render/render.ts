@@ -1,4 +1,4 @@
-import sharp, { type Sharp, type SharpOptions } from 'sharp'
+import sharp, { type Sharp, type Metadata as SharpMetadata, type SharpOptions } from 'sharp'
 import type { Metadata } from '../../schemas/images.ts'
 import { explain, MAX_PIXELS, open, type WholeFile } from '../decode/libvips.ts'
 import { TURNS } from '../decode/thumbnail.ts'
@@ -53,7 +53,10 @@ async function encode(picture: Picture, request: RenderRequest, options: SharpOp
 }
 
 /** At least twice the size of the variant on both sides, if the picture is that large. */
-function twiceAsLarge({ width, height }: RawPixels, { width: w = 0, height: h = 0 }: RenderRequest) {
+function twiceAsLarge(
+  { width, height }: Pick<RawPixels, 'width' | 'height'>,
+  { width: w = 0, height: h = 0 }: RenderRequest,
+) {
   const side = (length: number, factor: number) => Math.max(1, Math.round(length * factor))
   const factor = w + h === 0 ? 1 : Math.min(1, Math.max((2 * w) / width, (2 * h) / height))
   return { width: side(width, factor), height: side(height, factor) }
@@ -85,6 +88,8 @@ async function start(picture: Picture, request: RenderRequest, options: SharpOpt
   const size = await first.metadata()
   if (size.channels > (size.space === 'cmyk' ? 5 : 4))
     return start({ pixels: await firstChannels(first), orientation }, request, options)
+  if (size.icc && size.depth === 'ushort' && !options.ignoreIcc)
+    return start({ pixels: await toEightBits(picture.file, size, request), orientation }, request, options)
   const one = { width: size.width, height: size.pageHeight ?? size.height }
   if (!picture.frames || request.format !== 'webp' || !isShortAnimation(one, picture.frames, request))
     return place(first, one, orientation, request)
@@ -95,6 +100,16 @@ async function start(picture: Picture, request: RenderRequest, options: SharpOpt
     limitInputPixels: MAX_PIXELS,
   })
   return place(all, one, orientation, request)
+}
+
+/** sharp converts a picture of 16 bits with a profile to Display P3. So it gets the profile with pixels of 8 bits. */
+async function toEightBits(file: WholeFile, { width, height, icc }: SharpMetadata, request: RenderRequest) {
+  const target = twiceAsLarge({ width, height }, request)
+  const { data, info } = await open(file, 'lenient', { ignoreIcc: true })
+    .resize(target.width, target.height, { fit: 'fill' })
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true })
+  return { data, ...target, channels: info.channels as RawPixels['channels'], icc }
 }
 
 const COLOURS: Record<string, 1 | 3 | 4> = { 'b-w': 1, grey16: 1, cmyk: 4 }

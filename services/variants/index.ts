@@ -10,7 +10,7 @@ import type { Served, ServeRequest } from '../images/serve.ts'
 import { createMake, type MakeOptions } from './make.ts'
 import { negotiate } from './negotiate.ts'
 import { removeVariants } from './remove.ts'
-import { toRequest, toWanted, type VariantQuery } from './spec.ts'
+import { toRequest, toWanted, type VariantQuery, type Wanted } from './spec.ts'
 
 export type Variants = ReturnType<typeof createVariants>
 
@@ -55,8 +55,7 @@ export function createVariants(options: VariantsOptions) {
     },
   })
 
-  async function findOrMake(servable: Servable, { query, accept, isSigned }: VariantRequest) {
-    const wanted = toWanted(query, { sizes, isSigned })
+  async function findOrMake(servable: Servable, wanted: Wanted, accept: string | undefined) {
     const { row } = servable
     const format = wanted.format === 'auto' ? negotiate(accept, row.mediaType) : wanted.format
     const { request, spec } = toRequest(wanted, format)
@@ -70,8 +69,8 @@ export function createVariants(options: VariantsOptions) {
     return { key, variant }
   }
 
-  async function open(servable: Servable, request: VariantRequest): Promise<Served> {
-    const { key, variant } = await findOrMake(servable, request)
+  async function open(servable: Servable, wanted: Wanted, request: VariantRequest): Promise<Served> {
+    const { key, variant } = await findOrMake(servable, wanted, request.accept)
     const { row, image } = variant
     if (request.isFresh(image)) return { image, isFresh: true }
     const { size } = row
@@ -88,14 +87,14 @@ export function createVariants(options: VariantsOptions) {
 
   async function serve(id: string, request: VariantRequest): Promise<Served> {
     // Before the image is looked up, so that the response does not show whether there is one.
-    toWanted(request.query, { sizes, isSigned: request.isSigned })
+    const wanted = toWanted(request.query, { sizes, isSigned: request.isSigned })
     const servable = await images.find(id, request.mayReadPrivate)
     lastAccess.note(id)
     try {
-      return await open(servable, request)
+      return await open(servable, wanted, request)
     } catch (error) {
       if (!(error instanceof ObjectLost)) throw error
-      return open(servable, request)
+      return open(servable, wanted, request)
     }
   }
 

@@ -1,0 +1,73 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import sharp from 'sharp'
+import t from 'tap'
+import { Undecodable } from '../../../formats/decode/undecodable.ts'
+import { HEAD_BYTES, sniff } from '../../../formats/detect.ts'
+import { readMetadata } from '../../../formats/metadata.ts'
+import { render } from '../../../formats/render/render.ts'
+import { Unrenderable } from '../../../formats/render/unrenderable.ts'
+import { newFolder } from '../../helpers/folder.ts'
+
+const FOLDERS = ['../../../../shared/samples/', '../../../../shared/cases/pictures/'].map(
+  (path) => new URL(path, import.meta.url),
+)
+const missing = FOLDERS.every((folder) => existsSync(folder)) ? false : 'the samples are not here'
+const FORMATS = ['avif', 'webp', 'jpeg', 'png'] as const
+const SIZES = [160, 640, 1920]
+/** Milliseconds of processor time. libheif needs more for 200 megapixels. */
+const LONGEST_MS = 2_000
+const SLOW = 'heic-200mp-one-tile.heic'
+
+const read = (url: URL) => {
+  const bytes = readFileSync(url)
+  return url.pathname.endsWith('.gz') ? gunzipSync(bytes) : bytes
+}
+
+t.test(
+  'every sample becomes each format in three sizes in time, without metadata',
+  { skip: missing },
+  async (t) => {
+    sharp.concurrency(1)
+    const folder = newFolder(t)
+    for (const source of FOLDERS)
+      for (const name of readdirSync(source)) {
+        const file = read(new URL(name, source))
+        const format = await sniff(file.subarray(0, HEAD_BYTES))
+        const metadata = format && (await readMetadata(file, format).catch(() => undefined))
+        if (!metadata) continue
+        for (const format of FORMATS)
+          for (const width of name === SLOW ? [160] : SIZES) {
+            const what = `${name}, ${format}, ${width}`
+            const before = process.cpuUsage()
+            try {
+              const made = await render(file, metadata, { width, fit: 'inside', format, quality: 60 })
+              writeFileSync(join(folder, `${name}.${width}.${format}`), made.bytes)
+              const { width: own = 0, height: high = 0, orientation = 1 } = metadata
+              const shown = orientation < 5 ? own : high
+              // The preview of a raw picture may be smaller.
+              if (own > 0 && !/^(DNG|NEF|ARW)$/.test(metadata.format))
+                t.equal(made.width, Math.min(width, shown), what)
+            } catch (error) {
+              t.ok(error instanceof Unrenderable || error instanceof Undecodable, `${what}: ${error}`)
+            }
+            const { user, system } = process.cpuUsage(before)
+            if (name !== SLOW)
+              t.ok((user + system) / 1000 <= LONGEST_MS, `${what}: ${(user + system) / 1000} ms`)
+          }
+      }
+    const found = JSON.parse(
+      execFileSync('exiftool', ['-j', '-G1', '-q', folder], { maxBuffer: 2 ** 28 }).toString(),
+    ) as Record<string, unknown>[]
+    t.ok(found.length > 500, `${found.length} variants`)
+    const groups = new Set(found.flatMap((tags) => Object.keys(tags).map((tag) => tag.split(':')[0])))
+    t.notOk(
+      [...groups].some((group) =>
+        /^(IFD|Exif|GPS|XMP|IPTC|ICC|Photoshop|MakerNotes|Canon|Apple|Interop)/.test(group!),
+      ),
+      [...groups].join(', '),
+    )
+  },
+)
