@@ -15,3 +15,18 @@ export async function makeJpeg(bytes: number): Promise<Buffer> {
   if (jpeg.length > bytes) throw new Error(`the JPEG has ${jpeg.length} bytes, not ${bytes}`)
   return Buffer.concat([jpeg, randomBytes(bytes - jpeg.length)])
 }
+
+export interface Size {
+  width: number
+  height: number
+}
+
+/** A JPEG with Exif that compresses like a photograph. */
+export async function photograph({ width, height }: Size) {
+  const noise = { raw: { width: width / 8, height: height / 8, channels: 3 as const } }
+  return sharp(randomBytes((width / 8) * (height / 8) * 3), noise)
+    .resize(width, height, { kernel: 'cubic' })
+    .withExif({ IFD0: { Make: 'Acme', Model: 'Bench 1', DateTime: '2026:11:01 12:00:00' } })
+    .jpeg({ quality: 90 })
+    .toBuffer()
+}

@@ -7,6 +7,7 @@ import { downloads } from './cases/downloads.ts'
 import { growth } from './cases/growth.ts'
 import { processes } from './cases/processes.ts'
 import { uploads } from './cases/uploads.ts'
+import { variants } from './cases/variants.ts'
 import { createScope, type Effort, measure, type Result } from './harness.ts'
 import { printResult, printTable } from './table.ts'
 
@@ -37,7 +38,7 @@ const { values: options } = parseArgs({
 })
 if (options.keep && !options.quick)
   throw new Error('--keep needs --quick, because baseline.json has the ratios of quick runs')
-const cases = [...uploads, ...analysis, ...downloads, ...growth, ...cores, ...processes].filter(
+const cases = [...uploads, ...analysis, ...downloads, ...variants, ...growth, ...cores, ...processes].filter(
   ({ name }) =>
     options.only?.some((part) => name.includes(part)) ?? (!options.quick || QUICK_CASES.includes(name)),
 )

@@ -1,13 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import sharp from 'sharp'
 import { fill } from '../fill.ts'
 import type { Case, Scope } from '../harness.ts'
-import { makeJpeg } from '../images.ts'
+import { makeJpeg, photograph, type Size } from '../images.ts'
 import { decodeInLoop, upload } from '../load/index.ts'
 import { startHasty, startPostgres, startWorker, temporaryFolder } from '../servers.ts'
 
@@ -111,21 +109,6 @@ async function analysisRate(databaseUrl: string) {
   await sql.end()
   if (Number(failed) > 0) throw new Error(`${failed} images are not ready`)
   return first!.left / seconds
-}
-
-interface Size {
-  width: number
-  height: number
-}
-
-/** A JPEG with Exif that compresses like a photograph. */
-async function photograph({ width, height }: Size) {
-  const noise = { raw: { width: width / 8, height: height / 8, channels: 3 as const } }
-  return sharp(randomBytes((width / 8) * (height / 8) * 3), noise)
-    .resize(width, height, { kernel: 'cubic' })
-    .withExif({ IFD0: { Make: 'Acme', Model: 'Bench 1', DateTime: '2026:11:01 12:00:00' } })
-    .jpeg({ quality: 90 })
-    .toBuffer()
 }
 
 async function jpegFile(scope: Scope, bytes: number) {

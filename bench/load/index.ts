@@ -34,6 +34,11 @@ export async function decodeInLoop(loop: DecodeLoop): Promise<number> {
   return Number(await runScript('../baselines/decode-loop.ts', loop))
 }
 
+/** Makes variants in a separate process, and resolves with the files per second. */
+export async function renderInLoop(loop: DecodeLoop): Promise<number> {
+  return Number(await runScript('../baselines/render-loop.ts', loop))
+}
+
 const runScript = (script: string, argument: object) =>
   run(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(argument)])
 
