@@ -69,13 +69,17 @@ t.test('after three failures of a process, nobody tries again for a while', asyn
 
 t.test('if all processes are busy, the response is 503 with Retry-After, and no lease remains', async (t) => {
   const { promise: free, resolve: release } = Promise.withResolvers<void>()
+  const { promise: started, resolve: start } = Promise.withResolvers<void>()
   const slow: Render = async (...job) => {
+    start()
     await free
     return works(...job)
   }
   const app = await build(t, {}, { imageReader, renderers: fakeRenderers([slow]) })
   const [first, other] = [await upload(app), await upload(app)]
-  const waiting = app.inject(`/images/${first}?w=160`)
+  // `then` sends the request.
+  const waiting = app.inject(`/images/${first}?w=160`).then((answer) => answer)
+  await started
   const url = `/images/${other}?w=160`
   const refused = await app.inject(url)
   isProblem(t, refused, 503, 'busy')
