@@ -60,7 +60,9 @@ type Query = Record<string, string | number | undefined>
 /** The relative URL of a call, so that it works below the path of any proxy. */
 export function urlOf(path: string, query: Query = {}): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== '')
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()
+  const text = new URLSearchParams(
+    given.map(([name, value]) => [name, String(value)] as [string, string]),
+  ).toString()
   return text === '' ? path : `${path}?${text}`
 }
 
