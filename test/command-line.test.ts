@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -10,13 +11,15 @@ import { type App, build, TOKEN } from './helpers/app.ts'
 import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 
+// A third of a start is compiling.
+const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
 const HASTY = fileURLToPath(new URL('../bin/hasty.ts', import.meta.url))
 
 /** Runs the command line without a terminal. */
 function createCommand(env: Record<string, string>) {
   return (...args: string[]) =>
     new Promise<{ code: number; out: string; err: string }>((resolve) => {
-      const options = { env: { ...process.env, NODE_OPTIONS: '', ...env } }
+      const options = { env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, ...env } }
       const child = execFile(process.execPath, [HASTY, ...args], options, (_error, out, err) =>
         resolve({ code: child.exitCode ?? -1, out, err }),
       )
