@@ -1,3 +1,7 @@
+import { once } from 'node:events'
+import { createConnection, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
 import t from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
 import { newFolder } from '../../helpers/folder.ts'
@@ -63,3 +67,43 @@ t.test('statements on the connections of a pool', { skip: database.missing }, as
     t.equal(new Set(ids).size, ids.length)
   })
 })
+
+// porsager/postgres#1207: the driver's handler of `drain` offers a connection without a current statement to the pool.
+t.test(
+  'a transaction keeps its connection if the socket drains between its statements',
+  {
+    skip: database.missing,
+  },
+  async (t) => {
+    const sockets: Socket[] = []
+    // The driver's types have neither option.
+    const options: object = {
+      max_pipeline: 0,
+      socket: async ({ host, port }: { host: string[]; port: number[] }) => {
+        const socket = createConnection(port[0]!, host[0]!)
+        await once(socket, 'connect')
+        sockets.push(socket)
+        return socket
+      },
+    }
+    const sql = postgres(await database.createDatabase(), { max: 1, ...options })
+    t.teardown(() => sql.end())
+    const id = (sql: postgres.ISql) =>
+      sql<{ id: string }[]>`select pg_current_xact_id()::text as id`.then(([row]) => row!.id)
+    let outside: Promise<string> | undefined
+    const inside = await sql.begin(async (transaction) => {
+      const first = await id(transaction)
+      for (const socket of sockets) socket.emit('drain')
+      outside = id(sql)
+      t.equal(
+        await Promise.race([outside, sleep(200, 'it waits')]),
+        'it waits',
+        'for the end of the transaction',
+      )
+      t.equal(await id(transaction), first)
+      return first
+    })
+    t.ok(sockets.length > 0)
+    t.not(await outside, inside, 'another statement is not part of the transaction')
+  },
+)
