@@ -53,7 +53,7 @@ t.test(`a client that cuts the connection at every ${STEP}th byte leaves nothing
   await isUnharmed(t)
 })
 
-inTier.default('a process without free file descriptors works again when some are free', async (t) => {
+inTier.campaign('a process without free file descriptors works again when some are free', async (t) => {
   const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0' }
   const server = await startServer(t, env, { descriptors: 300 })

@@ -54,7 +54,7 @@ t.test(
   },
 )
 
-inTier.default('an image whose workers die is analysed by the next one', { timeout: MIN }, async (t) => {
+inTier.campaign('an image whose workers die is analysed by the next one', { timeout: MIN }, async (t) => {
   const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
   const server = await startServer(t, env)
