@@ -199,7 +199,7 @@ t.test('JPEG', async (t) => {
   await t.test('too many pieces are refused', async (t) => {
     const pair = Buffer.concat([segment(0xdd, Buffer.alloc(2)), segment(0xfe, '')])
     t.ok((await jpeg(build(...Array(10_000).fill(pair)))).length)
-    await refuses(t, jpeg(build(...Array(20_000).fill(pair))), /pieces/)
+    await refuses(t, jpeg(build(...Array(20_000).fill(pair))), /too many (pieces|chunks)/)
   })
 
   await t.test('thousands of parts of a broken profile are removed at once', async (t) => {
@@ -218,7 +218,7 @@ t.test('JPEG', async (t) => {
   })
 
   await t.test('other requests have their turn while thousands of segments are read', async (t) => {
-    const file = build(Buffer.alloc(100_000 * 4, segment(0xfe, '')))
+    const file = build(Buffer.alloc(30_000 * 4, segment(0xfe, '')))
     let turns = 0
     const count = () => {
       turns++
@@ -227,7 +227,7 @@ t.test('JPEG', async (t) => {
     let turn = setImmediate(count)
     t.ok((await strip({ mediaType: 'image/jpeg', bytes: file }, file.length)).equals(plain))
     clearImmediate(turn)
-    t.ok(turns > 300, `${turns} turns of the event loop`)
+    t.ok(turns > 100, `${turns} turns of the event loop`)
   })
 })
 
@@ -318,8 +318,8 @@ t.test('PNG', async (t) => {
     const empty = pngChunk('teXt', Buffer.alloc(0))
     const flood = (count: number) => build(Buffer.alloc(count * empty.length, empty))
     const begun = cpuMilliseconds()
-    t.ok((await png(flood(130_000))).equals(plain))
-    t.ok(cpuMilliseconds() - begun < 5000)
+    t.ok((await png(flood(30_000))).equals(plain))
+    t.ok(cpuMilliseconds() - begun < 2000)
     await refuses(t, png(flood(33_000)), /too many chunks/)
   })
 })
