@@ -214,7 +214,12 @@ export async function finish(bucket: Bucket, upload: UnfinishedObject) {
   try {
     const rest = tail && (await readTail(bucket, tail))
     if (!uploadId) await put(bucket, upload.key, rest ?? Buffer.alloc(0))
-    else await complete(bucket, upload.key, uploadId, parts, rest)
+    else {
+      await complete(bucket, upload.key, uploadId, parts, rest)
+      // Some servers complete an upload that was aborted.
+      if ((await sizeOf(bucket, upload.key)) !== upload.size)
+        throw new UploadLost('The object does not have all bytes.')
+    }
   } catch (error) {
     const isLost = error instanceof UploadLost || isGone(error) || isInvalidPart(error)
     // An earlier attempt may have ended after this step.
