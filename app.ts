@@ -15,6 +15,7 @@ import linkCredentials from './plugins/link-credentials.ts'
 import multipart from './plugins/multipart.ts'
 import observability from './plugins/observability.ts'
 import openapi from './plugins/openapi.ts'
+import overload from './plugins/overload.ts'
 import pages from './plugins/pages.ts'
 import protocol from './plugins/protocol.ts'
 import rawBody from './plugins/raw-body.ts'
@@ -43,6 +44,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(pages)
   app.register(slowClients)
   app.register(stopping)
+  app.register(overload)
   app.register(cors)
   app.register(stores)
   app.register(cache)

@@ -160,6 +160,20 @@ const SECRET = new Set<keyof Environment>([
   'VARIANT_KEY',
 ])
 
+/** The variables that are set, for the log. Values that may contain a secret are not shown, nor are credentials in URLs. */
+export function describeSettings(environment: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  return Object.fromEntries(
+    Object.keys(Environment.properties)
+      .filter((name) => environment[name])
+      .map((name) => [
+        name,
+        SECRET.has(name as keyof Environment)
+          ? '(not shown)'
+          : environment[name]!.replace(/(?<=:\/\/)[^/?#@]*@/g, ''),
+      ]),
+  )
+}
+
 function refusal(name: keyof Environment, value: unknown) {
   const { description, examples } = Environment.properties[name] as unknown as {
     description: string

@@ -71,7 +71,7 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
 }
 
 const sendDetails = (problem: Problem, reply: FastifyReply) =>
-  reply.type('application/problem+json').send(problemDetails(problem))
+  reply.type('application/problem+json').send(problemDetails(problem, String(reply.request.id)))
 
 /**
  * Logs and counts an error, and sets the status and the header fields of its response. An error that is not a `Problem`
@@ -91,6 +91,7 @@ function prepareProblem(error: unknown, request: FastifyRequest, reply: FastifyR
   else if (problem instanceof errors.TooManyFailedLookups && !reply.hasHeader('Retry-After'))
     reply.header('Retry-After', WINDOW_S)
   reply.header('X-Content-Type-Options', 'nosniff')
+  reply.header('X-Request-Id', request.id)
   reply.code(problem.status)
   return problem
 }

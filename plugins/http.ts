@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config.ts'
 import { sendClientProblem, sendRoutingProblem } from './errors.ts'
 import { maxHeaderSize } from './node-http.ts'
+import { createRequestIds } from './request-id.ts'
 import { headerTimeouts } from './slow-clients.ts'
 
 const BODY_LIMIT = 64 * 1024
@@ -17,7 +18,8 @@ export const fastifyOptions = (
 ): FastifyHttpOptions<Server, Logger> => ({
   loggerInstance: log,
   // plugins/observability.ts logs one line for each request, without the secrets that a URL contains.
-  logController: new LogController({ disableRequestLogging: true }),
+  logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+  genReqId: createRequestIds(),
   trustProxy,
   // plugins/protocol.ts refuses a request without Host, with problem details.
   http: { ...headerTimeouts(clientTimeout), requireHostHeader: false },

@@ -35,6 +35,9 @@ export default fp(
   { name: 'services', dependencies: ['config', 'stores', 'cache', 'image-reader', 'renderers'] },
 )
 
+// Each takes up to about 512 KiB of memory while it is received.
+const MAX_UPLOADS = 512
+
 function createServices({ config, stores, cache, imageReader, renderers, log }: FastifyInstance) {
   const links = createLinks({
     data: stores.data,
@@ -69,6 +72,7 @@ function createServices({ config, stores, cache, imageReader, renderers, log }: 
       imageReader,
       knownHashes: cache.knownHashes,
       limits: {
+        uploads: MAX_UPLOADS,
         uploadsPerLink: config.uploadsPerLink,
         uploadsPerAddress: config.uploadsPerAddress,
         // One file of the maximum size must always fit.

@@ -1,7 +1,8 @@
 import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
-import { type Config, readConfig } from '../config.ts'
+import { type Config, describeSettings, readConfig } from '../config.ts'
+import pkg from '../package.json' with { type: 'json' }
 import { protectDataDir } from './data-dir.ts'
 import { createLog } from './log.ts'
 import { isTerminal, openTerminalLog } from './terminal.ts'
@@ -29,6 +30,9 @@ export async function run(
   process.once('disconnect', () => stopOnce())
   const config = await prepare().catch((error) => exitWith(error, createLog({ logLevel: 'info' }, name)))
   const log = createLog(config, name, await openTerminalLog())
+  // In a terminal, the summary of the start replaces this line.
+  if (!isTerminal())
+    log.info({ version: pkg.version, node: process.version, settings: describeSettings() }, 'starting')
   const stop = await start(config, log).catch((error) => exitWith(error, log))
   if (!stop) return
 
@@ -39,13 +43,17 @@ export async function run(
     async ({ err }) => {
       if (err) log.fatal({ err }, 'stopping because of an unexpected error')
       await stop(received)
+      log.info('stopped')
     },
   )
   // A terminal signals the whole process group, and npm passes the signal on, so one signal may arrive twice.
   let isStopping = false
   stopOnce = (signal) => {
     received ??= signal
-    if (!isStopping) close()
+    if (!isStopping) {
+      log.info({ signal }, 'stopping')
+      close()
+    }
     isStopping = true
   }
   for (const signal of signals) process.on(signal, stopOnce)

@@ -17,7 +17,7 @@ export async function openTerminalLog(): Promise<DestinationStream | undefined> 
   const pretty = await import('pino-pretty').catch(() => undefined)
   return pretty?.default({
     colorize: process.stdout.hasColors(),
-    ignore: 'pid,hostname,name,reqId,ip,method,route,statusCode,ms',
+    ignore: 'pid,hostname,name,requestId,ip,method,route,statusCode,ms',
     translateTime: 'SYS:HH:MM:ss',
     messageFormat: formatMessage,
     singleLine: true,

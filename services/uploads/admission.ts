@@ -1,8 +1,10 @@
 import type { LinkRow } from '../../stores/data/data-store.ts'
-import { Rejection, TooManyUploads } from '../errors.ts'
+import { Busy, Rejection, TooManyUploads } from '../errors.ts'
 
 /** The limits for all uploads of this process together. */
 export interface AdmissionLimits {
+  /** Concurrent requests, of all links together. */
+  uploads: number
   /** Concurrent requests. */
   uploadsPerLink: number
   uploadsPerAddress: number
@@ -18,7 +20,7 @@ export interface Admission {
    * Admits a request. Call `leave` at its end.
    *
    * @param network the client's address, or the network by which it is counted
-   * @throws {TooManyUploads}
+   * @throws {TooManyUploads | Busy}
    */
   enter(link: LinkRow, network: string): AdmittedUpload
 }
@@ -69,6 +71,7 @@ export function createAdmission(limits: AdmissionLimits): Admission {
     load,
 
     enter(link, network) {
+      if (load.requests >= limits.uploads) throw new Busy()
       if (
         uploadsOfLink.of(link.id) >= limits.uploadsPerLink ||
         uploadsOfNetwork.of(network) >= limits.uploadsPerAddress
