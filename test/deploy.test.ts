@@ -76,7 +76,9 @@ inTier.engines('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   const pods = manifests.filter(podOf)
 
   await t.test('the manifests follow the schemas of Kubernetes', async (t) => {
-    t.strictSame(await faultsOf([...manifests, secret], write), [])
+    // The package has no schemas of the Prometheus Operator and of the Gateway API.
+    const known = manifests.filter(({ apiVersion }) => !apiVersion.startsWith('monitoring.coreos.com/'))
+    t.strictSame(await faultsOf([...known, secret], write), [])
     t.strictSame(await faultsOf(kustomize('deploy/kubernetes/base'), write), [])
   })
 
@@ -123,9 +125,13 @@ inTier.engines('Kubernetes', { skip: withoutKustomize() }, async (t) => {
         'NetworkPolicy hasty',
         'NetworkPolicy hasty-api-ingress',
         'NetworkPolicy hasty-egress',
+        'NetworkPolicy hasty-metrics-ingress',
         'PodDisruptionBudget hasty-api',
+        'PrometheusRule hasty',
         'Service hasty-api',
+        'Service hasty-worker',
         'ServiceAccount hasty',
+        'ServiceMonitor hasty',
       ],
     )
   })
@@ -219,6 +225,9 @@ inTier.engines('Kubernetes', { skip: withoutKustomize() }, async (t) => {
   await t.test('probes use existing routes and ports', async (t) => {
     const app = await build(t)
     const [api] = podOf(find('Deployment', 'hasty-api')).containers
+    const [worker] = podOf(find('Deployment', 'hasty-worker')).containers
+    for (const probe of ['startupProbe', 'livenessProbe'])
+      t.strictSame(worker[probe].httpGet, api[probe].httpGet, 'a worker has the same probes')
     for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe']) {
       const { path, port } = api[probe].httpGet
       t.ok(app.hasRoute({ method: 'GET', url: path }), `${probe}: ${path}`)
@@ -229,6 +238,64 @@ inTier.engines('Kubernetes', { skip: withoutKustomize() }, async (t) => {
     }
     const { periodSeconds, failureThreshold } = api.startupProbe
     t.ok(periodSeconds * failureThreshold > 180, 'a start may wait for a migration')
+  })
+
+  await t.test(
+    'the queue is optional, a changed Secret starts a rollout, and times have a zone',
+    async (t) => {
+      for (const manifest of pods) {
+        const [{ env }] = podOf(manifest).containers
+        const queue = env.find(({ name }: Variable) => name === 'QUEUE_URL')
+        t.equal(queue.valueFrom.secretKeyRef.optional, true, manifest.metadata.name)
+      }
+      for (const name of ['hasty-api', 'hasty-worker'])
+        t.match(find('Deployment', name).metadata, {
+          annotations: { 'secret.reloader.stakater.com/reload': secret.metadata.name },
+        })
+      t.equal(find('CronJob', 'hasty-sweep').spec.timeZone, 'Etc/UTC')
+    },
+  )
+
+  await t.test('Argo CD and Flux replace the Job that migrates, after what it needs', async (t) => {
+    const { annotations } = find('Job', 'hasty-migrate').metadata as unknown as {
+      annotations: Record<string, string>
+    }
+    t.equal(annotations['argocd.argoproj.io/hook-delete-policy'], 'BeforeHookCreation')
+    t.equal(annotations['kustomize.toolkit.fluxcd.io/force'], 'enabled')
+    const waveOf = ({ metadata }: Manifest) =>
+      Number(
+        (metadata as unknown as { annotations?: Record<string, string> }).annotations?.[
+          'argocd.argoproj.io/sync-wave'
+        ] ?? 0,
+      )
+    for (const { kind, metadata } of manifests.filter((each) => waveOf(each) < -1))
+      t.ok(['ConfigMap', 'ServiceAccount', 'NetworkPolicy'].includes(kind), metadata.name)
+    t.ok(manifests.filter(({ kind }) => kind === 'ConfigMap').every((each) => waveOf(each) === -2))
+    t.ok(waveOf(find('Job', 'hasty-migrate')) < waveOf(find('Deployment', 'hasty-api')))
+  })
+
+  await t.test('the rules of the operator are those of deploy/prometheus', async (t) => {
+    t.strictSame(
+      find('PrometheusRule', 'hasty').spec.groups,
+      parse(read('deploy/prometheus/alerts.yaml')).groups,
+    )
+    const [{ port }] = find('ServiceMonitor', 'hasty').spec.endpoints
+    for (const name of ['hasty-api', 'hasty-worker'])
+      t.ok(
+        find('Service', name).spec.ports.some((each: { name: string }) => each.name === port),
+        name,
+      )
+  })
+
+  await t.test('the examples use the Service of the API', async (t) => {
+    const [ingress] = parseManifests(read('deploy/kubernetes/examples/ingress.yaml'))
+    t.strictSame(await faultsOf([ingress!], write), [])
+    const { service } = ingress!.spec.rules[0].http.paths[0].backend
+    const ports = find('Service', service.name).spec.ports
+    t.ok(ports.some(({ name }: { name: string }) => name === service.port.name))
+    const [, route] = parseManifests(read('deploy/kubernetes/examples/gateway.yaml'))
+    const [{ name, port }] = route!.spec.rules[0].backendRefs
+    t.ok(find('Service', name).spec.ports.some((each: { port: number }) => each.port === port))
   })
 
   await t.test('every selector and autoscaler matches its pods', async (t) => {

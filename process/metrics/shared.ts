@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Gauge, Registry } from '@prometheus-io/client'
 import pkg from '../../package.json' with { type: 'json' }
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
+import { readVerifyState } from '../../services/lifecycle/verify.ts'
 import type { Stores } from '../../stores/index.ts'
 
 // Prometheus gives up a scrape after 10 s by default.
@@ -16,7 +17,15 @@ export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queu
   const registers = [register]
   const lastSweep = shareConcurrent(() => withTimeout(data.sweeps.last()))
   const stored = shareConcurrent(() => withTimeout(data.stats.stored()))
-  const jobs = shareConcurrent(() => withTimeout(data.sweeps.successes()))
+  const verify = shareConcurrent(() => withTimeout(readVerifyState({ data })))
+  /** The periodic tasks that have ended without a fault. */
+  const tasks = async () => {
+    const finishedAt = (await verify())?.finishedAt
+    return [
+      ...((await withTimeout(data.sweeps.successes())) ?? []),
+      ...(finishedAt ? [{ name: 'verify', finishedAt: new Date(finishedAt) }] : []),
+    ]
+  }
 
   const gauge = (name: string, help: string, read: () => Promise<number | undefined>) =>
     new Gauge({
@@ -80,10 +89,10 @@ export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queu
   ])
   gauges(
     'hasty_job_last_success_timestamp_seconds',
-    'Unix time at which a periodic job last ended without a fault',
-    ['job'],
-    jobs,
-    ({ name, finishedAt }) => [{ job: name }, finishedAt.getTime() / 1000],
+    'Unix time at which a periodic task last ended without a fault',
+    ['task'],
+    tasks,
+    ({ name, finishedAt }) => [{ task: name }, finishedAt.getTime() / 1000],
   )
   gauge('hasty_last_sweep_timestamp_seconds', 'Unix time at which the last sweep ended', async () => {
     const last = await lastSweep()
@@ -98,6 +107,19 @@ export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queu
     'Items that the last sweep found or changed, by kind',
     ['kind'],
     async () => Object.entries((await lastSweep())?.summary ?? {}).filter(([kind]) => kind !== 'durationMs'),
+    ([kind, count]) => [{ kind }, count],
+  )
+  gauges(
+    'hasty_verify_items',
+    'What the current or the last verification of objects found, by kind',
+    ['kind'],
+    async () => {
+      const state = await verify()
+      return (
+        state &&
+        (['images', 'mismatches', 'missing', 'restored'] as const).map((kind) => [kind, state[kind]] as const)
+      )
+    },
     ([kind, count]) => [{ kind }, count],
   )
   return register

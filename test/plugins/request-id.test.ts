@@ -56,3 +56,9 @@ t.test('an invalid id is replaced by a new one', async (t) => {
   ])
     t.match(await requestIdOf({ traceparent }), /^[0-9a-f]{8}-/)
 })
+
+t.test('a URL that cannot be decoded gets a problem with an id', async (t) => {
+  const answer = await app.inject({ url: '/images/abc%zz', headers: { 'x-request-id': 'given' } })
+  t.equal(answer.statusCode, 400)
+  t.equal(answer.json().requestId, 'given')
+})
