@@ -44,11 +44,8 @@ async function staged(app: App) {
 const untilStaged = (app: App, files: number) =>
   until(async () => ((await staged(app)).files === files ? true : undefined))
 
-/** The service with its defaults. Tests of other limits build their own. */
-const service = await build(t)
-
 t.test('the bytes that a link no longer accepts are not staged', async (t) => {
-  const app = service
+  const app = await build(t)
   const link = await makeLink(app, { sinceNow: 'PT1H', maxBytes: 1000 })
   const uploads = Array.from({ length: 6 }, () => startUpload(app, link))
   for (const upload of uploads) upload.sendPart('large', image(300_000))
@@ -120,7 +117,7 @@ t.test('STAGED_LIMIT limits the bytes of unfinished uploads, half of it by one l
 })
 
 t.test('a link that is revoked during an upload accepts no further part of it', async (t) => {
-  const app = service
+  const app = await build(t)
   for (const by of ['this process', 'another process']) {
     const link = await makeLink(app)
     const upload = startUpload(app, link)
@@ -147,7 +144,7 @@ t.test('a link that is revoked during an upload accepts no further part of it', 
 })
 
 t.test('a part that began before the link expired is accepted, the next one is not', async (t) => {
-  const app = service
+  const app = await build(t)
   const link = await makeLink(app)
   const upload = startUpload(app, link)
   upload.sendPart('before', png)

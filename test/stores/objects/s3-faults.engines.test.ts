@@ -11,7 +11,7 @@ import { startS3, withoutS3 } from '../../helpers/s3.ts'
 import { chunks, keys } from './object-store-contract.ts'
 
 const MIB = 2 ** 20
-const QUICK = { connect: 1_000, idle: 400, request: 2_000 }
+const QUICK = { connect: 1_000, idle: 1_000, request: 2_000 }
 
 /** A source that yields `size` bytes and then stands still. */
 function standing(size: number) {
