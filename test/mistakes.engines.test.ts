@@ -2,6 +2,7 @@ import t from 'tap'
 import { dataDirWithDatabase } from './helpers/embedded.ts'
 import { startFaultyProxy } from './helpers/faulty-proxy.ts'
 import { startWrong } from './helpers/mistakes.ts'
+import { readiness } from './helpers/readiness.ts'
 import { startS3, withoutS3 } from './helpers/s3.ts'
 import { startServer } from './helpers/server.ts'
 
@@ -70,11 +71,10 @@ t.test('wrong settings of S3', { skip: withoutS3() }, async (t) => {
     const url = s3.url(bucket, { through: proxy.url })
     const server = await startServer(t, { DATA_DIR, OBJECT_STORE_URL: url.href, WORKER_PROCESSES: '0' })
     proxy.fail(() => 403)
-    const answer = await fetch(`${server.url}/readyz`)
-    t.equal(answer.status, 503)
+    const answer = await readiness(server.url, 503)
     t.match(await answer.text(), /refuses access/)
     proxy.fail(() => undefined)
-    t.equal((await fetch(`${server.url}/readyz`)).status, 200)
+    await readiness(server.url, 200)
     await server.end('SIGTERM')
   })
 })
