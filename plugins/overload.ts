@@ -5,7 +5,8 @@ import { Busy } from '../services/errors.ts'
 
 // A request that waits longer than this for its turn is refused. Below it, a queue of requests shortens by itself.
 const MAX_DELAY_MS = 1_000
-const SAMPLE_MS = 250
+// The mean of this time counts, so that a single pause, such as that of a start, is no overload.
+const SAMPLE_MS = 1_000
 // The rest is for requests that were accepted.
 const MAX_SHARE_OF_MEMORY = 0.85
 const PROBES = new Set(['/livez', '/readyz', '/startupz', '/metrics'])
