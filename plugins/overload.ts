@@ -5,8 +5,10 @@ import { Busy } from '../services/errors.ts'
 
 // A request that waits longer than this for its turn is refused. Below it, a queue of requests shortens by itself.
 const MAX_DELAY_MS = 1_000
-// The mean of this time counts, so that a single pause, such as that of a start, is no overload.
+// The mean of this time counts, so that a single pause is no overload.
 const SAMPLE_MS = 1_000
+// The first sample after a start may contain nothing but the start.
+const START_MS = 2 * SAMPLE_MS
 // The rest is for requests that were accepted.
 const MAX_SHARE_OF_MEMORY = 0.85
 const PROBES = new Set(['/livez', '/readyz', '/startupz', '/metrics'])
@@ -19,13 +21,18 @@ export default fp(
   async (app) => {
     // 0 without a limit of the container.
     const memory = process.constrainedMemory()
+    let readyAt = Number.POSITIVE_INFINITY
+    app.addHook('onReady', async () => {
+      readyAt = performance.now()
+    })
     await app.register(underPressure, {
       maxEventLoopDelay: MAX_DELAY_MS,
       maxHeapUsedBytes: getHeapStatistics().heap_size_limit * MAX_SHARE_OF_MEMORY,
       ...(memory > 0 && memory < Number.MAX_SAFE_INTEGER && { maxRssBytes: memory * MAX_SHARE_OF_MEMORY }),
       sampleInterval: SAMPLE_MS,
       pressureHandler({ routeOptions }) {
-        if (!PROBES.has(routeOptions.url ?? '')) throw new Busy()
+        const isStarting = performance.now() - readyAt < START_MS
+        if (!isStarting && !PROBES.has(routeOptions.url ?? '')) throw new Busy()
       },
     })
   },
