@@ -132,7 +132,9 @@ t.test(
     const app = await build(t, { GUESS_LIMIT: '0' })
     const { image } = await known(app)
     const answers = async (...requests: (InjectOptions | string)[]) => {
-      const bodies = await Promise.all(requests.map(async (request) => withoutId((await app.inject(request)).body)))
+      const bodies = await Promise.all(
+        requests.map(async (request) => withoutId((await app.inject(request)).body)),
+      )
       t.equal(new Set(bodies).size, 1, bodies.join('\n'))
     }
     const token = (value: string) => ({ url: '/admin/stats', headers: { 'x-access-token': value } })
