@@ -5,6 +5,9 @@ import { makePadded } from '../helpers/images.ts'
 
 const FILES = 200
 const LARGE = 2e6
+const LOST = 10
+// So slow that ten connections are lost before the files have arrived. Bytes in a second.
+const SLOW = 0.5e6
 const KB = 1000
 const skip = noBrowser
 // The bytes of all responses, with their header fields.
@@ -102,24 +105,28 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
     await page.setInputFiles('#choose', await pictures(8, LARGE))
     await capture(page, 'desktop-chosen')
     const network = await context.newCDPSession(page)
-    await network.send('Network.enable')
-    await network.send('Network.emulateNetworkConditions', {
-      offline: false,
-      latency: 5,
-      downloadThroughput: -1,
-      uploadThroughput: 2.5e6,
-    })
+    const setNetwork = (offline: boolean, uploadThroughput = SLOW) =>
+      network.send('Network.emulateNetworkConditions', {
+        offline,
+        latency: 5,
+        downloadThroughput: -1,
+        uploadThroughput,
+      })
+    await setNetwork(false)
     await page.click('#send')
-    for (let n = 0; n < 10; n++) {
+    for (let n = 0; n < LOST; n++) {
       await page.waitForTimeout(250)
-      await context.setOffline(true)
-      await page.waitForTimeout(100)
-      if (n === 9) await page.waitForSelector('.note.warn', { timeout: 10_000 }).catch(() => {})
-      if (n === 9) await capture(page, 'desktop-offline')
-      await context.setOffline(false)
+      await setNetwork(true)
+      if (n === LOST - 1) {
+        await page.waitForSelector('.note.warn')
+        await capture(page, 'desktop-offline')
+        t.strictSame(await violations(page), [], 'offline')
+      } else await page.waitForTimeout(100)
+      await setNetwork(false)
     }
-    await page.waitForTimeout(500)
+    t.ok((await uploadsOf(path)) < 8, 'it is not done before the reload')
     await page.reload()
+    await setNetwork(false, -1)
     await page.waitForSelector('.done', { timeout: 60_000 })
     await capture(page, 'desktop-done')
     t.match(await page.locator('.done h2').innerText(), 'Done. You can close this page.')

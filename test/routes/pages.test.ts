@@ -107,7 +107,7 @@ t.test('without JavaScript, the form of the upload page gets its result as a pag
   const path = await makeLink(app, link)
   const page = await app.inject({ url: path, headers: browser })
   t.equal(page.statusCode, 200)
-  t.match(page.body, '<h1>&lt;b&gt;Party&lt;/b&gt; &amp; &quot;more&quot;</h1>')
+  t.match(page.body, '<h1 dir="auto">&lt;b&gt;Party&lt;/b&gt; &amp; &quot;more&quot;</h1>')
   t.notMatch(page.body, '<b>Party')
   t.match(page.body, `action="${path.slice('/uploads/'.length)}" enctype="multipart/form-data"`)
   for (const name of ['sender', 'message', 'image']) t.match(page.body, `name="${name}"`)
@@ -127,6 +127,17 @@ t.test('without JavaScript, the form of the upload page gets its result as a pag
     body: /No picture was accepted/,
   })
   t.match(refused.body, '&lt;i&gt;notes.txt')
+})
+
+t.test('a label that is a word of the template is only a label', async (t) => {
+  for (const label of ['STYLE', '<style>', '</style>']) {
+    const url = await makeLink(app, { sinceNow: 'PT1H', label })
+    const { body } = await app.inject({ url, headers: browser })
+    const escaped = label.replace('<', '&lt;').replace('>', '&gt;')
+    t.match(body, `<title>${escaped}</title>`)
+    t.equal(body.split('<style>').length, 2)
+    t.match(body, /<style>\S*:root/)
+  }
 })
 
 t.test('a link that is not open is a page with the right status', async (t) => {

@@ -30,7 +30,7 @@ export function renderDocument({ language, title, root, icon, style, scripts, bo
 ${icon !== '' && html`<link rel="icon" href="${root}assets/${icon}" type="image/svg+xml">`}
 ${entry !== undefined && html`<script type="module" src="${root}assets/${entry}"></script>`}
 ${parts.map((part) => html`<link rel="modulepreload" href="${root}assets/${part}">`)}
-<style>STYLE</style>
+<style></style>
 </head>
 <body>
 ${body}
@@ -38,5 +38,5 @@ ${body}
 </html>
 `
   // The style is our own file. It is put in last, because it may contain characters that a template would escape.
-  return text.replace('STYLE', () => style)
+  return text.replace('<style>', () => `<style>${style}`)
 }

@@ -30,14 +30,14 @@ const showValue = (value: string | number, language: string) =>
 
 const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte', 'terabyte'] as const
 
-/** A number of bytes for people, in decimal units with at most one decimal: 3.2 MB. */
+/** A number of bytes for people, in decimal units with at most one decimal: 3.2 MB. It is rounded down, like a limit. */
 export function showBytes(bytes: number, language: string): string {
   const level = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)))
-  const value = bytes / 1000 ** level
+  const exact = bytes / 1000 ** level
+  const steps = exact < 10 && level > 1 ? 10 : 1
   return new Intl.NumberFormat(language, {
     style: 'unit',
     unit: UNITS[level]!,
     unitDisplay: 'short',
-    maximumFractionDigits: value < 10 && level > 1 ? 1 : 0,
-  }).format(value)
+  }).format(Math.floor(exact * steps) / steps)
 }

@@ -29,7 +29,7 @@ ${date && html`<p><strong>${fill(all.LinkNotOpen.opensOn, language, { date })}</
 
 // The server does not know the time zone of the reader, so the time has its own.
 const showDate = (date: Date, language: string) =>
-  date.toLocaleString(language, { dateStyle: 'full', timeStyle: 'long', timeZone: 'UTC' })
+  `${date.toLocaleString(language, { dateStyle: 'full', timeStyle: 'short', timeZone: 'UTC' })} UTC`
 
 const arrow = html`<svg class="icon sign" viewBox="0 0 24 24" aria-hidden="true"><path d="M12 19V6m-5 5 5-5 5 5"/></svg>`
 const dot = html`<svg class="icon sign" viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="9"/><path d="M12 8v5m0 3v.01"/></svg>`

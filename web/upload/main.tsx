@@ -1,5 +1,5 @@
 import './style.css'
-import { signal, useComputed } from '@preact/signals'
+import { signal, useComputed, useSignal } from '@preact/signals'
 import { render } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { readData } from '../shared/data.ts'
@@ -31,7 +31,6 @@ const queue = createQueue({
 const announced = signal('')
 const skipped = signal(0)
 const isDropping = signal(false)
-const senderFault = signal(false)
 
 function addFiles(files: Iterable<File>) {
   skipped.value = queue.add([...files])
@@ -40,60 +39,75 @@ function addFiles(files: Iterable<File>) {
 function start() {
   const sender = field('sender')
   const isMissing = sender?.required === true && sender.value.trim() === ''
-  senderFault.value = isMissing
-  sender?.setAttribute('aria-invalid', String(isMissing))
+  markSender(isMissing)
   if (isMissing) return sender.focus()
   queue.start()
 }
 
-function Picker({ isFirst }: { isFirst: boolean }) {
-  const inputs = {
-    pictures: useRef<HTMLInputElement>(null),
-    camera: useRef<HTMLInputElement>(null),
-    folder: useRef<HTMLInputElement>(null),
-    files: useRef<HTMLInputElement>(null),
-  }
+function markSender(isMissing: boolean) {
+  const fault = document.getElementById('sender-fault')
+  if (!fault) return
+  fault.hidden = !isMissing
+  field('sender')!.setAttribute('aria-invalid', String(isMissing))
+}
+
+const inputIds = { pictures: 'choose', camera: 'camera', folder: 'folder', files: 'files' } as const
+const openInput = (name: keyof typeof inputIds) => () => field(inputIds[name])!.click()
+
+/** The inputs stay in the page, so that one that is open is not lost. */
+function Inputs() {
   const onChange = (event: Event) => {
     const input = event.currentTarget as HTMLInputElement
     addFiles(input.files ?? [])
     input.value = ''
   }
   const hidden = { type: 'file', hidden: true, tabIndex: -1, onChange } as const
-  const open = (name: keyof typeof inputs) => () => inputs[name].current!.click()
   return (
-    <div class={isFirst ? 'drop' : 'drop small-drop'}>
-      <input {...hidden} id="choose" ref={inputs.pictures} multiple accept={accept} />
-      <input {...hidden} ref={inputs.camera} accept="image/*" capture="environment" />
-      <input {...hidden} ref={inputs.folder} multiple {...{ webkitdirectory: true }} />
-      <input {...hidden} ref={inputs.files} multiple />
-      {isFirst && <Icon name="pictures" class="sign" />}
-      <button type="button" class={isFirst ? 'button large' : 'button second'} onClick={open('pictures')}>
-        {isFirst ? texts.choose : texts.more}
+    <>
+      <input {...hidden} id={inputIds.pictures} multiple accept={accept} />
+      <input {...hidden} id={inputIds.camera} accept="image/*" capture="environment" />
+      <input {...hidden} id={inputIds.folder} multiple {...{ webkitdirectory: true }} />
+      <input {...hidden} id={inputIds.files} multiple />
+    </>
+  )
+}
+
+const AddMore = () => (
+  <button type="button" class="button second" onClick={openInput('pictures')}>
+    <Icon name="plus" />
+    {texts.more}
+  </button>
+)
+
+function Picker() {
+  return (
+    <div class="drop">
+      <Icon name="pictures" class="sign" />
+      <button type="button" class="button large" data-main onClick={openInput('pictures')}>
+        {texts.choose}
       </button>
-      {isFirst && !isTouch && <p class="soft small">{texts.drop}</p>}
-      {isFirst && (
-        <div class="ways">
-          {isTouch && (
-            <button type="button" class="button plain" onClick={open('camera')}>
-              <Icon name="camera" />
-              {texts.take}
-            </button>
-          )}
-          {!isTouch && (
-            <button type="button" class="button plain" onClick={open('folder')}>
-              <Icon name="folder" />
-              {texts.folder}
-            </button>
-          )}
-          {isAndroid && (
-            <button type="button" class="button plain" aria-describedby="android" onClick={open('files')}>
-              <Icon name="place" />
-              {texts.asFiles}
-            </button>
-          )}
-        </div>
-      )}
-      {isFirst && isAndroid && (
+      {!isTouch && <p class="soft small">{texts.drop}</p>}
+      <div class="ways">
+        {isTouch && (
+          <button type="button" class="button plain" onClick={openInput('camera')}>
+            <Icon name="camera" />
+            {texts.take}
+          </button>
+        )}
+        {!isTouch && (
+          <button type="button" class="button plain" onClick={openInput('folder')}>
+            <Icon name="folder" />
+            {texts.folder}
+          </button>
+        )}
+        {isAndroid && (
+          <button type="button" class="button plain" aria-describedby="android" onClick={openInput('files')}>
+            <Icon name="place" />
+            {texts.asFiles}
+          </button>
+        )}
+      </div>
+      {isAndroid && (
         <p class="small soft" id="android">
           {texts.android}
         </p>
@@ -121,12 +135,17 @@ function Tile({ item }: { item: Item }) {
   useEffect(() => {
     watched.set(tile.current!, item)
     observer.observe(tile.current!)
-    return () => observer.unobserve(tile.current!)
+    const element = tile.current!
+    return () => {
+      observer.unobserve(element)
+      watched.delete(element)
+    }
   }, [item])
   const state = item.state.value
+  const isQueued = !isOver(state) && queue.phase.value !== 'choosing'
   const share = useComputed(() => Math.round((item.sent.value / Math.max(1, item.size)) * 100))
   return (
-    <li class={`tile ${state}`} ref={tile} title={item.name}>
+    <li class={`tile ${isQueued ? 'queued' : state}`} ref={tile} title={item.name}>
       {item.preview.value ? (
         <img
           src={item.preview.value}
@@ -183,18 +202,18 @@ function remainingTime(seconds: number) {
     : say(remaining.hours, { count: Math.round(minutes / 60) })
 }
 
+function showSpeed(seconds: number) {
+  const speed = queue.speed.value
+  if (speed === 0) return texts.progress
+  return `${say(texts.speed, { speed: showBytes(speed, language) })} · ${remainingTime(seconds)}`
+}
+
 function Progress() {
   const { bytes, sentBytes, over, count } = queue.totals.value
   const speed = queue.speed.value
   const isPaused = queue.phase.value === 'paused'
-  const details = isPaused
-    ? texts.paused
-    : speed > 0
-      ? [
-          say(texts.speed, { speed: showBytes(speed, language) }),
-          remainingTime((bytes - sentBytes) / speed),
-        ].join(' · ')
-      : texts.progress
+  const { isOffline } = queue
+  const details = isPaused ? texts.paused : isOffline.value ? '' : showSpeed((bytes - sentBytes) / speed)
   return (
     <div class="progress">
       <p class="line">
@@ -202,17 +221,20 @@ function Progress() {
         <span class="soft small">{details}</span>
       </p>
       <progress aria-label={texts.progress} max={Math.max(1, bytes)} value={sentBytes} />
-      {queue.isOffline.value && !isPaused && (
+      {isOffline.value && !isPaused && (
         <p class="note warn">
           <Icon name="offline" />
           {texts.waiting}
         </p>
       )}
       {queue.wasRestored.value && <p class="small soft">{texts.restored}</p>}
-      <button type="button" class="button second" onClick={isPaused ? start : queue.pause}>
-        <Icon name={isPaused ? 'play' : 'pause'} />
-        {isPaused ? texts.resume : texts.pause}
-      </button>
+      <div class="actions">
+        <button type="button" class="button second" data-main onClick={isPaused ? start : queue.pause}>
+          <Icon name={isPaused ? 'play' : 'pause'} />
+          {isPaused ? texts.resume : texts.pause}
+        </button>
+        <AddMore />
+      </div>
     </div>
   )
 }
@@ -293,46 +315,94 @@ function Done() {
   )
 }
 
+const SHOWN_NAMES = 5
+
 function Lost() {
   const files = queue.lost.value
   if (files.length === 0) return null
   return (
     <div class="note warn">
       <p>{say(texts.again, { count: files.length })}</p>
-      <p class="small">{files.map(({ name }) => name).join(', ')}</p>
+      <p class="small">
+        {files
+          .slice(0, SHOWN_NAMES)
+          .map(({ name }) => name)
+          .join(', ')}
+        {files.length > SHOWN_NAMES && ' …'}
+      </p>
     </div>
   )
 }
 
+function Chosen() {
+  const { bytes, count } = queue.totals.value
+  return (
+    <p class="line">
+      <strong>{say(texts.chosen, { count })}</strong>
+      <span class="soft small">{showBytes(bytes, language)}</span>
+    </p>
+  )
+}
+
+const Send = () => (
+  <div class="actions last">
+    <AddMore />
+    <button type="button" class="button grow" id="send" data-main onClick={start}>
+      {say(texts.sendCount, { count: queue.items.value.length })}
+    </button>
+  </div>
+)
+
+// Whether the person uses the keyboard now. A focus that a person did not ask for is then shown.
+let hasKeyboard = false
+
+function watchKeyboard() {
+  addEventListener('keydown', () => {
+    hasKeyboard = true
+    for (const element of document.querySelectorAll<HTMLElement>('[data-quiet]')) delete element.dataset.quiet
+  })
+  addEventListener('pointerdown', () => {
+    hasKeyboard = false
+  })
+}
+
+/** When a button with the focus disappears, the main button of the next state gets the focus. */
+function useFocus(state: string) {
+  const before = useRef(state)
+  useEffect(() => {
+    if (before.current === state) return
+    before.current = state
+    if (document.activeElement !== document.body) return
+    const main = document.querySelector<HTMLElement>('[data-main]')
+    if (main && !hasKeyboard) main.dataset.quiet = ''
+    main?.focus({ preventScroll: true })
+  }, [state])
+}
+
 function Main() {
   const phase = queue.phase.value
-  const waiting = queue.items.value.length
+  const isEmpty = queue.items.value.length === 0
+  useFocus(isEmpty ? 'empty' : phase)
+  const isSending = phase === 'sending' || phase === 'paused'
   return (
     <>
-      {phase === 'done' ? <Done /> : null}
-      {phase !== 'done' && <Lost />}
-      {phase !== 'done' && (phase === 'sending' || phase === 'paused') && <Progress />}
-      {phase !== 'done' && <Picker isFirst={waiting === 0} />}
+      <Inputs />
+      {phase === 'done' ? <Done /> : <Lost />}
+      {isSending && <Progress />}
+      {phase === 'choosing' && (isEmpty ? <Picker /> : <Chosen />)}
       {skipped.value > 0 && phase !== 'done' && (
         <p class="small soft">{say(texts.skipped, { count: skipped.value })}</p>
       )}
-      {phase === 'choosing' && waiting > 0 && (
-        <>
-          {senderFault.value && <p class="fault">{texts.senderMissing}</p>}
-          <button type="button" class="button large wide" id="send" onClick={start}>
-            {say(texts.sendCount, { count: waiting })}
-          </button>
-        </>
-      )}
       <Tiles />
-      {phase !== 'done' && phase !== 'choosing' && <Refused items={queue.of('refused')} />}
+      {isSending && <Refused items={queue.of('refused')} />}
+      {phase === 'choosing' && !isEmpty && <Send />}
     </>
   )
 }
 
 function Sent() {
   const pictures = queue.sent.value
-  if (pictures.length === 0) return null
+  if (pictures.length === 0 || queue.phase.value !== 'choosing') return null
   return (
     <details class="sent">
       <summary>
@@ -350,18 +420,31 @@ function Sent() {
   )
 }
 
-function SentTile({ picture: { name, preview } }: { picture: Queue['sent']['value'][number] }) {
-  const image = useRef<HTMLImageElement>(null)
+function SentTile({ picture }: { picture: Queue['sent']['value'][number] }) {
+  const { name, preview, imageId } = picture
+  const url = useSignal(preview || !imageId ? '' : queue.imageUrl(imageId))
   useEffect(() => {
     if (!preview) return undefined
-    const url = URL.createObjectURL(preview)
-    image.current!.src = url
-    return () => URL.revokeObjectURL(url)
+    url.value = URL.createObjectURL(preview)
+    return () => URL.revokeObjectURL(url.value)
   }, [preview])
   return (
     <li class="tile" title={name}>
-      {preview ? <img ref={image} alt={name} /> : <Icon name="picture" class="blank" />}
-      {!preview && <span class="spoken">{name}</span>}
+      {url.value ? (
+        <img
+          src={url.value}
+          alt={name}
+          loading="lazy"
+          onError={() => {
+            url.value = ''
+          }}
+        />
+      ) : (
+        <>
+          <Icon name="picture" class="blank" />
+          <span class="spoken">{name}</span>
+        </>
+      )}
     </li>
   )
 }
@@ -475,10 +558,7 @@ function begin() {
     event.preventDefault()
     if (queue.items.value.length > 0 && queue.phase.value === 'choosing') start()
   })
-  field('sender')?.addEventListener('input', () => {
-    senderFault.value = false
-    field('sender')!.removeAttribute('aria-invalid')
-  })
+  field('sender')?.addEventListener('input', () => markSender(false))
   picker.replaceChildren()
   render(<Main />, picker)
   const results = document.getElementById('results')!
@@ -496,6 +576,7 @@ function begin() {
     if (sender) sender.hidden = phase !== 'choosing'
   })
   showLocalTimes()
+  watchKeyboard()
   listenToDropsAndPastes()
   announceMilestones()
   keepAwake()
@@ -503,7 +584,11 @@ function begin() {
     const isLost = queue.items.value.some(({ state }) => !isOver(state.value))
     if (isLost && queue.phase.value === 'sending' && !queue.isKept()) event.preventDefault()
   })
-  void queue.restore().then(() => {
+  void queue.restore().then((metadata) => {
+    for (const [name, value] of Object.entries(metadata ?? {})) {
+      const input = field(name)
+      if (input && input.value === '') input.value = value
+    }
     if (early.length > 0) addFiles(early)
   })
   document.documentElement.dataset.ready = ''

@@ -41,8 +41,8 @@ export function renderUpload({
   const data: PageData = { language, texts, link, id, accept }
   const body = html`<main class="column upload">
 <header class="intro">
-<h1>${link.label ?? texts.noLabel}</h1>
-${link.description && html`<p class="why">${link.description}</p>`}
+<h1 dir="auto">${link.label ?? texts.noLabel}</h1>
+${link.description && html`<p class="why" dir="auto">${link.description}</p>`}
 ${renderLimits(link, texts, language)}
 </header>
 <form class="card" id="form" method="post" action="${id}" enctype="multipart/form-data">
@@ -81,17 +81,17 @@ function renderLimits(link: UploadLink, texts: Texts, language: Language) {
       ? fill(limits.formats, language, { formats })
       : fill(limits.moreFormats, language, { formats, count: rest })
   return html`<ul class="limits">
-<li>${rest === 0 ? text : html`<details><summary>${text}</summary><span class="soft">${names.join(', ')}</span></details>`}</li>
-<li>${fill(limits.size, language, { size: showBytes(link.maxFileSize, language) })}</li>
 ${
   link.remainingImages !== undefined &&
   html`<li>${fill(limits.images, language, { count: link.remainingImages })}</li>`
 }
+<li>${fill(limits.size, language, { size: showBytes(link.maxFileSize, language) })}</li>
 ${
   link.remainingBytes !== undefined &&
   html`<li>${fill(limits.bytes, language, { size: showBytes(link.remainingBytes, language) })}</li>`
 }
 <li>${renderUntil(limits.until, link.expiresOn, language)}</li>
+<li>${rest === 0 ? text : html`<details><summary>${text}</summary><p>${names.join(', ')}</p></details>`}</li>
 ${link.stripMetadata && html`<li>${limits.stripped}</li>`}
 ${link.private && html`<li>${limits.private}</li>`}
 </ul>`
@@ -115,7 +115,8 @@ function renderSender({ askSender }: UploadLink, texts: Texts) {
 <label for="sender">${isRequired ? texts.sender : texts.senderOptional}</label>
 ${
   isRequired
-    ? html`<input id="sender" name="sender" maxlength="100" autocomplete="name" required>`
+    ? html`<input id="sender" name="sender" maxlength="100" autocomplete="name" required aria-describedby="sender-fault">
+<p class="fault" id="sender-fault" hidden>${texts.senderMissing}</p>`
     : html`<input id="sender" name="sender" maxlength="100" autocomplete="name">`
 }
 </div>

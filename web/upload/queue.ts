@@ -14,8 +14,14 @@ export interface Item {
   file: File
   /** Where its upload continues. */
   url: string | undefined
-  /** Whether this browser has a copy, so that the upload continues after a reload. */
-  isKept: boolean
+  /** The sender's name and message, from the moment when sending starts. */
+  metadata: Record<string, string> | undefined
+  /** When it was chosen, in milliseconds since 1970. */
+  at: number
+  /** The name of its image in the service, when it has arrived. */
+  imageId: string
+  /** Whether an earlier attempt was lost. That one may have arrived completely. */
+  isRepeated: boolean
   state: Signal<State>
   /** Sent bytes. */
   sent: Signal<number>
@@ -34,6 +40,9 @@ const MAX_WAIT_MS = 15_000
 const SPEED_WINDOW_MS = 6_000
 const TICK_MS = 1_000
 const LOCK_WAIT_MS = 2_000
+const KEPT_MS = 7 * 86_400_000
+// The service makes the picture of a format that the browser cannot decode. It may not be ready at once.
+const VARIANT_WAITS_MS = [0, 2_000, 5_000, 10_000]
 
 /** The files of this page and their way to the service. */
 export function createQueue({
@@ -57,6 +66,9 @@ export function createQueue({
   const speed = signal(0)
   const sent = signal<stored.SentPicture[]>([])
   let room = 0
+  const measured = stored.freeBytes().then((bytes) => {
+    room = bytes
+  })
   let isKept = true
   let wait = 0
   let wakeUp = () => {}
@@ -77,7 +89,10 @@ export function createQueue({
     }
   })
 
-  function toItem({ id, file, url }: { id?: string; file: File; url?: string | undefined }): Item {
+  function toItem(
+    file: File,
+    { id, url, metadata, at }: Partial<Pick<stored.PendingFile, 'id' | 'url' | 'metadata' | 'at'>> = {},
+  ): Item {
     return {
       id: id ?? newId(),
       name: file.name,
@@ -85,7 +100,10 @@ export function createQueue({
       lastModified: file.lastModified,
       file,
       url,
-      isKept: true,
+      metadata,
+      at: at ?? Date.now(),
+      imageId: '',
+      isRepeated: false,
       state: signal<State>('waiting'),
       sent: signal(0),
       reason: signal(''),
@@ -101,36 +119,47 @@ export function createQueue({
     const fresh = pictures.filter((file) => !known.has(fingerprint(file)))
     const added = fresh.map((file) => {
       const before = lost.value.find((each) => fingerprint(each) === fingerprint(file))
-      return toItem({ file, ...(before && { id: before.id, url: before.url }) })
+      return toItem(file, before && { id: before.id, ...(before.url !== undefined && { url: before.url }) })
     })
     batch(() => {
-      if (added.length > 0 && phase.value === 'done') phase.value = 'choosing'
+      if (added.length > 0 && phase.value === 'done') reset()
       items.value = [...items.value, ...added]
       lost.value = lost.value.filter((each) => !added.some(({ id }) => id === each.id))
     })
-    for (const item of added) keep(item)
-    if (phase.value === 'sending') fill()
+    for (const item of added) void keep(item)
+    if (phase.value === 'sending') start()
     return files.length - pictures.length
   }
 
   /** Keeps a copy of the file, so that the upload continues after a reload. */
-  function keep(item: Item) {
-    item.isKept = item.size <= room
-    if (item.isKept) room -= item.size
-    else isKept = false
+  async function keep(item: Item) {
+    const { id, size, file } = item
     void stored.savePending(pendingOf(item))
+    await measured
+    const hasRoom = size <= room
+    if (hasRoom) room -= size
+    if (!hasRoom || !(await stored.saveFile({ id, link, file }))) isKept = false
+    // It may have arrived before its copy was complete.
+    if (isOver(item.state.value)) void stored.deletePending(id)
   }
 
   function remove(item: Item) {
     items.value = items.value.filter((each) => each !== item)
-    stored.deletePending(item.id)
+    if (item.preview.value) URL.revokeObjectURL(item.preview.value)
+    void stored.deletePending(item.id)
   }
 
   function start() {
+    const wasSending = phase.value === 'sending'
     phase.value = 'sending'
     wait = 0
+    for (const item of of('waiting')) {
+      if (item.metadata) continue
+      item.metadata = metadata()
+      void stored.savePending(pendingOf(item))
+    }
     fill()
-    tick()
+    if (!wasSending) tick()
   }
 
   function pause() {
@@ -151,6 +180,7 @@ export function createQueue({
         item.state.value = 'waiting'
         item.sent.value = 0
         item.url = undefined
+        void keep(item)
       }
     })
     start()
@@ -169,7 +199,7 @@ export function createQueue({
     const sending = send(item.file, {
       endpoint,
       url: item.url,
-      metadata: metadata(),
+      metadata: item.metadata ?? metadata(),
       onProgress(bytes) {
         item.sent.value = bytes
         if (bytes === 0 || !isOffline.value) return
@@ -188,24 +218,26 @@ export function createQueue({
     if (outcome.kind === 'lost') return retryLater(item)
     wait = 0
     isOffline.value = false
-    stored.deletePending(item.id)
+    void stored.deletePending(item.id)
     if (outcome.kind === 'arrived') await arrive(item, outcome)
     else refuse(item, outcome)
     fill()
   }
 
-  const pendingOf = ({ id, name, size, lastModified, file, url, isKept }: Item): stored.PendingFile => ({
+  const pendingOf = ({ id, name, size, lastModified, at, url, metadata }: Item): stored.PendingFile => ({
     id,
     link,
     name,
     size,
     lastModified,
-    ...(isKept && { file }),
+    at,
+    ...(metadata && { metadata }),
     ...(url !== undefined && { url }),
   })
 
   async function retryLater(item: Item) {
     item.state.value = 'waiting'
+    item.isRepeated = true
     wait = Math.min(MAX_WAIT_MS, wait === 0 ? 500 : wait * 2)
     // One failure may be an accident of one request.
     if (wait > 500 || !navigator.onLine) isOffline.value = true
@@ -222,10 +254,18 @@ export function createQueue({
   }
 
   async function arrive(item: Item, { imageId, duplicate }: { imageId: string; duplicate: boolean }) {
-    item.state.value = duplicate ? 'duplicate' : 'arrived'
-    if (item.preview.value === '' && imageId !== '') item.preview.value = imageUrl(imageId)
-    const preview = item.preview.value === undefined ? undefined : previews.get(item.id)
-    const picture = { id: item.id, link, name: item.name, at: Date.now(), ...(preview && { preview }) }
+    item.state.value = duplicate && !item.isRepeated ? 'duplicate' : 'arrived'
+    item.imageId = imageId
+    if (item.preview.value === '') void showVariant(item)
+    const preview = previews.get(item.id)
+    const picture = {
+      id: item.id,
+      link,
+      name: item.name,
+      at: Date.now(),
+      imageId,
+      ...(preview && { preview }),
+    }
     await stored.saveSent(picture)
     sent.value = [...sent.value, picture]
   }
@@ -251,6 +291,22 @@ export function createQueue({
     const blob = await makePreview(item.file)
     if (blob) previews.set(item.id, blob)
     item.preview.value = blob ? URL.createObjectURL(blob) : ''
+    if (!blob) void showVariant(item)
+  }
+
+  /** Shows the picture that the service has made. */
+  async function showVariant(item: Item) {
+    if (item.imageId === '') return
+    const url = imageUrl(item.imageId)
+    for (const wait of VARIANT_WAITS_MS) {
+      await new Promise((resolve) => setTimeout(resolve, wait))
+      const response = await fetch(url).catch(() => undefined)
+      if (response?.ok) {
+        item.preview.value = URL.createObjectURL(await response.blob())
+        return
+      }
+      if (response && response.status < 500) return
+    }
   }
 
   let samples: { at: number; bytes: number }[] = []
@@ -270,19 +326,32 @@ export function createQueue({
     else samples = []
   }
 
-  /** Continues what an earlier visit of this page has left. */
+  /**
+   * Continues what an earlier visit of this page has left. Files that were chosen and not sent are only shown again.
+   * Returns the sender's name and message of that visit, if it was sending.
+   */
   async function restore() {
-    room = await stored.freeBytes()
     sent.value = await stored.readSent(link)
-    if (!(await isOnlyPage(link))) return
-    const pending = await stored.readPending(link)
-    const complete = pending.filter(({ file }) => file)
-    if (complete.length > 0) {
-      items.value = [...items.value, ...complete.map(({ id, file, url }) => toItem({ id, file: file!, url }))]
-      wasRestored.value = true
-      start()
-    }
-    lost.value = pending.filter(({ file }) => !file)
+    if (!(await isOnlyPage(link))) return undefined
+    await stored.deleteOld(Date.now() - KEPT_MS)
+    const shown = new Set(items.value.map(({ id }) => id))
+    const pending = (await stored.readPending(link)).filter(({ id }) => !shown.has(id))
+    const files = await Promise.all(pending.map(({ id }) => stored.readFile(id)))
+    const complete = pending.flatMap((each, n) => (files[n] ? [toItem(files[n], each)] : []))
+    items.value = [...items.value, ...complete.sort((a, b) => a.at - b.at)]
+    lost.value = pending.filter((_, n) => !files[n])
+    const begun = complete.find(({ metadata }) => metadata)
+    if (!begun) return undefined
+    wasRestored.value = true
+    start()
+    return begun.metadata
+  }
+
+  function reset() {
+    for (const { preview } of items.value) if (preview.value) URL.revokeObjectURL(preview.value)
+    items.value = []
+    phase.value = 'choosing'
+    wasRestored.value = false
   }
 
   addEventListener('online', () => {
@@ -314,11 +383,8 @@ export function createQueue({
       await stored.forgetSent(link)
       sent.value = []
     },
-    reset() {
-      items.value = []
-      phase.value = 'choosing'
-      wasRestored.value = false
-    },
+    reset,
+    imageUrl,
   }
 }
 

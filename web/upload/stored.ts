@@ -7,8 +7,10 @@ export interface PendingFile {
   name: string
   size: number
   lastModified: number
-  /** The file itself, if there was room for a copy. */
-  file?: File
+  /** When it was chosen, in milliseconds since 1970. */
+  at: number
+  /** The sender's name and message. Without it, the person has not pressed "send" yet. */
+  metadata?: Record<string, string>
   /** Where its upload continues. */
   url?: string
 }
@@ -19,6 +21,8 @@ export interface SentPicture {
   link: string
   name: string
   at: number
+  /** Empty if the response of the service was lost. */
+  imageId: string
   preview?: Blob
 }
 
@@ -33,7 +37,7 @@ function open() {
   opened ??= new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1)
     request.onupgradeneeded = () => {
-      for (const name of ['pending', 'sent'])
+      for (const name of ['pending', 'files', 'sent'])
         request.result.createObjectStore(name, { keyPath: 'id' }).createIndex('link', 'link')
     }
     request.onsuccess = () => resolve(request.result)
@@ -42,7 +46,8 @@ function open() {
   return opened
 }
 
-type StoreName = 'pending' | 'sent'
+// The files are separate, so that a change of a record does not copy a file again.
+type StoreName = 'pending' | 'files' | 'sent'
 
 async function run<T>(
   name: StoreName,
@@ -67,11 +72,36 @@ export const readPending = (link: string): Promise<PendingFile[]> =>
 export const savePending = (file: PendingFile) =>
   run('pending', 'readwrite', (store) => store.put(file)).catch(ignore)
 
-export const deletePending = (id: string) =>
-  run('pending', 'readwrite', (store) => store.delete(id)).catch(ignore)
+/** Keeps a copy of a file. Returns whether there was room for it. */
+export const saveFile = (copy: { id: string; link: string; file: File }) =>
+  run('files', 'readwrite', (store) => store.put(copy)).then(
+    () => true,
+    () => false,
+  )
 
-export const readSent = (link: string): Promise<SentPicture[]> =>
-  run('sent', 'readonly', (store) => store.index('link').getAll(link)).catch(() => [])
+export const readFile = (id: string): Promise<File | undefined> =>
+  run<{ file: File } | undefined>('files', 'readonly', (store) => store.get(id)).then(
+    (copy) => copy?.file,
+    ignore,
+  )
+
+export async function deletePending(id: string) {
+  for (const name of ['pending', 'files'] as const)
+    await run(name, 'readwrite', (store) => store.delete(id)).catch(ignore)
+}
+
+/** Deletes the files of all links that were chosen before a time. Their links have probably expired. */
+export async function deleteOld(before: number) {
+  const all = await run<PendingFile[]>('pending', 'readonly', (store) => store.getAll()).catch(() => [])
+  for (const { id, at } of all) if (at < before) await deletePending(id)
+}
+
+/** The pictures in the order in which they arrived. */
+export const readSent = (link: string) =>
+  run<SentPicture[]>('sent', 'readonly', (store) => store.index('link').getAll(link)).then(
+    (pictures) => pictures.sort((a, b) => a.at - b.at),
+    () => [],
+  )
 
 export const saveSent = (picture: SentPicture) =>
   run('sent', 'readwrite', (store) => store.put(picture)).catch(ignore)
