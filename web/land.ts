@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 
 // Degrees. The map is coarse: a point is shown on a continent, not in a street.
 const PRECISION = 2
+const WIDTH = 360 * PRECISION
 const SMALLEST_RING = 8
 
 interface Topology {
@@ -21,10 +22,26 @@ export function landPath(): string {
   const decoded = arcs.map((arc) => decode(arc, transform))
   const rings = objects.land.geometries.flatMap((geometry) => geometry.arcs.flat())
   return rings
-    .map((ring) => simplify(ring.flatMap((n) => (n < 0 ? decoded[~n]!.toReversed() : decoded[n]!))))
+    .flatMap((ring) => cut(ring.flatMap((n) => (n < 0 ? decoded[~n]!.toReversed() : decoded[n]!))))
+    .map(simplify)
     .filter((points) => points.length >= SMALLEST_RING)
     .map((points) => `M${points.map(([x, y]) => `${x} ${y}`).join('L')}Z`)
     .join('')
+}
+
+/** Cuts a ring where it crosses the edge of the map. A ring that crosses it once is around the South Pole. */
+function cut(ring: [number, number][]): [number, number][][] {
+  const crosses = (n: number) => Math.abs(ring[n]![0] - ring.at(n - 1)![0]) > WIDTH / 2
+  const first = ring.findIndex((_, n) => crosses(n))
+  if (first < 0) return [ring]
+  const parts: [number, number][][] = []
+  for (let n = first; n < first + ring.length; n++) {
+    if (crosses(n % ring.length)) parts.push([])
+    parts.at(-1)!.push(ring[n % ring.length]!)
+  }
+  if (parts.length > 1) return parts
+  const [part] = parts as [[number, number][]]
+  return [[...part, [part.at(-1)![0], WIDTH / 2], [part[0]![0], WIDTH / 2]]]
 }
 
 function decode(arc: [number, number][], { scale, translate }: Topology['transform']): [number, number][] {

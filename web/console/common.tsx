@@ -15,11 +15,13 @@ export const texts = all[language]
 export const say = (text: string | Plural, values?: Record<string, string | number>) =>
   fill(text, language, values)
 export const bytes = (count: number) => showBytes(count, language)
+/** The reader's own form of the language, `en-GB`, which decides how a date is written. */
+const locale = navigator.languages.find((each) => each.split('-')[0] === language) ?? language
 export const number = (value: number) => value.toLocaleString(language)
 export const time = (text: string) =>
-  new Date(text).toLocaleString(language, { dateStyle: 'medium', timeStyle: 'short' })
+  new Date(text).toLocaleString(locale, { dateStyle: 'medium', timeStyle: 'short' })
 export const day = (text: string) =>
-  new Date(text).toLocaleDateString(language, { day: 'numeric', month: 'short', timeZone: 'UTC' })
+  new Date(text).toLocaleDateString(locale, { day: 'numeric', month: 'short', timeZone: 'UTC' })
 
 /** A duration in the largest unit that fits: `3 hours`. */
 export function duration(seconds: number) {
@@ -76,6 +78,21 @@ export function useLoaded<Data>(load: () => Promise<Data>, key: string, every = 
   return { ...state, reload: () => reload.current() }
 }
 
+/**
+ * Copies the text of an element. A browser has a clipboard only on a secure page (W3C Clipboard API §7.2). Without one the
+ * text is selected, so that the keyboard or the menu can copy it. Resolves with whether it was copied.
+ */
+export async function copyText(element: HTMLElement) {
+  try {
+    await navigator.clipboard.writeText(element.innerText)
+    return true
+  } catch {
+    getSelection()?.selectAllChildren(element)
+    // The old command works over plain HTTP.
+    return document.execCommand('copy')
+  }
+}
+
 let announce = (_text: string) => {}
 /** Shows a short message, which a screen reader reads out. */
 export const tell = (text: string) => announce(text)
@@ -110,6 +127,7 @@ const PATHS = {
   filter: 'M4 6h16M7 12h10M10 18h4',
   minus: 'M5 12h14',
   x: 'M6 6l12 12M18 6 6 18',
+  picture: 'M4 5h16v14H4zM4 16l5-5 4 4 2-2 5 5M15 9.5v.01',
   grid: 'M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z',
 }
 

@@ -246,8 +246,8 @@ function WorldMap({ latitude, longitude }: { latitude: number; longitude: number
     <>
       <svg class="map" viewBox="0 0 720 360" role="img" aria-label={say(texts.image.map, place)}>
         <path class="land" d={land} />
-        <circle class="halo" cx={(longitude + 180) * 2} cy={(90 - latitude) * 2} r="16" />
-        <circle class="spot" cx={(longitude + 180) * 2} cy={(90 - latitude) * 2} r="6" />
+        <circle class="halo" cx={(longitude + 180) * 2} cy={(90 - latitude) * 2} r="22" />
+        <circle class="spot" cx={(longitude + 180) * 2} cy={(90 - latitude) * 2} r="8" />
       </svg>
       <p class="soft small">
         {place.latitude}, {place.longitude}

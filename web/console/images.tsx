@@ -6,7 +6,7 @@ import { Picture } from './picture.tsx'
 
 const TILE = 168
 const TILE_ON_PHONE = 104
-const GAP = 6
+const GAP = 8
 /** Rows above and below the visible ones that are shown too. */
 const MARGIN_ROWS = 3
 /** An archive is requested with the ids in its URL, whose length is limited. */
@@ -48,10 +48,12 @@ export function ImagesView({ query }: { query: URLSearchParams }) {
     if (next.size > MOST_SELECTED) tell(texts.images.selectedLimit)
     else setSelected(next)
   }
+  // With another filter, a selected image may not be shown any more.
+  useEffect(() => setSelected(new Set()), [key])
   const count = Object.keys(filter).length
   return (
     <div class="stack full">
-      <div class="bar">
+      <div class="bar" hidden={selected.size > 0}>
         <h1>{texts.images.title}</h1>
         <div class="actions">
           <a class="button second" href={archiveOfImages(toQuery(filter))} download>
@@ -65,24 +67,35 @@ export function ImagesView({ query }: { query: URLSearchParams }) {
           </button>
         </div>
       </div>
-      {isOpen && <Filters filter={filter} key={key} />}
-      <Gallery pages={pages} key={`${key} ${version}`} selected={selected} onToggle={toggle} />
       {selected.size > 0 && (
-        <section class="card selection" aria-label={say(texts.images.selected, { count: selected.size })}>
-          <span role="status">{say(texts.images.selected, { count: selected.size })}</span>
-          <a class="button second" href={archiveOfImages({ ids: [...selected].join(',') })} download>
-            <Icon name="download" />
-            {texts.images.archive}
-          </a>
-          <button type="button" class="button second" onClick={() => setRemoving(true)}>
-            <Icon name="trash" />
-            {texts.images.remove}
-          </button>
-          <button type="button" class="button plain" onClick={() => setSelected(new Set())}>
-            {texts.cancel}
-          </button>
+        <section class="bar selection" aria-label={texts.images.select}>
+          <div class="heading">
+            <button
+              type="button"
+              class="button plain"
+              onClick={() => setSelected(new Set())}
+              aria-label={texts.cancel}
+            >
+              <Icon name="x" />
+            </button>
+            <h1>
+              <span role="status">{say(texts.images.selected, { count: selected.size })}</span>
+            </h1>
+          </div>
+          <div class="actions">
+            <a class="button second" href={archiveOfImages({ ids: [...selected].join(',') })} download>
+              <Icon name="download" />
+              {texts.images.archive}
+            </a>
+            <button type="button" class="button second" onClick={() => setRemoving(true)}>
+              <Icon name="trash" />
+              {texts.images.remove}
+            </button>
+          </div>
         </section>
       )}
+      {isOpen && <Filters filter={filter} key={key} />}
+      <Gallery pages={pages} key={`${key} ${version}`} selected={selected} onToggle={toggle} />
       {isRemoving && (
         <Confirm
           title={say(texts.images.removeTitle, { count: selected.size })}
@@ -207,7 +220,11 @@ function Gallery({
       {!error &&
         pages.count === 0 &&
         (pages.isComplete ? <p class="empty soft">{texts.images.empty}</p> : <Loading />)}
-      <ul ref={ref} class="gallery" style={{ height: `${rows * (size + GAP)}px` }}>
+      <ul
+        ref={ref}
+        class={`gallery ${selected.size > 0 ? 'selecting' : ''}`}
+        style={{ height: `${rows * (size + GAP)}px` }}
+      >
         {shown.map(({ image, index }) => (
           <li
             key={index}
@@ -252,7 +269,7 @@ function Tile({
   const label = say(texts.images.tile, { format: image.format, date: time(image.receivedAt) })
   return (
     <div class={`tile ${isSelected ? 'selected' : ''}`}>
-      <a class="open" href={`#/images/${image.id}`} onKeyDown={onKeyDown} aria-label={label}>
+      <a class="tile-link" href={`#/images/${image.id}`} onKeyDown={onKeyDown} aria-label={label}>
         <Picture
           id={image.id}
           status={image.status}

@@ -1,9 +1,10 @@
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 import { encode } from 'uqr'
 import { ApiError, api, archiveOfLink, type Link, type LinkUpload } from './api.ts'
 import {
   bytes,
   Confirm,
+  copyText,
   Dialog,
   Icon,
   Loading,
@@ -26,6 +27,8 @@ export function LinkView({ id }: { id: string }) {
   const [limit, setLimit] = useState(PAGE)
   const { data: link, error, reload } = useLoaded(() => api.link(id, { limit }), `${id} ${limit}`, POLL_MS)
   const [dialog, setDialog] = useState<'extend' | 'close'>()
+  const address = useRef<HTMLParagraphElement>(null)
+  const copy = async () => tell((await copyText(address.current!)) ? texts.copied : texts.link.selected)
   if (error && !link) return <Problem error={error} retry={reload} />
   if (!link) return <Loading />
   const url = link.url ?? new URL(`uploads/${id}`, document.baseURI).href
@@ -36,21 +39,25 @@ export function LinkView({ id }: { id: string }) {
         <Icon name="back" />
         {texts.links.title}
       </a>
-      <div class="bar">
-        <h1>{link.label ?? texts.links.untitled}</h1>
-        <StatusBadge status={link.status} />
+      <div class="title">
+        <div class="heading">
+          <h1 dir="auto">{link.label ?? texts.links.untitled}</h1>
+          <StatusBadge status={link.status} />
+        </div>
+        {link.description && (
+          <p class="soft lines" dir="auto">
+            {link.description}
+          </p>
+        )}
       </div>
-      {link.description && <p class="soft lines">{link.description}</p>}
       <section class="card share">
         <QrCode text={url} />
         <div class="stack grow">
-          <p class="url">{url}</p>
+          <p class="url" ref={address}>
+            {url}
+          </p>
           <div class="actions">
-            <button
-              type="button"
-              class="button"
-              onClick={() => navigator.clipboard.writeText(url).then(() => tell(texts.copied))}
-            >
+            <button type="button" class="button" onClick={copy}>
               <Icon name="copy" />
               {texts.link.copy}
             </button>

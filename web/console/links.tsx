@@ -31,20 +31,22 @@ export function LinksView() {
     <div class="stack wide">
       <div class="bar">
         <h1>{texts.links.title}</h1>
-        <button type="button" class="button" onClick={() => setCreating(true)}>
-          <Icon name="plus" />
-          {texts.links.create}
-        </button>
-      </div>
-      <div class="field search">
-        <input
-          type="search"
-          placeholder={texts.links.search}
-          aria-label={texts.links.search}
-          value={search}
-          maxLength={200}
-          onInput={(event) => setSearch(event.currentTarget.value)}
-        />
+        <div class="actions tools">
+          <div class="field search">
+            <input
+              type="search"
+              placeholder={texts.links.search}
+              aria-label={texts.links.search}
+              value={search}
+              maxLength={200}
+              onInput={(event) => setSearch(event.currentTarget.value)}
+            />
+          </div>
+          <button type="button" class="button" onClick={() => setCreating(true)}>
+            <Icon name="plus" />
+            {texts.links.create}
+          </button>
+        </div>
       </div>
       {error && <Problem error={error} retry={reload} />}
       {!data && !error && <Loading />}
@@ -79,8 +81,10 @@ const Row = ({ link }: { link: Link }) => (
   <li>
     <a class="row" href={`#/links/${link.id}`}>
       <span class="grow">
-        <strong>{link.label ?? texts.links.untitled}</strong>
-        <span class="soft small clip">
+        <strong class="clip" dir="auto">
+          {link.label ?? texts.links.untitled}
+        </strong>
+        <span class="soft small clip" dir="auto">
           {link.description ?? say(texts.links.until, { date: time(link.expiresOn) })}
         </span>
       </span>

@@ -10,17 +10,43 @@ import { LinksView } from './links.tsx'
 import { OperationView } from './operation.tsx'
 import { StatisticsView } from './statistics.tsx'
 
+/** A mark that this browser has signed in. It is not a secret: the cookie is, and no script can read it. */
+const mark = {
+  get: () => attempt(() => localStorage.getItem('signed-in')) !== null,
+  set: () => attempt(() => localStorage.setItem('signed-in', 'yes')),
+  remove: () => attempt(() => localStorage.removeItem('signed-in')),
+}
+
+/** A browser may forbid storage. Then nothing is remembered. */
+function attempt<Result>(act: () => Result) {
+  try {
+    return act()
+  } catch {
+    return undefined
+  }
+}
+
 const SECTIONS = ['links', 'images', 'statistics', 'operation'] as const
 
 function App() {
   const [session, setSession] = useState<Session | null>()
+  const enter = (session: Session) => {
+    mark.set()
+    setSession(session)
+  }
+  const leave = () => {
+    mark.remove()
+    setSession(null)
+  }
   useEffect(() => {
-    whenSignedOut(() => setSession(null))
-    api.session().then(setSession, () => setSession(null))
+    whenSignedOut(leave)
+    // Without the mark there is no session, and a browser would report the refused call as an error.
+    if (mark.get()) api.session().then(setSession, leave)
+    else setSession(null)
   }, [])
   if (session === undefined) return null
-  if (session === null) return <SignIn onDone={setSession} />
-  return <Console onSignOut={() => setSession(null)} />
+  if (session === null) return <SignIn onDone={enter} />
+  return <Console onSignOut={leave} />
 }
 
 function SignIn({ onDone }: { onDone: (session: Session) => void }) {
@@ -48,11 +74,12 @@ function SignIn({ onDone }: { onDone: (session: Session) => void }) {
     <main class="sign-in">
       <form class="card stack" onSubmit={submit} method="post">
         <Brand />
-        <div>
+        <div class="title">
           <h1>{texts.signIn.title}</h1>
           <p class="soft">{texts.signIn.detail}</p>
         </div>
         <Field
+          autofocus
           id="token"
           label={texts.signIn.token}
           type="password"

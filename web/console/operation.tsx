@@ -77,12 +77,7 @@ export function OperationView() {
           </div>
         )}
       </section>
-      <h2>{operation.attention}</h2>
-      <Attention title={operation.failed} query={{ status: 'failed' }} analyse="failed" />
-      <Attention title={operation.corrupt} query={{ status: 'corrupt' }} analyse="corrupt" />
-      <Attention title={operation.damaged} query={{ damaged: 'true' }} />
-      <Attention title={operation.missing} query={{ objectFault: 'missing' }} />
-      <Attention title={operation.mismatch} query={{ objectFault: 'mismatch' }} />
+      <Attention />
     </div>
   )
 }
@@ -114,16 +109,45 @@ function Sweep({ lastSweep }: { lastSweep: Operation['lastSweep'] | undefined })
   )
 }
 
-function Attention({
-  title,
-  query,
-  analyse,
-}: {
+interface Group {
   title: string
   query: Record<string, string>
   analyse?: 'failed' | 'corrupt'
-}) {
-  const { data, error, reload } = useLoaded(() => api.images({ ...query, limit: SHOWN }), title, 6 * POLL_MS)
+}
+
+const groups: Group[] = [
+  { title: texts.operation.failed, query: { status: 'failed' }, analyse: 'failed' },
+  { title: texts.operation.corrupt, query: { status: 'corrupt' }, analyse: 'corrupt' },
+  { title: texts.operation.damaged, query: { damaged: 'true' } },
+  { title: texts.operation.missing, query: { objectFault: 'missing' } },
+  { title: texts.operation.mismatch, query: { objectFault: 'mismatch' } },
+]
+
+/** The images that need attention: only the groups that have some. */
+function Attention() {
+  const { data, error, reload } = useLoaded(
+    () => Promise.all(groups.map(({ query }) => api.images({ ...query, limit: SHOWN }))),
+    'attention',
+    6 * POLL_MS,
+  )
+  if (error && !data) return <Problem error={error} retry={reload} />
+  const shown = groups.flatMap((group, n) => {
+    const items = data?.[n]?.items ?? []
+    return items.length > 0 ? [{ ...group, items }] : []
+  })
+  return (
+    <section class="card stack">
+      <h2>{texts.operation.attention}</h2>
+      {!data && <Loading />}
+      {data && shown.length === 0 && <p class="soft">{texts.operation.nothing}</p>}
+      {shown.map((group) => (
+        <Cases key={group.title} {...group} reload={reload} />
+      ))}
+    </section>
+  )
+}
+
+function Cases({ title, analyse, items, reload }: Group & { items: Image[]; reload: () => Promise<void> }) {
   const [fault, setFault] = useState<ApiError>()
   const [removing, setRemoving] = useState<string>()
   const again = (act: Promise<unknown>, text: string) =>
@@ -132,10 +156,10 @@ function Attention({
       return reload()
     }, setFault)
   return (
-    <section class="card stack">
+    <div>
       <div class="bar">
-        <h3>{title}</h3>
-        {analyse && data && data.items.length > 0 && (
+        <h3 class="soft">{title}</h3>
+        {analyse && (
           <button
             type="button"
             class="button second"
@@ -150,20 +174,17 @@ function Attention({
           </button>
         )}
       </div>
-      {(error ?? fault) && <Problem error={(error ?? fault)!} />}
-      {data?.items.length === 0 && <p class="soft">{texts.operation.nothing}</p>}
-      {data && data.items.length > 0 && (
-        <ul class="rows">
-          {data.items.map((image) => (
-            <Case
-              key={image.id}
-              image={image}
-              onAnalyse={() => again(api.analyse(image.id), texts.image.queued)}
-              onRemove={() => setRemoving(image.id)}
-            />
-          ))}
-        </ul>
-      )}
+      {fault && <Problem error={fault} />}
+      <ul class="rows">
+        {items.map((image) => (
+          <Case
+            key={image.id}
+            image={image}
+            onAnalyse={() => again(api.analyse(image.id), texts.image.queued)}
+            onRemove={() => setRemoving(image.id)}
+          />
+        ))}
+      </ul>
       {removing && (
         <Confirm
           title={say(texts.images.removeTitle, { count: 1 })}
@@ -176,7 +197,7 @@ function Attention({
           onClose={() => setRemoving(undefined)}
         />
       )}
-    </section>
+    </div>
   )
 }
 
@@ -191,7 +212,12 @@ const Case = ({
 }) => (
   <li class="row case">
     <a href={`#/images/${image.id}`} class="thumb" aria-label={`${image.format}, ${time(image.receivedAt)}`}>
-      <Picture id={image.id} status="ready" {...(image.placeholder && { placeholder: image.placeholder })} />
+      <Picture
+        id={image.id}
+        status={image.status}
+        hasBadge={false}
+        {...(image.placeholder && { placeholder: image.placeholder })}
+      />
     </a>
     <span class="grow">
       <strong>

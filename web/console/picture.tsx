@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { thumbHashToRGBA } from 'thumbhash'
 import { type Image, thumbnailUrl } from './api.ts'
-import { texts } from './common.tsx'
+import { Icon, texts } from './common.tsx'
 
 /** A small picture: its ThumbHash at once, then a variant. A status that needs attention is written on it. */
 export function Picture({
@@ -9,7 +9,13 @@ export function Picture({
   status,
   placeholder,
   alt = '',
-}: Partial<Pick<Image, 'placeholder'>> & { id: string; status: Image['status']; alt?: string }) {
+  hasBadge = true,
+}: Partial<Pick<Image, 'placeholder'>> & {
+  id: string
+  status: Image['status']
+  alt?: string
+  hasBadge?: boolean
+}) {
   const [state, setState] = useState<'loading' | 'shown' | 'failed'>('loading')
   const isServed = status === 'ready' || status === 'failed' || status === 'pending'
   return (
@@ -20,11 +26,13 @@ export function Picture({
           src={thumbnailUrl(id)}
           alt={alt}
           decoding="async"
+          loading="lazy"
           onLoad={() => setState('shown')}
           onError={() => setState('failed')}
         />
       )}
-      {status !== 'ready' && <span class="badge over">{texts.images.statuses[status]}</span>}
+      {(!isServed || state === 'failed') && <Icon name="picture" />}
+      {hasBadge && status !== 'ready' && <span class="badge over">{texts.images.statuses[status]}</span>}
     </span>
   )
 }

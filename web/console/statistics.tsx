@@ -24,13 +24,10 @@ export function StatisticsView() {
   const { statistics } = texts
   return (
     <div class="stack wide">
-      <div>
-        <h1>{statistics.title}</h1>
-        <p class="soft">{statistics.last}</p>
-      </div>
-      <Plot title={statistics.uploads} days={days} value={(each) => each.uploads} show={number} />
-      <Plot title={statistics.bytes} days={days} value={(each) => each.bytes} show={bytes} />
-      <div class="pair">
+      <h1>{statistics.title}</h1>
+      <div class="halves">
+        <Plot title={statistics.uploads} days={days} value={(each) => each.uploads} show={number} />
+        <Plot title={statistics.bytes} days={days} value={(each) => each.bytes} show={bytes} />
         <Bars
           title={statistics.formats}
           rows={data.topFormats.map((each) => ({ ...each, name: each.format }))}
@@ -69,13 +66,17 @@ function Plot({
 }) {
   const [active, setActive] = useState<number>()
   const most = Math.max(1, ...days.map(value))
-  const total = say(texts.statistics.total, { count: show(days.reduce((sum, each) => sum + value(each), 0)) })
+  const sum = days.reduce((sum, each) => sum + value(each), 0)
+  const total = say(texts.statistics.total, { count: show(sum) })
   const hovered = active === undefined ? undefined : days[active]
   return (
     <figure class="card stack">
-      <div class="bar">
-        <h2>{title}</h2>
-        <span class="number">{hovered ? `${day(hovered.date)}: ${show(value(hovered))}` : total}</span>
+      <div>
+        <h2 class="soft small">{title}</h2>
+        <p class="figure number">
+          {show(hovered ? value(hovered) : sum)}
+          <span class="soft small"> {hovered ? day(hovered.date) : texts.statistics.last}</span>
+        </p>
       </div>
       <svg
         class="plot"
@@ -90,16 +91,12 @@ function Plot({
         onPointerLeave={() => setActive(undefined)}
       >
         {days.map((each, n) => {
-          const height = Math.max(value(each) > 0 ? 3 : 1, (value(each) / most) * (HEIGHT - 4))
+          const height = value(each) > 0 ? Math.max(3, (value(each) / most) * HEIGHT) : 0
           return (
-            <rect
-              key={each.date}
-              class={n === active ? 'active' : value(each) > 0 ? '' : 'none'}
-              x={n * BAR + 2}
-              y={HEIGHT - height}
-              width={BAR - 4}
-              height={height}
-            />
+            <g key={each.date} class={n === active ? 'active' : ''}>
+              <rect class="ground" x={n * BAR} width={BAR} height={HEIGHT} />
+              <rect x={n * BAR + 3} y={HEIGHT - height} width={BAR - 6} height={height} rx="2" />
+            </g>
           )
         })}
       </svg>
