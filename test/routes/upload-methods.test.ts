@@ -52,7 +52,7 @@ async function compare(t: import('tap').Test, name: string, body: Buffer) {
   const responses = []
   for (const [method, send] of Object.entries(methods)) {
     const answer = await send(body, name)
-    const { processed = [], ...rest } = answer.json()
+    const { processed = [], requestId: _, ...rest } = answer.json()
     responses.push({
       method,
       status: answer.statusCode,
@@ -73,7 +73,7 @@ t.test(
       await compare(t, name, bytes)
       count++
     }
-    t.ok(count > 5, `${count} samples`)
+    t.ok(count > 3, `${count} samples`)
   },
 )
 
