@@ -102,13 +102,14 @@ export default (async (app) => {
         operationId: 'unlockLink',
         summary: 'Unlock a link in a browser',
         description:
-          'The form of the upload page sends the password. The response sets a cookie for this link, and leads back to ' +
-          'the page. Programs send `Authorization: Basic` with each request instead.',
+          'The form of the upload page sends the password. The response sets a cookie for this link, and leads a ' +
+          'browser back to the page. Programs send `Authorization: Basic` with each request instead.',
         params: IdParams,
         consumes: ['application/x-www-form-urlencoded'],
         body: Unlock,
         response: {
-          303: Type.Null({ description: 'The link is unlocked.' }),
+          204: Type.Null({ description: 'The link is unlocked.' }),
+          303: Type.Null({ description: 'The link is unlocked. A browser is led back to the page.' }),
           ...problems(InvalidRequest, TooLarge, UnsupportedContentEncoding, UnsupportedMediaType, ...ofLink),
         },
       },
@@ -123,6 +124,7 @@ export default (async (app) => {
         throw error
       }
       if (link.passwordHash !== null) reply.setLinkPass(passwords.pass(link))
+      if (!request.wantsPage()) return reply.code(204).send(null)
       // Relative, because a proxy may have stripped a path.
       return reply.code(303).header('Location', `../${link.id}`).send(null)
     },

@@ -8,6 +8,7 @@ import { admin } from '../helpers/app.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
+import { readiness } from '../helpers/readiness.ts'
 import { send, startServer, until } from '../helpers/server.ts'
 import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
@@ -136,7 +137,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
         t.equal(answer.type, 'urn:hasty:problem:unavailable')
       }
       t.strictSame(await wrongAmong(server.url, answered), [], 'reads go on')
-      t.equal((await fetch(`${server.url}/readyz`)).status, 503)
+      await readiness(server.url, 503)
       t.equal((await fetch(`${server.url}/livez`)).status, 200)
 
       disk.setReadOnly(false)
@@ -203,7 +204,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
         await database.sql`select pg_logical_emit_message(false, '', repeat('x', ${MiB}::int))`
     }
     await t.rejects(log())
-    t.equal((await fetch(`${server.url}/readyz`)).status, 503)
+    await readiness(server.url, 503)
     t.equal((await fetch(`${server.url}/livez`)).status, 200)
     const refused = await upload()
     // 507 if this process still remembers the link, which it does for 4 s; else the database is asked for it: 503.
