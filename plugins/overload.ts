@@ -4,11 +4,9 @@ import fp from 'fastify-plugin'
 import { Busy } from '../services/errors.ts'
 
 // A request that waits longer than this for its turn is refused. Below it, a queue of requests shortens by itself.
-const MAX_DELAY_MS = 1_000
-// The mean of this time counts, so that a single pause is no overload.
+const MAX_DELAY_MS = 500
+// The mean of this time counts.
 const SAMPLE_MS = 1_000
-// The first sample after a start may contain nothing but the start.
-const START_MS = 2 * SAMPLE_MS
 // The rest is for requests that were accepted.
 const MAX_SHARE_OF_MEMORY = 0.85
 const PROBES = new Set(['/livez', '/readyz', '/startupz', '/metrics'])
@@ -21,20 +19,32 @@ export default fp(
   async (app) => {
     // 0 without a limit of the container.
     const memory = process.constrainedMemory()
-    let readyAt = Number.POSITIVE_INFINITY
-    app.addHook('onReady', async () => {
-      readyAt = performance.now()
-    })
+    const isSustained = createSustainedCheck()
     await app.register(underPressure, {
       maxEventLoopDelay: MAX_DELAY_MS,
       maxHeapUsedBytes: getHeapStatistics().heap_size_limit * MAX_SHARE_OF_MEMORY,
       ...(memory > 0 && memory < Number.MAX_SAFE_INTEGER && { maxRssBytes: memory * MAX_SHARE_OF_MEMORY }),
       sampleInterval: SAMPLE_MS,
-      pressureHandler({ routeOptions }) {
-        const isStarting = performance.now() - readyAt < START_MS
-        if (!isStarting && !PROBES.has(routeOptions.url ?? '')) throw new Busy()
+      pressureHandler({ routeOptions }, _reply, type) {
+        if (type === 'eventLoopDelay' && !isSustained(app.memoryUsage().eventLoopDelay)) return
+        if (!PROBES.has(routeOptions.url ?? '')) throw new Busy()
       },
     })
   },
   { name: 'overload', dependencies: ['errors', 'delivery'] },
 )
+
+/**
+ * Creates a check of the samples that are too high. A single pause, such as that of a start, can fill a whole sample. It is
+ * no overload: the delay is sustained only if the next sample is too high again.
+ */
+function createSustainedCheck() {
+  let last = { delay: Number.NaN, at: Number.NEGATIVE_INFINITY, isSustained: false }
+  return (delay: number) => {
+    if (delay !== last.delay) {
+      const at = performance.now()
+      last = { delay, at, isSustained: at - last.at < 2 * SAMPLE_MS + delay }
+    }
+    return last.isSustained
+  }
+}

@@ -63,7 +63,7 @@ export async function startServer(
   const url = await new Promise<string>((resolve, reject) => {
     createInterface(child.stdout).on('line', (line) => {
       lines.push(line)
-      const [address] = /http:\/\/[\d.]+:\d+/.exec(line) ?? []
+      const [, address] = /listening at (http:\/\/[\d.]+:\d+)/.exec(line) ?? []
       if (address) resolve(address)
     })
     exited.then(() => reject(new Error(`server.ts ended with ${child.exitCode}: ${lines.join('\n')}`)))
@@ -80,6 +80,8 @@ export async function startServer(
         headers: { ...admin, 'content-type': 'application/json' },
         body: '{"sinceNow":"PT1H"}',
       })
+      if (answer.status !== 201)
+        throw new Error(`no link was created: ${answer.status} ${await answer.text()}`)
       return url + ((await answer.json()) as { relativePath: string }).relativePath
     },
   }

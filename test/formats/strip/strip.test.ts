@@ -84,27 +84,20 @@ for (const [name, picture] of Object.entries(pictures)) {
   })
 }
 
-const exiftool = findExiftool()
-for (const [name, picture] of Object.entries(pictures)) {
-  inTier.engines(
-    `${name} with metadata by ExifTool has none of it in the copy`,
-    { skip: exiftool ? false : 'exiftool is not installed' },
-    async (t) => {
-      const thumbnail = `${t.testdir({ 'thumbnail.jpg': pictures['grey JPEG']!.bytes })}/thumbnail.jpg`
-      const bytes = execFileSync(
-        'exiftool',
-        ['-q', '-q', ...secretTags, `-ThumbnailImage<=${thumbnail}`, '-o', '-', '-'],
-        { input: picture.bytes, maxBuffer: 2 ** 24 },
-      )
-      t.ok(tagsOf(bytes).some((tag) => tag.startsWith('GPS:')))
-      const original = { ...picture, bytes }
-      const stripped = await strip(original)
-      const isWebp = original.mediaType === 'image/webp'
-      await checkStripped(t, original, stripped, isWebp ? undefined : 6)
-      t.strictSame(metadataTagsOf(stripped), isWebp ? [] : ['IFD0:Orientation'])
-    },
-  )
-}
+const secretTags = [
+  '-Orientation#=6',
+  '-GPSLatitude=52.5',
+  '-GPSLatitudeRef=N',
+  '-GPSLongitude=13.4',
+  '-GPSLongitudeRef=E',
+  `-GPSAreaInformation=${SECRET}`,
+  `-Make=${SECRET}`,
+  `-SerialNumber=${SECRET}`,
+  `-UserComment=${SECRET}`,
+  `-XMP:City=${SECRET}`,
+  `-IPTC:City=${SECRET}`,
+  `-Comment=${SECRET}`,
+]
 
 inTier.default('each orientation is kept, and 1 needs no Exif', async (t) => {
   for (const kind of ['baseline JPEG', 'PNG', 'lossy WebP']) {
@@ -248,21 +241,6 @@ function findExiftool() {
   }
 }
 
-const secretTags = [
-  '-Orientation#=6',
-  '-GPSLatitude=52.5',
-  '-GPSLatitudeRef=N',
-  '-GPSLongitude=13.4',
-  '-GPSLongitudeRef=E',
-  `-GPSAreaInformation=${SECRET}`,
-  `-Make=${SECRET}`,
-  `-SerialNumber=${SECRET}`,
-  `-UserComment=${SECRET}`,
-  `-XMP:City=${SECRET}`,
-  `-IPTC:City=${SECRET}`,
-  `-Comment=${SECRET}`,
-]
-
 const tagsOf = (bytes: Buffer) =>
   Object.keys(
     JSON.parse(
@@ -277,3 +255,25 @@ const tagsOf = (bytes: Buffer) =>
 const metadataTagsOf = (bytes: Buffer) => tagsOf(bytes).filter((tag) => !CODING.test(tag))
 const CODING =
   /^(SourceFile$|(ExifTool|System|Composite|JFIF|Adobe|ICC[-_]\w+|PNG-pHYs):|File:(?!Comment)|RIFF:|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|ProfileName|Palette|Transparency|AnimationFrames|AnimationPlays|Gamma|SRGBRendering|SignificantBits|BackgroundColor|WhitePoint[XY]|(Red|Green|Blue)[XY])$)/
+
+const exiftool = findExiftool()
+for (const [name, picture] of Object.entries(pictures)) {
+  inTier.engines(
+    `${name} with metadata by ExifTool has none of it in the copy`,
+    { skip: exiftool ? false : 'exiftool is not installed' },
+    async (t) => {
+      const thumbnail = `${t.testdir({ 'thumbnail.jpg': pictures['grey JPEG']!.bytes })}/thumbnail.jpg`
+      const bytes = execFileSync(
+        'exiftool',
+        ['-q', '-q', ...secretTags, `-ThumbnailImage<=${thumbnail}`, '-o', '-', '-'],
+        { input: picture.bytes, maxBuffer: 2 ** 24 },
+      )
+      t.ok(tagsOf(bytes).some((tag) => tag.startsWith('GPS:')))
+      const original = { ...picture, bytes }
+      const stripped = await strip(original)
+      const isWebp = original.mediaType === 'image/webp'
+      await checkStripped(t, original, stripped, isWebp ? undefined : 6)
+      t.strictSame(metadataTagsOf(stripped), isWebp ? [] : ['IFD0:Orientation'])
+    },
+  )
+}
