@@ -1,5 +1,6 @@
 -- How many images and bytes each storage location has: the kind "location", whose key is the tier and the region.
 alter table upload_counts drop constraint if exists upload_counts_kind;
+alter table upload_counts drop constraint if exists upload_counts_kinds;
 alter table upload_counts add constraint upload_counts_kinds
   check (kind in ('day', 'format', 'model', 'link', 'location'));
 insert into upload_counts (kind, key, shard, uploads, bytes)
