@@ -235,7 +235,13 @@ export const ImageFilter = Type.Object({
 export type ImageFilter = Static<typeof ImageFilter>
 
 export const ImageQuery = Type.Object(
-  { ...pageQuery, ...ImageFilter.properties },
+  {
+    ...pageQuery,
+    ...ImageFilter.properties,
+    removed: Type.Optional(
+      Type.Boolean({ description: 'false: without removed images. true, the default: with them.' }),
+    ),
+  },
   { additionalProperties: false },
 )
 

@@ -64,8 +64,14 @@ export function createImages(options: ImagesOptions) {
     },
 
     /** Newest first. @throws {InvalidCursor | InvalidFilter} */
-    async list({ limit, cursor, ...filter }: PageQuery & ImageFilter) {
-      const request = { ...toPageRequest({ limit, cursor }), search: toImageSearch(filter) }
+    async list({
+      limit,
+      cursor,
+      removed = true,
+      ...filter
+    }: PageQuery & ImageFilter & { removed?: boolean }) {
+      const search = { ...toImageSearch(filter), isPresent: !removed }
+      const request = { ...toPageRequest({ limit, cursor }), search }
       return fromPage(await data.images.page(request), showImage)
     },
 

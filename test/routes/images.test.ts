@@ -307,6 +307,7 @@ eachDatabase(async (t, env) => {
     )
     t.match(await list('cameraModel=Box%202'), { items: [{ cameraModel: 'Box 2' }] })
     t.match(await list('status=removed'), { items: [{ status: 'removed' }] })
+    t.match(await list('status=removed&removed=false'), { items: [] })
     t.equal((await list('format=WebP')).items.length, 0)
     const answer = await app.inject({ url: '/admin/images?status=lost', headers: admin })
     isProblem(t, answer, 400, 'invalid-request', /querystring\.status/)

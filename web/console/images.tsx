@@ -37,7 +37,10 @@ export function ImagesView({ query }: { query: URLSearchParams }) {
   const [isOpen, setOpen] = useState(false)
   const [version, setVersion] = useState(0)
   const pages = useMemo(
-    () => createPages((cursor) => api.images({ ...toQuery(filter), limit: PAGE, cursor })),
+    () =>
+      createPages((cursor) =>
+        api.images({ ...toQuery(filter), removed: withRemoved(filter), limit: PAGE, cursor }),
+      ),
     [key, version],
   )
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
@@ -67,6 +70,9 @@ export function ImagesView({ query }: { query: URLSearchParams }) {
           </button>
         </div>
       </div>
+      <p role="status" class="spoken">
+        {selected.size > 0 && say(texts.images.selected, { count: selected.size })}
+      </p>
       {selected.size > 0 && (
         <section class="bar selection" aria-label={texts.images.select}>
           <div class="heading">
@@ -78,9 +84,7 @@ export function ImagesView({ query }: { query: URLSearchParams }) {
             >
               <Icon name="x" />
             </button>
-            <h1>
-              <span role="status">{say(texts.images.selected, { count: selected.size })}</span>
-            </h1>
+            <h1>{say(texts.images.selected, { count: selected.size })}</h1>
           </div>
           <div class="actions">
             <a class="button second" href={archiveOfImages({ ids: [...selected].join(',') })} download>
@@ -125,6 +129,9 @@ async function removeAll(ids: string[]) {
   }
   await Promise.all(Array.from({ length: CONCURRENT_REMOVALS }, removeSome))
 }
+
+/** Removed images are shown only to an admin who searches for them. */
+const withRemoved = ({ status }: Record<string, string>) => String(status === 'removed')
 
 /** The times of the form have no zone. The API's times of receipt have one. */
 function toQuery(filter: Record<string, string>) {
@@ -293,7 +300,9 @@ function useLayout(ref: { current: HTMLUListElement | null }) {
   const [layout, setLayout] = useState({ columns: 4, size: TILE, first: 0, last: 10 })
   useEffect(() => {
     const measure = () => {
-      const { width, top } = ref.current!.getBoundingClientRect()
+      // A last call may come when the list is gone.
+      if (!ref.current) return
+      const { width, top } = ref.current.getBoundingClientRect()
       const wanted = width < 600 ? TILE_ON_PHONE : TILE
       const columns = Math.max(1, Math.floor((width + GAP) / (wanted + GAP)))
       const size = Math.floor((width - GAP * (columns - 1)) / columns)

@@ -126,7 +126,7 @@ const groups: Group[] = [
 /** The images that need attention: only the groups that have some. */
 function Attention() {
   const { data, error, reload } = useLoaded(
-    () => Promise.all(groups.map(({ query }) => api.images({ ...query, limit: SHOWN }))),
+    () => Promise.all(groups.map(({ query }) => api.images({ ...query, removed: 'false', limit: SHOWN }))),
     'attention',
     6 * POLL_MS,
   )
