@@ -29,12 +29,12 @@ async function until(page: Page, expression: string) {
 }
 
 /** A state breaks no rule of axe in either theme, and is not wider than the screen. Its pictures are stored. */
-async function check(t: Test, page: Page, name: string) {
+async function check(t: Test, page: Page, name: string, { withAxe = true } = {}) {
   await until(
     page,
     '[...document.images].every((each) => each.complete || each.getBoundingClientRect().top > innerHeight)',
   )
-  t.strictSame(await violations(page), [], `${name}: axe`)
+  if (withAxe) t.strictSame(await violations(page), [], `${name}: axe`)
   t.equal(await overflowOf(page), 0, `${name}: not wider than the screen`)
   await capture(page, `console-${name}`)
 }
@@ -136,20 +136,22 @@ t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
 
   for (const [size, options] of Object.entries({ desktop, phone })) {
     await t.test(`every view is accessible and fits the screen: ${size}`, async (t) => {
+      // Both sizes have the same elements. On a desktop, only the gallery has other rules, for the mouse.
+      const wanted = (name: string) => ({ withAxe: size === 'phone' || name === 'gallery' })
       const { page, faults, context } = await open(options)
-      await check(t, page, `sign-in-${size}`)
+      await check(t, page, `sign-in-${size}`, wanted('sign-in'))
       await signIn(page)
       for (const [name, hash, heading] of views) {
         await page.goto(`${url}/admin${hash}`)
         await page.getByRole('heading', { name: heading, exact: true }).first().waitFor()
-        await check(t, page, `${name}-${size}`)
+        await check(t, page, `${name}-${size}`, wanted(name))
         if (name !== 'gallery') continue
         await page.getByRole('button', { name: 'Filter' }).click()
-        await check(t, page, `filter-${size}`)
+        await check(t, page, `filter-${size}`, wanted('filter'))
         const boxes = page.getByRole('checkbox')
         for (const n of [0, 1]) await boxes.nth(n).check()
         await page.getByRole('heading', { name: '2 selected' }).waitFor()
-        await check(t, page, `selection-${size}`)
+        await check(t, page, `selection-${size}`, wanted('gallery'))
       }
       t.strictSame(faults, [])
       await context.close()
