@@ -19,7 +19,7 @@ export const phone: BrowserContextOptions = {
   userAgent:
     'Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36',
 }
-export const desktop: BrowserContextOptions = { viewport: { width: 1200, height: 800 } }
+export const desktop: BrowserContextOptions = { viewport: { width: 1280, height: 900 } }
 
 export async function startBrowser(t: Test): Promise<Browser> {
   const browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })

@@ -2,13 +2,14 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** A TCP proxy on a free port before a database, whose connections can be lost. It ends with the test. */
-export async function startLossyProxy(t: Test, databaseUrl: string) {
-  const url = new URL(databaseUrl)
+/** A TCP proxy on a free port before a database or a server, whose connections can be lost. It ends with the test. */
+export async function startLossyProxy(t: Test, targetUrl: string) {
+  const url = new URL(targetUrl)
   const target = { host: url.hostname, port: Number(url.port) }
   const clients = new Set<Socket>()
   let refusing = false
   let unwanted: string | undefined
+  let limit = Number.POSITIVE_INFINITY
 
   const proxy = createServer((client) => {
     client.on('error', () => {})
@@ -25,6 +26,11 @@ export async function startLossyProxy(t: Test, databaseUrl: string) {
     })
     server.on('close', () => client.destroy())
     client.pipe(server)
+    client.on('data', ({ length }) => {
+      if (limit === Number.POSITIVE_INFINITY) return
+      client.pause()
+      setTimeout(() => client.resume(), (length / limit) * 1_000)
+    })
     server.on('data', (answer) => {
       if (unwanted === undefined || !answer.includes(unwanted)) client.write(answer)
       else {
@@ -54,6 +60,10 @@ export async function startLossyProxy(t: Test, databaseUrl: string) {
     /** Whether it ends a new connection at once, like a load balancer without a backend. */
     refuse(whether: boolean) {
       refusing = whether
+    },
+    /** How many bytes each client can send in a second. */
+    limit(bytesPerSecond: number) {
+      limit = bytesPerSecond
     },
   }
 }

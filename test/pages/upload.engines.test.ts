@@ -1,18 +1,25 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { admin, build, makeLink } from '../helpers/app.ts'
 import { capture, desktop, noBrowser, openPage, phone, startBrowser, violations } from '../helpers/browser.ts'
 import { makePadded } from '../helpers/images.ts'
+import { startLossyProxy } from '../helpers/lossy-proxy.ts'
 
 const FILES = 200
+const FOLDER = new URL('../../../shared/samples/', import.meta.url)
+const SAMPLES = existsSync(FOLDER)
+  ? readdirSync(FOLDER).filter((name) => /^jpg_(gps|orientation)|IMG_5195|fixture\.webp/.test(name))
+  : []
 const LARGE = 2e6
 const LOST = 10
-// So slow that ten connections are lost before the files have arrived. Bytes in a second.
-const SLOW = 0.5e6
+// So slow that ten connections are lost before the files have arrived. Bytes in a second, for each connection.
+const SLOW = 150e3
 const KB = 1000
 const skip = noBrowser
-// The bytes of all responses, with their header fields.
+// The bytes of the page and of all its files, with their header fields. The responses to uploads are not counted.
 const TRANSFERRED = `['navigation', 'resource']
   .flatMap((type) => performance.getEntriesByType(type))
+  .filter(({ initiatorType }) => initiatorType !== 'xmlhttprequest')
   .reduce((sum, { transferSize }) => sum + transferSize, 0)`
 
 /** Starts the service and returns its URL. */
@@ -22,12 +29,24 @@ async function serve(t: Test) {
   return { app, base: `http://127.0.0.1:${(app.server.address() as { port: number }).port}` }
 }
 
+// Whether the browser has copies of two files.
+const KEPT = `new Promise((resolve) => {
+  const request = indexedDB.open('hasty')
+  request.onsuccess = () => {
+    const count = request.result.transaction('files').objectStore('files').count()
+    count.onsuccess = () => resolve(count.result === 2)
+  }
+})`
+
 const party = {
   sinceNow: 'P3D',
   label: 'Ada and Charles get married',
   description:
     'We would love to see the day through your eyes.\nPlease send us everything, also the blurred ones.',
 }
+
+const readSamples = () =>
+  SAMPLES.map((name) => ({ name, mimeType: '', buffer: readFileSync(new URL(name, FOLDER)) }))
 
 const pictures = (count: number, bytes = 20_000) =>
   Promise.all(
@@ -60,13 +79,12 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
       t.strictSame(await violations(page), [], 'empty')
       t.comment(`\n${await page.locator('main').ariaSnapshot()}`)
 
-      const files = await pictures(FILES - 2)
-      files.push({ ...files[0]!, name: 'copy.png' })
+      const files = [...readSamples(), ...(await pictures(FILES - 2 - SAMPLES.length))]
+      files.push({ ...files.at(-1)!, name: 'copy.png' })
       files.push({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('This is not a picture.') })
       await page.setInputFiles('#choose', files)
       await page.waitForSelector('.tile img')
       await capture(page, 'phone-chosen')
-      t.strictSame(await violations(page), [], 'chosen')
       await page.click('#send')
       t.equal(await page.locator('#sender').getAttribute('aria-invalid'), 'true', 'the name is required')
       await page.fill('#sender', 'Grace <b>Hopper</b>')
@@ -83,6 +101,9 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
       t.match(text, 'One picture was already there.')
       t.match(text, /One picture was not accepted:[\s\S]*notes\.png/)
       t.comment(`\n${await page.locator('.done').ariaSnapshot()}`)
+      const total = await page.evaluate<number>(TRANSFERRED)
+      t.comment(`transferred in total: ${total} B`)
+      t.ok(total < 150 * KB, 'at most 150 KB in total')
       t.equal(await uploadsOf(path), FILES - 1)
       t.equal(await page.evaluate('document.documentElement.scrollWidth'), 360, 'nothing is cut off')
 
@@ -98,60 +119,77 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
   )
 
   await t.test('ten lost connections and a reload lose nothing', async (t) => {
-    const path = await makeLink(app, party)
-    const { page, context, faults } = await openPage(browser, base + path, { options: desktop, isExpected })
+    const path = await makeLink(app, { ...party, askSender: 'required' })
+    const proxy = await startLossyProxy(t, base)
+    const { page, faults } = await openPage(browser, proxy.url.replace(/\/$/, '') + path, {
+      options: desktop,
+      isExpected,
+    })
     await page.waitForSelector('[data-ready]')
     await capture(page, 'desktop-empty')
+    await page.fill('#sender', 'Grace')
     await page.setInputFiles('#choose', await pictures(8, LARGE))
+    await page.waitForSelector('.tile img')
     await capture(page, 'desktop-chosen')
-    const network = await context.newCDPSession(page)
-    const setNetwork = (offline: boolean, uploadThroughput = SLOW) =>
-      network.send('Network.emulateNetworkConditions', {
-        offline,
-        latency: 5,
-        downloadThroughput: -1,
-        uploadThroughput,
-      })
-    await setNetwork(false)
+    proxy.limit(SLOW)
     await page.click('#send')
+    await page.waitForSelector('.bar')
+    t.strictSame(await violations(page), [], 'sending')
+    await page.click('.progress button')
+    await capture(page, 'desktop-paused')
+    t.strictSame(await violations(page), [], 'paused')
+    await page.click('.progress button')
     for (let n = 0; n < LOST; n++) {
       await page.waitForTimeout(250)
-      await setNetwork(true)
-      if (n === LOST - 1) {
+      proxy.refuse(true)
+      proxy.lose('RST')
+      if (n < LOST - 1) await page.waitForTimeout(100)
+      else {
         await page.waitForSelector('.note.warn')
         await capture(page, 'desktop-offline')
         t.strictSame(await violations(page), [], 'offline')
-      } else await page.waitForTimeout(100)
-      await setNetwork(false)
+      }
+      proxy.refuse(false)
     }
     t.ok((await uploadsOf(path)) < 8, 'it is not done before the reload')
+    proxy.limit(Number.POSITIVE_INFINITY)
     await page.reload()
-    await setNetwork(false, -1)
     await page.waitForSelector('.done', { timeout: 60_000 })
     await capture(page, 'desktop-done')
     t.match(await page.locator('.done h2').innerText(), 'Done. You can close this page.')
+    t.match(await page.locator('.done').innerText(), '8 pictures arrived.')
     t.equal(await uploadsOf(path), 8)
     t.strictSame(faults, [])
   })
 
-  await t.test('a password opens the page of its link', async (t) => {
-    const path = await makeLink(app, { ...party, password: 'blue-heron' })
-    const { page, faults } = await openPage(browser, base + path, { isExpected })
-    t.strictSame(await violations(page), [], 'locked')
-    await capture(page, 'phone-locked')
-    await page.fill('#password', 'wrong')
-    await page.keyboard.press('Enter')
-    await page.waitForSelector('#fault')
-    t.strictSame(await violations(page), [], 'wrong password')
-    await page.fill('#password', 'blue-heron')
-    await page.keyboard.press('Enter')
-    await page.waitForSelector('[data-ready]')
-    await page.setInputFiles('#choose', await pictures(1))
-    await page.click('#send')
-    await page.waitForSelector('.done')
-    t.equal(await uploadsOf(path), 1)
-    t.strictSame(faults, [])
-  })
+  await t.test(
+    'a password opens the page of its link, and a reload sends nothing that was not sent',
+    async (t) => {
+      const path = await makeLink(app, { ...party, password: 'blue-heron' })
+      const { page, faults } = await openPage(browser, base + path, { isExpected })
+      t.strictSame(await violations(page), [], 'locked')
+      await capture(page, 'phone-locked')
+      await page.fill('#password', 'wrong')
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('#fault')
+      t.strictSame(await violations(page), [], 'wrong password')
+      await page.fill('#password', 'blue-heron')
+      await page.keyboard.press('Enter')
+      await page.waitForSelector('[data-ready]')
+      await page.setInputFiles('#choose', await pictures(2))
+      await page.waitForSelector('.tile img')
+      t.strictSame(await violations(page), [], 'chosen')
+      await page.waitForFunction(KEPT)
+      await page.reload()
+      await page.waitForSelector('.tile img')
+      t.match(await page.locator('#send').innerText(), 'Send 2 pictures')
+      await page.locator('.remove').first().click()
+      await page.click('#send')
+      await page.waitForSelector('.done')
+      t.equal(await uploadsOf(path), 1)
+      t.strictSame(faults, [])
+    },
+  )
 
   await t.test('without JavaScript, the page is a form', async (t) => {
     const path = await makeLink(app, { ...party, askSender: 'optional' })
