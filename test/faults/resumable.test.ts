@@ -201,7 +201,7 @@ t.test(
   },
 )
 
-const KILLS = 100
+const KILLS = 20
 inTier.campaign(
   `after ${KILLS} kills in the middle of a PATCH, the acknowledged bytes are there`,
   { timeout: 1_200_000 },
