@@ -4,7 +4,7 @@ import { type IncomingMessage, request } from 'node:http'
 
 export const MiB = 2 ** 20
 /** A file that begins like an image and has any size. */
-const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
+export const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
 
 /** Uploads an image's head and then `mebibytes` of zeros, as fast as possible. Resolves with the response. */
 export async function uploadZeros(link: string, mebibytes: number) {

@@ -15,67 +15,43 @@ export function resumableClient(app: App) {
     app.inject({ method, url, headers, ...(payload && { payload: Buffer.from(payload) }) })
   const bytesOf = (payload: Uint8Array | undefined) => payload && { 'content-length': payload.length }
 
+  /** The requests that the two protocols share, with the fields of one of them. */
+  const protocol = (of: { fields: Fields; beginType: string; appendFields: Fields }) => ({
+    begin: (link: string, headers: Fields, payload?: Uint8Array) =>
+      call(
+        'POST',
+        `${link}/files`,
+        { ...of.fields, ...(payload && { 'content-type': of.beginType, ...bytesOf(payload) }), ...headers },
+        payload,
+      ),
+    append: (url: string, offset: number, payload: Uint8Array, headers: Fields = {}) =>
+      call(
+        'PATCH',
+        url,
+        { ...of.fields, ...of.appendFields, 'upload-offset': offset, ...bytesOf(payload), ...headers },
+        payload,
+      ),
+    head: (url: string) => call('HEAD', url, of.fields),
+  })
+
   return {
     call,
     tus: {
-      begin: (link: string, headers: Fields, payload?: Uint8Array) =>
-        call(
-          'POST',
-          `${link}/files`,
-          {
-            ...tusFields,
-            ...(payload && { 'content-type': 'application/offset+octet-stream', ...bytesOf(payload) }),
-            ...headers,
-          },
-          payload,
-        ),
-      append: (url: string, offset: number, payload: Uint8Array, headers: Fields = {}) =>
-        call(
-          'PATCH',
-          url,
-          {
-            ...tusFields,
-            'content-type': 'application/offset+octet-stream',
-            'upload-offset': offset,
-            accept: 'application/json',
-            ...bytesOf(payload),
-            ...headers,
-          },
-          payload,
-        ),
-      head: (url: string) => call('HEAD', url, tusFields),
+      ...protocol({
+        fields: tusFields,
+        beginType: 'application/offset+octet-stream',
+        appendFields: { 'content-type': 'application/offset+octet-stream', accept: 'application/json' },
+      }),
       metadata: (values: Record<string, string>) =>
         Object.entries(values)
           .map(([key, value]) => `${key} ${base64(value)}`)
           .join(','),
     },
-    draft: {
-      begin: (link: string, headers: Fields, payload?: Uint8Array) =>
-        call(
-          'POST',
-          `${link}/files`,
-          {
-            ...draftFields,
-            ...(payload && { 'content-type': 'application/octet-stream', ...bytesOf(payload) }),
-            ...headers,
-          },
-          payload,
-        ),
-      append: (url: string, offset: number, payload: Uint8Array, headers: Fields = {}) =>
-        call(
-          'PATCH',
-          url,
-          {
-            ...draftFields,
-            'content-type': 'application/partial-upload',
-            'upload-offset': offset,
-            ...bytesOf(payload),
-            ...headers,
-          },
-          payload,
-        ),
-      head: (url: string) => call('HEAD', url, draftFields),
-    },
+    draft: protocol({
+      fields: draftFields,
+      beginType: 'application/octet-stream',
+      appendFields: { 'content-type': 'application/partial-upload' },
+    }),
     get: (url: string) => call('GET', url),
     remove: (url: string) => call('DELETE', url, tusFields),
   }

@@ -1,14 +1,13 @@
 import t from 'tap'
 import { newFolder } from '../../helpers/folder.ts'
 import { makeImage } from '../../helpers/images.ts'
-import { MiB, memoryDuring } from '../../helpers/large-upload.ts'
+import { JPEG_HEAD, MiB, memoryDuring } from '../../helpers/large-upload.ts'
 import { begin, patch } from '../../helpers/resumable-sockets.ts'
 import { startS3, withoutS3 } from '../../helpers/s3.ts'
 import { post, startServer } from '../../helpers/server.ts'
 
 const PARTS = 100
 const PART = 50 * MiB
-const JPEG_HEAD = Buffer.from('ffd8ffe000104a46494600010100000100010000', 'hex')
 
 t.test(
   'an upload of 5 GB to S3 in parts of 50 MB keeps the process within 150 MB of its idle memory',
