@@ -194,7 +194,7 @@ function toClientProblem({ code }: ConnectionError): Problem {
   }
 }
 
-function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
+function toProblem(error: unknown, { routeOptions, mediaType }: FastifyRequest): Problem {
   if (error instanceof Problem) return error
   if (error instanceof StoreUnavailable) {
     return new errors.Unavailable({ detail: `${error.message} Try again in a few seconds.` })
@@ -203,7 +203,10 @@ function toProblem(error: unknown, { routeOptions }: FastifyRequest): Problem {
   if (validation) return new errors.InvalidRequest({ detail: describe(validation, validationContext) })
   if (statusCode === 413)
     return new errors.TooLarge({ detail: `Send a body of at most ${routeOptions.bodyLimit} bytes.` })
-  if (statusCode === 415) return new errors.UnsupportedMediaType()
+  if (statusCode === 415) {
+    const detail = 'Content-Type is not a valid media type. Send one, such as application/json or image/jpeg.'
+    return new errors.UnsupportedMediaType(mediaType ? {} : { detail })
+  }
   if (statusCode === 503) return new errors.Unavailable()
   if (code === 'FST_ERR_BAD_URL') {
     // Fastify's message repeats the URL, which may contain a secret id.

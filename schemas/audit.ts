@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox'
 import { page, pageQuery } from './pages.ts'
+import { LINE } from './text.ts'
 
 export const AuditEntry = Type.Object(
   {
@@ -47,8 +48,10 @@ const auditFilter = {
       examples: ['2026-12-01T00:00:00Z'],
     }),
   ),
-  actor: Type.Optional(Type.String({ maxLength: 100, description: 'By the token with this name.' })),
-  action: Type.Optional(Type.String({ maxLength: 100, examples: ['revokeLink'] })),
+  actor: Type.Optional(
+    Type.String({ maxLength: 100, pattern: LINE, description: 'By the token with this name.' }),
+  ),
+  action: Type.Optional(Type.String({ maxLength: 100, pattern: LINE, examples: ['revokeLink'] })),
 }
 
 export const AuditQuery = Type.Object({ ...pageQuery, ...auditFilter }, { additionalProperties: false })

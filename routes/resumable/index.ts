@@ -42,6 +42,7 @@ const ofUpload = [
   errors.UploadBusy,
   errors.Busy,
   errors.UnsupportedTusVersion,
+  errors.UnsupportedMediaType,
 ]
 
 const ofBytes = [
@@ -68,6 +69,7 @@ const ofBytes = [
   errors.UploadTakenOver,
   errors.UploadGone,
   errors.UnsupportedTusVersion,
+  errors.UnsupportedMediaType,
   errors.UnsupportedContentEncoding,
 ]
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { Value } from 'typebox/value'
 import { Problem } from '../../schemas/problem.ts'
 import { Rejected } from '../../schemas/uploads.ts'
-import { build } from '../helpers/app.ts'
+import { build, TOKEN } from '../helpers/app.ts'
 
 interface Content {
   schema?: { $ref?: string; type?: string; format?: string; oneOf?: object[] }
@@ -12,6 +12,11 @@ interface Content {
 
 interface Schema {
   properties: Record<string, { const?: unknown }>
+}
+
+interface WithInput {
+  parameters?: { in: string; name: string }[]
+  requestBody?: { content: Record<string, { schema?: { $ref?: string } }> }
 }
 
 interface Operation {
@@ -142,4 +147,67 @@ t.test('the contract is OpenAPI 3.1 and describes each operation completely', as
   const page = await app.inject('/docs')
   t.equal(page.statusCode, 200)
   t.match(page.headers['content-type'], /^text\/html/)
+})
+
+t.test('each operation answers a body that it does not expect as the contract says', async (t) => {
+  const app = await build(t)
+  const { paths } = (await app.inject('/openapi.json')).json() as { paths: Record<string, object> }
+  const bodies = [
+    { headers: { 'content-type': 'x' }, payload: 'x' },
+    { headers: { 'content-type': '' }, payload: 'x' },
+    { headers: { 'content-type': 'text/unknown' }, payload: 'x' },
+    { headers: { 'content-type': 'application/json' }, payload: '{' },
+    { headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' }, payload: '{}' },
+    { headers: { 'content-type': 'application/json' }, payload: JSON.stringify('x'.repeat(2 ** 21)) },
+    { headers: { 'content-type': 'multipart/form-data; boundary=x' }, payload: '--x' },
+  ]
+  for (const [path, methods] of Object.entries(paths)) {
+    for (const method of Object.keys(methods)) {
+      for (const body of bodies) {
+        const answer = await app.inject({
+          ...body,
+          method: method.toUpperCase() as 'POST',
+          url: path.replaceAll(/\{\w+\}/g, 'abcdefghijklmnopqrstu'),
+          headers: { 'x-access-token': TOKEN, ...body.headers },
+        })
+        // build() compares each response with the contract.
+        t.ok(
+          answer.statusCode < 500,
+          `${method} ${path} with ${body.headers['content-type']}: ${answer.statusCode}`,
+        )
+      }
+    }
+  }
+})
+
+t.test('no text in a query or a body can contain NUL, which databases do not accept', async (t) => {
+  const app = await build(t)
+  const { paths, components } = (await app.inject('/openapi.json')).json() as {
+    paths: Record<string, object>
+    components: { schemas: Record<string, { properties?: object }> }
+  }
+  const call = (method: string, path: string, rest: object) =>
+    app.inject({
+      method: method.toUpperCase() as 'POST',
+      url: path.replaceAll(/\{\w+\}/g, '%00'),
+      headers: { 'x-access-token': TOKEN },
+      ...rest,
+    })
+  for (const [path, methods] of Object.entries(paths)) {
+    for (const [method, { parameters = [], requestBody }] of Object.entries<WithInput>({ ...methods })) {
+      const byName = parameters
+        .filter((each) => each.in === 'query')
+        .map(({ name }) => ({ query: { [name]: '\0' } }))
+      const { $ref = '' } = requestBody?.content['application/json']?.schema ?? {}
+      const properties = components.schemas[$ref.slice('#/components/schemas/'.length)]?.properties ?? {}
+      const byField = Object.keys(properties).map((name) => ({ body: { [name]: '\0', sinceNow: 'PT1H' } }))
+      for (const rest of [...byName, ...byField]) {
+        const { statusCode } = await call(method, path, rest)
+        t.ok(
+          statusCode >= 200 && statusCode < 500,
+          `${method} ${path} ${JSON.stringify(rest)}: ${statusCode}`,
+        )
+      }
+    }
+  }
 })
