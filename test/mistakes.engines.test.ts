@@ -1,6 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import type { Image } from '../schemas/images.ts'
+import type { UploadAnswer } from '../schemas/uploads.ts'
+import { admin } from './helpers/app.ts'
 import { dataDirWithDatabase } from './helpers/embedded.ts'
 import { startFaultyProxy } from './helpers/faulty-proxy.ts'
+import { makePadded } from './helpers/images.ts'
 import { startWrong } from './helpers/mistakes.ts'
 import { readiness } from './helpers/readiness.ts'
 import { startS3, withoutS3 } from './helpers/s3.ts'
@@ -75,6 +80,39 @@ t.test('wrong settings of S3', { skip: withoutS3() }, async (t) => {
     t.match(await answer.text(), /refuses access/)
     proxy.fail(() => undefined)
     await readiness(server.url, 200)
+    await server.end('SIGTERM')
+  })
+
+  await t.test('permissions, then a bucket, that a worker loses for twelve seconds', async (t) => {
+    const proxy = await startFaultyProxy(t, s3.endpoint)
+    const server = await startServer(t, {
+      DATA_DIR,
+      OBJECT_STORE_URL: s3.url(bucket, { through: proxy.url }).href,
+      WORKER_PROCESSES: '1',
+      INLINE_LIMIT: '0',
+    })
+    const link = await server.makeLink()
+    const denied = { status: 403, body: '<Error><Code>AccessDenied</Code></Error>' }
+    const missing = { status: 404, body: '<Error><Code>NoSuchBucket</Code></Error>' }
+    let fault = denied
+    proxy.fail(({ method }) => (method === 'GET' ? fault : undefined))
+    const body = new FormData()
+    body.append('image', new Blob([await makePadded(1000)]))
+    const { processed } = (await (await fetch(link, { method: 'POST', body })).json()) as UploadAnswer
+    const status = async () => {
+      const answer = await fetch(`${server.url}/admin/images/${processed[0]!.id}`, { headers: admin })
+      return ((await answer.json()) as Image).status
+    }
+    await sleep(6_000)
+    fault = missing
+    await sleep(6_000)
+    const refused = proxy.seen.filter((each) => each.startsWith('GET')).length
+    t.ok(refused >= 3, `the worker has tried as often as an image may fail: ${refused} times`)
+    t.equal(await status(), 'pending')
+    proxy.fail(() => undefined)
+    const end = Date.now() + 60_000
+    while ((await status()) === 'pending' && Date.now() < end) await sleep(500)
+    t.equal(await status(), 'ready')
     await server.end('SIGTERM')
   })
 })
