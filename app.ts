@@ -24,6 +24,7 @@ import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stopping from './plugins/stopping.ts'
 import stores from './plugins/stores.ts'
+import tracing from './plugins/tracing.ts'
 import admin from './routes/admin/index.ts'
 import console from './routes/console.ts'
 import images from './routes/images/index.ts'
@@ -39,6 +40,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
 
   app.register(errors)
   app.register(configuration, { config })
+  app.register(tracing)
   app.register(delivery)
   app.register(protocol)
   app.register(pages)

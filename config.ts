@@ -104,6 +104,17 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     adminPages: env.ADMIN_PAGES === 'true',
     /** Undefined: metrics and probes are on the public port. */
     metricsPort: metricsPort(env),
+    /** Where traces are sent: the receiver's URL without a slash at the end. Undefined: there are no traces. */
+    tracing:
+      env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined
+        ? undefined
+        : {
+            endpoint: url('OTEL_EXPORTER_OTLP_ENDPOINT', env.OTEL_EXPORTER_OTLP_ENDPOINT).href.replace(
+              /\/+$/,
+              '',
+            ),
+            serviceName: env.OTEL_SERVICE_NAME,
+          },
     logLevel: env.LOG_LEVEL,
   }
 }
@@ -158,6 +169,7 @@ const SECRET = new Set<keyof Environment>([
   'QUEUE_URL',
   'SIGNING_KEY',
   'VARIANT_KEY',
+  'OTEL_EXPORTER_OTLP_HEADERS',
 ])
 
 /** The variables that are set, for the log. Values that may contain a secret are not shown, nor are credentials in URLs. */

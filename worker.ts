@@ -13,6 +13,9 @@ import { openStores } from './stores/index.ts'
 await run('worker', async (config, log) => {
   const { metricsPort, host } = config
   const operations = metricsPort ? await serveOperations({ host, port: metricsPort }) : undefined
+  // Loaded only if it is used: OpenTelemetry needs several MB of memory.
+  const stopTracing =
+    config.tracing && (await import('./process/tracing.ts')).startTracing(config.tracing, 'worker', log)
   const stores = await openStores(config, { attach: true })
   const metrics = createMetrics('worker')
   const shared = createSharedMetrics(stores)
@@ -41,6 +44,7 @@ await run('worker', async (config, log) => {
     stop.abort()
     await Promise.all(running)
     await stores.close()
+    await stopTracing?.()
     await operations?.close()
   }
 })

@@ -345,6 +345,49 @@ export const Environment = Type.Object({
       examples: [9464],
     }),
   ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^?#,\\s]+$',
+      description: 'the URL of a receiver of traces (OTLP over HTTP), without /v1/traces',
+      examples: ['http://localhost:4318'],
+    }),
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: Type.Optional(
+    Type.String({
+      pattern: '^[^=,\\s]+=[^,]*(,[^=,\\s]+=[^,]*)*$',
+      description: 'header fields for the receiver of traces, separated by commas',
+      examples: ['authorization=Bearer%20TOKEN'],
+    }),
+  ),
+  OTEL_SERVICE_NAME: Type.String({
+    default: 'hasty',
+    pattern: '^[^\\x00-\\x1f\\x7f]{1,100}$',
+    description: 'the name of the service in traces',
+    examples: ['hasty'],
+  }),
+  OTEL_TRACES_SAMPLER: Type.Enum(
+    [
+      'always_on',
+      'always_off',
+      'traceidratio',
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+    ],
+    {
+      default: 'parentbased_always_on',
+      description: 'one of the samplers of OpenTelemetry',
+      examples: ['parentbased_traceidratio'],
+    },
+  ),
+  OTEL_TRACES_SAMPLER_ARG: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      description: 'the share of requests that a traceidratio sampler traces, from 0 to 1',
+      examples: [0.1],
+    }),
+  ),
   LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     default: 'info',
     description: 'one of trace, debug, info, warn, error, fatal, silent',

@@ -25,8 +25,7 @@ export async function openStores(
   config: Config,
   { check = checkAtStart, ...options }: { attach: boolean; check?: typeof checkAtStart },
 ): Promise<Stores> {
-  const objects = await openObjectStores(config)
-  const data = await openDataStore(config, options)
+  const { objects, data } = await openBoth(config, options)
   try {
     await check(data, objects)
   } catch (error) {
@@ -43,6 +42,14 @@ export async function openStores(
       await data.close()
     },
   }
+}
+
+async function openBoth(config: Config, options: { attach: boolean }) {
+  const objects = await openObjectStores(config)
+  const data = await openDataStore(config, options)
+  if (!config.tracing) return { objects, data }
+  const { traceDataStore, traceObjectStores } = await import('./trace-calls.ts')
+  return { objects: traceObjectStores(objects), data: traceDataStore(data) }
 }
 
 async function openQueue({ queueUrls }: Config, data: DataStore): Promise<Queue> {

@@ -6,9 +6,11 @@ import { type Channel, channel, tracingChannel } from 'node:diagnostics_channel'
  *   (record)
  * - `s3`: a request to a bucket, with all its attempts, by the name of the operation
  * - `analysis`: an image in a decoder
+ * - `variant`: a variant in a decoder
+ * - `database`, `objects`: a call of a store, only if requests are traced
  */
 export interface Operation {
-  kind: 'upload' | 's3' | 'analysis'
+  kind: 'upload' | 's3' | 'analysis' | 'variant' | 'database' | 'objects'
   name: string
   /** The trace to which the work belongs, as a `traceparent` (W3C Trace Context). Undefined: the current one. */
   trace?: string | undefined

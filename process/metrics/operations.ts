@@ -31,6 +31,13 @@ export function measureOperations(register: Registry): () => void {
     buckets: LONG_S,
     registers,
   })
+  const variants = new Histogram({
+    name: 'hasty_variant_duration_seconds',
+    help: 'Duration of creating variants, by outcome',
+    labelNames: ['outcome'] as const,
+    buckets: LONG_S,
+    registers,
+  })
   const terminations = new Counter({
     name: 'hasty_decoder_terminations_total',
     help: 'Sandboxed processes that were terminated, by cause',
@@ -41,6 +48,11 @@ export function measureOperations(register: Registry): () => void {
     upload: ({ name, error }, seconds) => error === undefined && stages.observe({ stage: name }, seconds),
     s3: (ended, seconds) => requests.observe({ operation: ended.name, outcome: outcomeOf(ended) }, seconds),
     analysis: (ended, seconds) => analyses.observe({ verdict: verdictOf(ended) }, seconds),
+    variant: ({ error }, seconds) =>
+      variants.observe({ outcome: error === undefined ? 'success' : 'error' }, seconds),
+    // Only traces have them.
+    database() {},
+    objects() {},
   }
 
   const starts = new WeakMap<Operation, number>()

@@ -5,6 +5,7 @@ import { formatOf } from '../../formats/format.ts'
 import { mediaTypes, type RenderRequest } from '../../formats/render/request.ts'
 import type { MadeVariant, ServedRow, VariantFailure, VariantRow } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
+import { measure } from '../../stores/telemetry.ts'
 import { withContent } from '../analysis/content.ts'
 import { timeLimitOf } from '../analysis/limits.ts'
 import { DecoderUnavailable } from '../analysis/sandbox/decoder.ts'
@@ -96,7 +97,9 @@ async function makeOne(options: MakeOptions, order: Order, claimed: Claimed): Pr
       withContent(stores.objects.at(image), image.id, (content) => {
         const format = formatOf(image.mediaType)!
         const milliseconds = timeLimitOf(format.format)
-        return decoder.render(format, content, { milliseconds, request: order.request }).catch(asFailure)
+        return measure({ kind: 'variant', name: 'render' }, () =>
+          decoder.render(format, content, { milliseconds, request: order.request }),
+        ).catch(asFailure)
       }),
     )
     if (outcome instanceof RenderFailure) return await refuse(options, order, claimed, outcome)
