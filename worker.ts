@@ -18,7 +18,7 @@ await run('worker', async (config, log) => {
     config.tracing && (await import('./process/tracing.ts')).startTracing(config.tracing, 'worker', log)
   const stores = await openStores(config, { attach: true })
   const metrics = createMetrics('worker')
-  const shared = createSharedMetrics(stores)
+  const shared = createSharedMetrics(stores, config)
   const readiness = createReadiness(stores)
   // The process that started this worker serves its metrics.
   if (process.connected) reportMetrics(metrics)

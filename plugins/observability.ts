@@ -12,7 +12,9 @@ import {
 } from '../process/metrics/processes.ts'
 import { type Count, createMetrics, exportCounts } from '../process/metrics/registries.ts'
 import { createSharedMetrics } from '../process/metrics/shared.ts'
+import { rejectionReasons } from '../schemas/uploads.ts'
 import { Unavailable } from '../services/errors.ts'
+import { UPLOAD_METHODS } from '../services/uploads/upload-request.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -32,7 +34,7 @@ export default fp(
     measureRequests(app, work)
     exportCounts(work, countsOf(app))
     exportCounts(state, gaugesOf(app), Gauge)
-    const shared = createSharedMetrics(app.stores)
+    const shared = createSharedMetrics(app.stores, app.config)
     const isClustered = app.config.apiProcesses > 1 && cluster.isWorker
     const stopReporting = isClustered ? reportMetrics(metrics) : () => {}
     const readAll = async () => [
@@ -94,7 +96,11 @@ const LINK_REFUSALS: Record<string, string> = {
 }
 
 /** The counts that services keep in plain variables. To export another one, add it here. */
-function countsOf({ cache, problemCounts, services: { links, uploads, images } }: FastifyInstance): Count[] {
+function countsOf({
+  cache,
+  problemCounts,
+  services: { links, uploads, images, variants },
+}: FastifyInstance): Count[] {
   const lookUps = (kind: 'hits' | 'misses') =>
     Object.entries(cache).map(([name, { count }]) => [name, count[kind]] as const)
   return [
@@ -102,7 +108,7 @@ function countsOf({ cache, problemCounts, services: { links, uploads, images } }
       name: 'hasty_problems_total',
       help: 'Responses with an error, by the name of the problem',
       label: 'problem',
-      read: () => problemCounts,
+      read: () => withZeros(problemCounts, ['Busy', 'InsufficientStorage', 'InternalError', 'Unavailable']),
     },
     { name: 'hasty_links_created_total', help: 'Links that were created', read: () => links.counts.created },
     {
@@ -118,7 +124,7 @@ function countsOf({ cache, problemCounts, services: { links, uploads, images } }
       name: 'hasty_uploads_total',
       help: 'Accepted parts, including duplicates, by upload method',
       label: 'method',
-      read: () => uploads.counts.methods,
+      read: () => withZeros(uploads.counts.methods, UPLOAD_METHODS),
     },
     {
       name: 'hasty_upload_duplicates_total',
@@ -134,7 +140,7 @@ function countsOf({ cache, problemCounts, services: { links, uploads, images } }
       name: 'hasty_upload_rejections_total',
       help: 'Rejected parts, by reason',
       label: 'reason',
-      read: () => uploads.counts.rejected,
+      read: () => withZeros(uploads.counts.rejected, Object.keys(rejectionReasons)),
     },
     {
       name: 'hasty_images_served_total',
@@ -152,6 +158,21 @@ function countsOf({ cache, problemCounts, services: { links, uploads, images } }
       read: () => images.counts.bytes,
     },
     {
+      name: 'hasty_variants_created_total',
+      help: 'Variants that were created',
+      read: () => variants.counts.created,
+    },
+    {
+      name: 'hasty_variants_served_total',
+      help: 'Responses with bytes of a variant',
+      read: () => variants.counts.served,
+    },
+    {
+      name: 'hasty_variants_refused_total',
+      help: 'Requests for a variant that got an error',
+      read: () => variants.counts.refused,
+    },
+    {
       name: 'hasty_cache_hits_total',
       help: 'Look-ups that a cache answered, by cache',
       label: 'cache',
@@ -165,6 +186,10 @@ function countsOf({ cache, problemCounts, services: { links, uploads, images } }
     },
   ]
 }
+
+// Prometheus does not see the increase of a series that begins with 1. So the usual ones begin with 0.
+const withZeros = (counts: ReadonlyMap<string, number>, names: readonly string[]) =>
+  new Map([...names.map((name) => [name, 0] as const), ...counts])
 
 function gaugesOf({ services: { uploads } }: FastifyInstance): Count[] {
   return [

@@ -1,5 +1,8 @@
+import { statfs } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { Gauge, Registry } from '@prometheus-io/client'
+import type { Config } from '../../config.ts'
 import pkg from '../../package.json' with { type: 'json' }
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
 import { readVerifyState } from '../../services/lifecycle/verify.ts'
@@ -12,7 +15,10 @@ const DATABASE_TIMEOUT_MS = 2_000
  * Creates the metrics that are the same in every process: most are read from the database. They are NaN, or absent if they
  * have labels, while it does not answer.
  */
-export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queue'>): Registry {
+export function createSharedMetrics(
+  { data, queue }: Pick<Stores, 'data' | 'queue'>,
+  config: Pick<Config, 'dataDir' | 'regions'>,
+): Registry {
   const register = new Registry()
   const registers = [register]
   const lastSweep = shareConcurrent(() => withTimeout(data.sweeps.last()))
@@ -78,6 +84,21 @@ export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queu
       return age && age / 1000
     },
   )
+  gauge('hasty_unfinished_uploads', 'Resumable uploads that can be continued', () =>
+    withTimeout(data.resumable.countUnfinished()),
+  )
+  const disks = shareConcurrent(() => readDisks(config))
+  gauges(
+    'hasty_disk_free_bytes',
+    'Bytes that this service can still write to the disks of its files',
+    ['disk'],
+    disks,
+    ({ disk, free }) => [{ disk }, free],
+  )
+  gauges('hasty_disk_size_bytes', 'Size of the disks of its files', ['disk'], disks, ({ disk, size }) => [
+    { disk },
+    size,
+  ])
   const location = ({ region, tier }: { region: string; tier: string }) => ({ region, tier })
   gauges('hasty_stored_images', 'Images by region and tier', ['region', 'tier'], stored, (row) => [
     location(row),
@@ -123,6 +144,25 @@ export function createSharedMetrics({ data, queue }: Pick<Stores, 'data' | 'queu
     ([kind, count]) => [{ kind }, count],
   )
   return register
+}
+
+/** The disks of DATA_DIR (`data`) and of each object store that keeps files (`hot`, `cold eu`). A missing one is absent. */
+async function readDisks({ dataDir, regions }: Pick<Config, 'dataDir' | 'regions'>) {
+  const stores = regions.flatMap(({ name, hot, cold }) => [
+    [`hot ${name}`.trim(), hot] as const,
+    ...(cold ? [[`cold ${name}`.trim(), cold] as const] : []),
+  ])
+  const folders = [
+    ['data', dataDir] as const,
+    ...stores
+      .filter(([, url]) => url.protocol === 'file:')
+      .map(([disk, url]) => [disk, fileURLToPath(url)] as const),
+  ]
+  const disks = folders.map(async ([disk, folder]) => {
+    const found = await withTimeout(statfs(folder))
+    return found ? [{ disk, free: found.bavail * found.bsize, size: found.blocks * found.bsize }] : []
+  })
+  return (await Promise.all(disks)).flat()
 }
 
 /** Gives concurrent callers the result of one call. */

@@ -1,8 +1,9 @@
 import type { Credentials } from '../links/passwords.ts'
 import type { GivenSender } from '../links/rules.ts'
 
+export const UPLOAD_METHODS = ['multipart', 'raw', 'tus', 'draft'] as const
 /** How the bytes of an image arrive. */
-export type UploadMethod = 'multipart' | 'raw' | 'tus' | 'draft'
+export type UploadMethod = (typeof UPLOAD_METHODS)[number]
 
 /** A request to upload by a link. */
 export interface UploadRequest {

@@ -496,6 +496,9 @@ export interface ResumableStore {
   /** Undefined if there is none, or it has expired. */
   find(id: string): Promise<ResumableRow | undefined>
 
+  /** The uploads that are unfinished and have not expired. */
+  countUnfinished(): Promise<number>
+
   /**
    * Makes `writer` the only one that may change an unfinished upload. Resolves with the row as it was before: if it had a
    * writer, that one may still be alive, and its next change fails. `completing`: the writer completes the upload, and is

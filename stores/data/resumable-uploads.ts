@@ -99,6 +99,12 @@ export function createResumableUploads(sql: Database): StoreCalls<ResumableStore
       await sql`delete from resumable_uploads where id = ${id}`
     }),
 
+    countUnfinished: repeatable(async () => {
+      const [row] = await sql<{ uploads: number }[]>`
+        select count(*) as uploads from resumable_uploads where finished_at is null and expires_at > now()`
+      return row!.uploads
+    }),
+
     unfinished: repeatable(async (imageIds) => {
       const rows = await sql<{ imageId: string }[]>`
         select image_id from resumable_uploads where image_id = any(${imageIds}) and finished_at is null`

@@ -24,6 +24,10 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.equal((await get({ 'if-none-match': String(image.headers.etag) })).statusCode, 304)
   await app.inject({ method: 'POST', url: `/uploads/${'A'.repeat(48)}`, ...multipart([{ body }]) })
   await app.inject('/nowhere')
+  for (const query of ['w=160&format=png', 'w=160&format=png', 'w=161'])
+    await app.inject(`/images/${processed[0].id}?${query}`)
+  const resumable = { 'tus-resumable': '1.0.0', 'upload-length': '1000' }
+  t.equal((await app.inject({ method: 'POST', url: `${url}/files`, headers: resumable })).statusCode, 201)
 
   const answer = await app.inject('/metrics')
   t.match(answer.headers['content-type'], /^text\/plain/)
@@ -42,6 +46,20 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.equal(value('hasty_images_served_total{result="partial"}'), 1)
   t.equal(value('hasty_images_served_total{result="not_modified"}'), 1)
   t.equal(value('hasty_images_served_bytes_total'), 2 * body.length + 10)
+  t.equal(value('hasty_variants_created_total'), 1)
+  t.equal(value('hasty_variants_served_total'), 2)
+  t.equal(value('hasty_variants_refused_total'), 1)
+  t.equal(value('hasty_variant_duration_seconds_count{outcome="success"}'), 1)
+  t.equal(value('hasty_unfinished_uploads'), 1)
+  t.equal(
+    value('hasty_upload_rejections_total{reason="insufficient_storage"}'),
+    0,
+    'an increase from 0 is seen',
+  )
+  for (const disk of ['data', 'hot']) {
+    t.ok(value(`hasty_disk_free_bytes{disk="${disk}"}`) > 0, disk)
+    t.ok(value(`hasty_disk_size_bytes{disk="${disk}"}`) >= value(`hasty_disk_free_bytes{disk="${disk}"}`))
+  }
   t.equal(value('hasty_links_created_total'), 1)
   t.equal(value('hasty_link_refusals_total{reason="not_found"}'), 1)
   t.equal(value('hasty_problems_total{problem="LinkNotFound"}'), 1)
@@ -53,7 +71,7 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.equal(value('hasty_stored_images{region="",tier="hot"}'), 1)
   t.equal(value('hasty_stored_bytes{region="",tier="hot"}'), body.length)
   t.ok(value('hasty_oldest_waiting_image_age_seconds') > 0)
-  t.equal(value('hasty_cache_hits_total{cache="images"}'), 3)
+  t.equal(value('hasty_cache_hits_total{cache="images"}'), 5)
   t.equal(value('hasty_cache_misses_total{cache="images"}'), 1)
   t.equal(value('hasty_cache_hits_total{cache="knownHashes"}'), 1)
   t.equal(value('hasty_waiting_images'), 1, 'the image waits to be verified')
@@ -61,7 +79,7 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.ok(value('process_resident_memory_bytes{process="api"}') > 1_000_000)
   t.equal(
     value('http_request_duration_seconds_count{method="GET",route="/images/:id",status_class="2xx"}'),
-    3,
+    5,
   )
   t.match(answer.body, /^hasty_build_info\{version="\d/m)
   t.notMatch(answer.body, /[0-9A-Za-z]{48}/)
