@@ -23,6 +23,8 @@ import { createWriters, type Stopper } from './writers.ts'
 
 /** The unfinished uploads of one link. */
 const UPLOADS_PER_LINK = 100
+/** The uploads whose beginnings a process remembers. */
+const MAX_REMEMBERED = 1_000
 
 export interface ResumableOptions extends PartOptions {
   links: Links
@@ -76,6 +78,9 @@ export interface UploadState
   answer: UploadAnswer | undefined
 }
 
+/** What does not change while an upload is unfinished. */
+type Beginning = Pick<ResumableRow, 'linkId' | 'startedAt'>
+
 const stateOf = ({ id, method, length, metadata, expiresAt, size, answer }: ResumableRow): UploadState => ({
   id,
   method,
@@ -99,11 +104,42 @@ export function createResumable(options: ResumableOptions) {
   const writers = createWriters()
   const digestings = createDigestings(options.imageReader, options.inlineLimit)
   const complete = createCompletion({ ...options, digestings })
+  /** Unfinished uploads to which this process has appended. It saves a statement for each further piece. */
+  const remembered = new Map<string, Beginning>()
 
   async function find({ linkId }: UploadRequest, id: string) {
     const row = await resumable.find(id)
     if (row?.linkId !== linkId) throw new errors.UploadNotFound()
     return row
+  }
+
+  /**
+   * The link of an upload, if it still accepts bytes. If the upload has its answer already, the upload: reading it needs no
+   * open link.
+   *
+   * @throws {UploadNotFound | LinkRevoked | LinkUsedUp}
+   */
+  async function openLinkOf(request: ResumableRequest, id: string): Promise<LinkRow | ResumableRow> {
+    const known = remembered.get(id)
+    if (known?.linkId !== request.linkId) {
+      const found = await find(request, id)
+      return found.answer ? found : requireLink(request, found.startedAt)
+    }
+    try {
+      return await requireLink(request, known.startedAt)
+    } catch (error) {
+      remembered.delete(id)
+      const found = await find(request, id)
+      if (found.answer) return found
+      throw error
+    }
+  }
+
+  function remember({ id, linkId, startedAt }: ResumableRow) {
+    remembered.delete(id)
+    remembered.set(id, { linkId, startedAt })
+    const [oldest] = remembered.keys()
+    if (remembered.size > MAX_REMEMBERED && oldest !== undefined) remembered.delete(oldest)
   }
 
   /** Becomes the writer of an upload. @throws {UploadNotFound | UploadBusy | Busy} */
@@ -262,14 +298,14 @@ export function createResumable(options: ResumableOptions) {
       { offset, length, body }: { offset: number; length: number | undefined; body: Appended },
     ): Promise<UploadState> {
       return writers.exclusively(id, async (stopper) => {
-        const found = await find(request, id)
-        if (found.answer) return replay(found, offset, body)
-        const link = await requireLink(request, found.startedAt)
-        const admitted = admission.enter(link, request.network)
+        const found = await openLinkOf(request, id)
+        if ('imageId' in found) return replay(found, offset, body)
+        const admitted = admission.enter(found, request.network)
         try {
           if (stopper.isStopped) throw new errors.UploadTakenOver()
-          const held: HeldUpload = { ...(await take(request, id)), link }
+          const held: HeldUpload = { ...(await take(request, id)), link: found }
           if (held.row.answer) return replay(held.row, offset, body)
+          remember(held.row)
           await checkRequest(held, { offset, length, body })
           return await appendTo(held, body, stopper)
         } finally {

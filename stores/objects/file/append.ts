@@ -14,6 +14,12 @@ import { createWriter } from './writer.ts'
 const CHECKPOINT_MS = 1_000
 
 /**
+ * The bytes are flushed in the background each time this many were written. The client waits for the last flush, and sends
+ * nothing meanwhile: so little should be left for it.
+ */
+const FLUSH_BYTES = 2 * 1024 * 1024
+
+/**
  * The bytes of an unfinished object are in segments: files in `incoming/`. A writer continues the last segment only if
  * the previous writer has ended. Otherwise it begins a new one, and what the previous writer still writes is ignored,
  * because the durable bytes of each segment are known.
@@ -55,7 +61,7 @@ export async function append(
     source.destroy()
     throw toStoreFault(error)
   })
-  const writer = createWriter(file, segment.bytes)
+  const writer = createWriter(file, { position: segment.bytes, flushBytes: FLUSH_BYTES })
   let saved = upload
 
   async function save(isLast: boolean) {
@@ -129,9 +135,9 @@ async function openSegment(root: Root, upload: UnfinishedObject, exclusive: bool
   }
   const file = await openExisting(root, last)
   try {
-    if ((await file.stat()).size < last.bytes)
-      throw new UploadLost('A segment is shorter than its durable bytes.')
-    await file.truncate(last.bytes)
+    const { size } = await file.stat()
+    if (size < last.bytes) throw new UploadLost('A segment is shorter than its durable bytes.')
+    if (size > last.bytes) await file.truncate(last.bytes)
   } catch (error) {
     await file.close()
     throw error
@@ -186,7 +192,7 @@ export async function joinSegments(root: Root, upload: UnfinishedObject): Promis
     let position = 0
     for (const segment of segments) {
       const from = createReadStream(pathOf(root, segment), { end: segment.bytes - 1 })
-      await pipeline(from, createWriter(file, position).stream)
+      await pipeline(from, createWriter(file, { position }).stream)
       position += segment.bytes
     }
     await file.sync()

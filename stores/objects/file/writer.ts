@@ -10,8 +10,9 @@ const FLUSH_BYTES = 16 * 1024 * 1024
  * Writes bytes to a file and makes them durable.
  *
  * @param position of the first byte
+ * @param flushBytes how many written bytes are flushed in the background
  */
-export function createWriter(file: FileHandle, position = 0) {
+export function createWriter(file: FileHandle, { position = 0, flushBytes = FLUSH_BYTES } = {}) {
   let written = 0
   let unflushed = 0
   let flushing: Promise<void> | undefined
@@ -24,7 +25,7 @@ export function createWriter(file: FileHandle, position = 0) {
     if (bytesWritten < bytes) await writeRest(Buffer.concat(chunks), bytesWritten)
     written += bytes
     unflushed += bytes
-    if (unflushed >= FLUSH_BYTES && !flushing) flushInBackground()
+    if (unflushed >= flushBytes && !flushing) flushInBackground()
   }
 
   async function writeRest(bytes: Buffer, from: number) {
