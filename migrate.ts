@@ -14,7 +14,7 @@ await run('migrate', async (config, log) => {
   const stores = await openStores(config, { attach: true, ...(values['adopt-stores'] && { check: adopt }) })
   log.info({ applied: stores.data.migrated }, 'the database schema is up to date')
   for (const { store } of stores.objects.all) {
-    if (hasSetup(store)) log.info(await store.setUp())
+    if (hasSetup(store)) log.info(await store.setUp(config.resumeWithin))
   }
   await stores.close()
   return undefined

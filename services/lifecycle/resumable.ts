@@ -6,7 +6,10 @@ import { BATCH, inBatches, LIMIT, PARALLEL, type SweepContext } from './sweep-co
 /** Deletes resumable uploads, finished or not, that have expired. */
 export async function removeExpiredUploads(context: SweepContext): Promise<void> {
   const { stores, dryRun, summary, check } = context
-  if (dryRun) return
+  if (dryRun) {
+    summary.expiredUploads = await stores.data.resumable.countExpired()
+    return
+  }
   const writer = newId()
   for (let removed = 0; removed < LIMIT; ) {
     const expired = await stores.data.resumable.takeExpired(writer, BATCH)

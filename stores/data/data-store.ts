@@ -533,6 +533,9 @@ export interface ResumableStore {
   /** Which of these ids of images belong to unfinished uploads. */
   unfinished(imageIds: string[]): Promise<Set<string>>
 
+  /** The number of unfinished uploads that have expired. */
+  countExpired(): Promise<number>
+
   /** Makes `writer` the writer of up to `limit` expired uploads, the oldest first. The caller deletes their bytes. */
   takeExpired(writer: string, limit: number): Promise<ResumableRow[]>
 }

@@ -111,6 +111,12 @@ export function createResumableUploads(sql: Database): StoreCalls<ResumableStore
       return new Set(rows.map(({ imageId }) => imageId))
     }),
 
+    countExpired: repeatable(async () => {
+      const [expired] = await sql<{ count: number }[]>`
+        select count(*)::int as count from resumable_uploads where expires_at <= now() and finished_at is null`
+      return expired!.count
+    }),
+
     takeExpired: once(async (writer, limit) => {
       const rows = await sql<ResumableRow[]>`
         update resumable_uploads set writer = ${writer}

@@ -150,8 +150,12 @@ export const readsWhole = (store: ObjectStore): store is ObjectStore & ReadsWhol
 
 /** A store that needs some setup, which is done once and not at each start. */
 export interface HasSetup {
-  /** Sets up the store. Resolves with a sentence for the admin about the change, or about its refusal. */
-  setUp(): Promise<string>
+  /**
+   * Sets up the store. Resolves with a sentence for the admin about the change, or about its refusal.
+   *
+   * @param keepFor how long an unfinished upload can be continued, in milliseconds
+   */
+  setUp(keepFor: number): Promise<string>
 }
 
 export const hasSetup = (store: ObjectStore): store is ObjectStore & HasSetup => 'setUp' in store
@@ -215,7 +219,8 @@ export interface Appendable {
 
   /**
    * Makes the bytes the object `upload.key`, durably. It may be called again, also by another process, if it failed or
-   * the process died.
+   * the process died. If bytes were deleted from outside, a server may report that as a fault of its own: then the call
+   * throws StoreUnavailable each time, until the upload expires.
    *
    * @throws {UploadLost | StoreFull}
    */

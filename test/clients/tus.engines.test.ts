@@ -128,6 +128,31 @@ t.test(
 )
 
 t.test(
+  'the fetch example of docs/uploading.md uploads a file that was chosen in Chromium',
+  { skip: missing('chromium', existsSync(CHROMIUM)) },
+  async (t) => {
+    const page = createServer((_request, response) =>
+      response.setHeader('Content-Type', 'text/html').end('<input type="file">'),
+    )
+    await new Promise<void>((resolve) => page.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => page.close())
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+    t.teardown(() => browser.close())
+    const tab = await browser.newPage()
+    await tab.goto(`http://127.0.0.1:${(page.address() as AddressInfo).port}/`)
+    const { path, hash } = await newFile()
+    await tab.setInputFiles('input', path)
+    const docs = readFileSync(new URL('../../docs/uploading.md', import.meta.url), 'utf8')
+    const [, example] = /In a browser.*?```js\n(.*?)```/s.exec(docs)!
+    const answer = await tab.evaluate(`(async (link, file) => {
+      ${example}
+      return { processed, rejected }
+    })(${JSON.stringify(link)}, document.querySelector('input').files[0])`)
+    t.match(answer, { processed: [{ hash, name: `${hash}.png` }], rejected: [] })
+  },
+)
+
+t.test(
   'tuspy uploads, and continues an upload',
   {
     skip: missing('python3-tuspy', spawnSync('/usr/bin/python3', ['-c', 'import tusclient']).status === 0),

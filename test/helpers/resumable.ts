@@ -1,7 +1,7 @@
 import type { App } from './app.ts'
 
 type Answer = Awaited<ReturnType<App['inject']>>
-type Fields = Record<string, string | number>
+export type Fields = Record<string, string | number>
 type Methods = 'POST' | 'PATCH' | 'HEAD' | 'GET' | 'DELETE' | 'OPTIONS'
 
 const base64 = (text: string) => Buffer.from(text).toString('base64')

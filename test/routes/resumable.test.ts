@@ -7,7 +7,7 @@ import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
-import { locationOf, pieces, resumableClient } from '../helpers/resumable.ts'
+import { type Fields, locationOf, pieces, resumableClient } from '../helpers/resumable.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const base64 = (algorithm: string, bytes: Uint8Array) => createHash(algorithm).update(bytes).digest('base64')
@@ -360,6 +360,104 @@ t.test('the limits of a link', async (t) => {
   })
 })
 
+t.test('the rules of a link apply to both protocols', async (t) => {
+  const jpeg = await makeImage('jpeg')
+  const bytes = image()
+  const hour = { sinceNow: 'PT1H' }
+  const password = 'heron 47'
+  const authorization = `Basic ${Buffer.from(`:${password}`).toString('base64')}`
+  for (const protocol of ['tus', 'draft'] as const) {
+    /** Begins an upload, with all its bytes if there are any. */
+    const begin = (
+      url: string,
+      length: number,
+      { body, headers = {}, query = '' }: { body?: Buffer; headers?: Fields; query?: string } = {},
+    ) => {
+      const path = `${url}/files${query}`
+      const fields = { 'upload-length': length, ...(body && { 'content-length': body.length }), ...headers }
+      return protocol === 'tus'
+        ? client.call(
+            'POST',
+            path,
+            {
+              'tus-resumable': '1.0.0',
+              accept: '*/*',
+              ...(body && { 'content-type': 'application/offset+octet-stream' }),
+              ...fields,
+            },
+            body,
+          )
+        : client.call(
+            'POST',
+            path,
+            {
+              'upload-complete': body ? '?1' : '?0',
+              'content-type': 'application/octet-stream',
+              'content-length': 0,
+              ...fields,
+            },
+            body,
+          )
+    }
+    const accepted = protocol === 'tus' ? 201 : 200
+
+    await t.test(`${protocol}: media types`, async (t) => {
+      const url = await makeLink(app, { ...hour, accept: ['image/png'] })
+      isProblem(t, await begin(url, jpeg.length, { body: jpeg }), 415, 'not-accepted')
+      t.equal((await begin(url, bytes.length, { body: bytes })).statusCode, accepted)
+    })
+
+    await t.test(`${protocol}: the size of a file, before a byte and at the end`, async (t) => {
+      const url = await makeLink(app, { ...hour, maxFileSize: bytes.length - 1 })
+      isProblem(t, await begin(url, bytes.length), 413, 'too-large')
+      isProblem(t, await begin(url, bytes.length, { body: bytes }), 413, 'too-large')
+      const unknown =
+        protocol === 'tus'
+          ? await tus.begin(url, { 'upload-defer-length': 1 })
+          : await draft.begin(url, { 'upload-complete': '?0' })
+      const upload = locationOf(unknown)
+      const end =
+        protocol === 'tus'
+          ? await tus.append(upload, 0, bytes, { 'upload-length': bytes.length })
+          : await draft.append(upload, 0, bytes, { 'upload-complete': '?1' })
+      isProblem(t, end, 413, 'too-large')
+    })
+
+    await t.test(`${protocol}: the time when the link opens`, async (t) => {
+      const opensOn = new Date(Date.now() + 60_000).toISOString()
+      const url = await makeLink(app, { ...hour, opensOn })
+      isProblem(t, await begin(url, bytes.length), 403, 'link-not-open', new RegExp(opensOn))
+    })
+
+    await t.test(`${protocol}: the password, for each request that sends bytes`, async (t) => {
+      const url = await makeLink(app, { ...hour, password })
+      isProblem(t, await begin(url, bytes.length), 401, 'password-required')
+      const wrong = { authorization: `Basic ${Buffer.from(':wrong').toString('base64')}` }
+      isProblem(t, await begin(url, bytes.length, { headers: wrong }), 401, 'wrong-password')
+      const begun = await begin(url, bytes.length, { headers: { authorization } })
+      t.equal(begun.statusCode, 201)
+      const upload = locationOf(begun)
+      const send = protocol === 'tus' ? tus.append : draft.append
+      const last: Fields = protocol === 'tus' ? {} : { 'upload-complete': '?1' }
+      isProblem(t, await send(upload, 0, bytes, last), 401, 'password-required')
+      t.equal((await send(upload, 0, bytes, { ...last, authorization })).statusCode, 200)
+    })
+
+    await t.test(`${protocol}: the name of the sender`, async (t) => {
+      const url = await makeLink(app, { ...hour, askSender: 'required' })
+      isProblem(t, await begin(url, bytes.length), 400, 'sender-required')
+      const long = `?sender=${'x'.repeat(101)}`
+      isProblem(t, await begin(url, bytes.length, { query: long }), 400, 'invalid-sender')
+      const own = image()
+      const answer = await begin(url, own.length, { body: own, query: '?sender=Ada&message=Hello' })
+      t.equal(answer.statusCode, accepted)
+      const { id } = answer.json().processed[0]
+      const [upload] = await app.stores.data.sql`select sender, message from uploads where image_id = ${id}`
+      t.match(upload, { sender: 'Ada', message: 'Hello' })
+    })
+  }
+})
+
 t.test('an upload belongs to its link', async (t) => {
   const url = locationOf(await tus.begin(link, { 'upload-length': 10 }))
   const other = await makeLink(app)
@@ -393,6 +491,10 @@ t.test('the sweep deletes what has expired, and nothing that can be continued', 
 
   await app.stores.data.sql`update resumable_uploads set expires_at = now() - interval '1 second'`
   t.equal((await tus.head(url)).statusCode, 404)
+  const before = await keys()
+  const would = await lifecycle.sweep({ signal: new AbortController().signal, dryRun: true })
+  t.match(would, { expiredUploads: 1, failedSteps: 0 }, 'a dry run counts it')
+  t.strictSame(await keys(), before)
   t.match(await sweep(), { expiredUploads: 1, failedSteps: 0 })
   t.equal((await client.get(finished)).statusCode, 404)
   t.equal((await app.stores.data.sql`select id from resumable_uploads`).length, 0)

@@ -61,7 +61,7 @@ export async function createS3Store(
       await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name })).catch(rethrowMissingBucket)
     },
     check: () => checkBucket(bucket),
-    setUp: () => abortStaleUploads(bucket),
+    setUp: (keepFor) => abortStaleUploads(bucket, keepFor),
   }
 }
 

@@ -6,35 +6,50 @@ import {
 } from '@aws-sdk/client-s3'
 import type { Bucket } from './bucket.ts'
 
-const DAYS = 1 // the minimum of S3
+const DAY_MS = 86_400_000
 const ID = 'hasty-abort-uploads'
 
 /**
  * Adds a lifecycle rule to the bucket that aborts unfinished multipart uploads under the prefix.
  *
  * A bucket has one list of rules, which is always written as a whole. If Hasty did not make all of the rules, nothing is
- * changed: the other rules belong to somebody, and a server's own extensions of them would be lost.
+ * changed: the other rules belong to somebody, and a server's own extensions of them would be lost. A rule of Hasty that
+ * is too early is replaced.
  *
+ * @param keepFor how long an upload may take, in milliseconds; it is rounded up to days
  * @returns a sentence about the change, or the reason why nothing was changed
  */
-export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket): Promise<string> {
-  const purpose = `abort multipart uploads under "${prefix}" in bucket ${Bucket} ${DAYS} day after their start`
+export async function abortStaleUploads(
+  { client, name: Bucket, prefix }: Bucket,
+  keepFor: number,
+): Promise<string> {
+  // S3 adds the days, and rounds up to the next midnight.
+  const days = Math.max(1, Math.ceil(keepFor / DAY_MS))
+  const after = days === 1 ? '1 day' : `${days} days`
+  const purpose = `abort multipart uploads under "${prefix}" in bucket ${Bucket} ${after} after their start`
   try {
     const rules = await readRules()
-    if (rules.some((rule) => covers(rule, prefix))) return `A lifecycle rule exists already: ${purpose}.`
+    const own = `${ID}-${prefix}`
+    const covering = rules.filter((rule) => covers(rule, prefix))
+    const early = covering.filter((rule) => daysOf(rule) < days && rule.ID !== own)
+    if (early.length > 0) {
+      const names = early.map(({ ID }) => ID).join(', ')
+      return `A lifecycle rule (${names}) aborts uploads that RESUME_WITHIN still allows. Change it: ${purpose}.`
+    }
+    if (covering.some((rule) => daysOf(rule) >= days)) return `A lifecycle rule exists already: ${purpose}.`
     if (!rules.every(isOurs)) {
       return `The bucket has lifecycle rules that Hasty did not make. No rule was added. Add this rule yourself: ${purpose}.`
     }
     const rule: LifecycleRule = {
-      ID: `${ID}-${prefix}`,
+      ID: own,
       Status: 'Enabled',
       Filter: { Prefix: prefix },
-      AbortIncompleteMultipartUpload: { DaysAfterInitiation: DAYS },
+      AbortIncompleteMultipartUpload: { DaysAfterInitiation: days },
     }
     await client.send(
       new PutBucketLifecycleConfigurationCommand({
         Bucket,
-        LifecycleConfiguration: { Rules: [...rules, rule] },
+        LifecycleConfiguration: { Rules: [...rules.filter(({ ID }) => ID !== own), rule] },
       }),
     )
     return `A lifecycle rule was added: ${purpose}.`
@@ -54,6 +69,9 @@ export async function abortStaleUploads({ client, name: Bucket, prefix }: Bucket
     }
   }
 }
+
+const daysOf = ({ AbortIncompleteMultipartUpload }: LifecycleRule) =>
+  AbortIncompleteMultipartUpload?.DaysAfterInitiation ?? 0
 
 const isOurs = ({ ID: id }: LifecycleRule) => id?.startsWith(ID) ?? false
 

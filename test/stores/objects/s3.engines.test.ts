@@ -162,7 +162,7 @@ t.test('S3', { skip: withoutS3() }, async (t) => {
     await t.rejects(store.ping(), missing)
     await t.rejects(store.get('any'), missing)
     await t.rejects(store.stage('any', chunks(PART_BYTES + 1).source), missing)
-    await t.rejects(store.setUp(), missing)
+    await t.rejects(store.setUp(DAY), missing)
     await t.rejects(store.check(), { message: /can't write an object in it.*no such bucket/ })
   })
 
@@ -289,6 +289,8 @@ const STAGE_ZEROS = `
   await (await store.stage('zeros', source)).commit()
   console.log(JSON.stringify({ size: await store.size('zeros'), growth: peak - before }))`
 
+const DAY = 86_400_000
+
 async function lifecycle(t: Test, s3: S3) {
   const rules = async (Bucket: string) =>
     (await s3.client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }))).Rules!
@@ -299,8 +301,8 @@ async function lifecycle(t: Test, s3: S3) {
     for (const prefix of ['/one', '/two']) {
       url.pathname = prefix
       const store = await createS3Store(url)
-      t.match(await store.setUp(), /^A lifecycle rule was added: /)
-      t.match(await store.setUp(), /^A lifecycle rule exists already: /)
+      t.match(await store.setUp(DAY), /^A lifecycle rule was added: /)
+      t.match(await store.setUp(DAY), /^A lifecycle rule exists already: /)
     }
     const wished = (Prefix: string) => ({
       Status: 'Enabled',
@@ -308,6 +310,30 @@ async function lifecycle(t: Test, s3: S3) {
       AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
     })
     t.match(await rules(bucket), [wished('one/'), wished('two/')])
+  })
+
+  await t.test('aborts no upload that can still be continued', async (t) => {
+    const bucket = await s3.createBucket('longer')
+    const store = await createS3Store(s3.url(bucket))
+    const days = async () => (await rules(bucket)).map((rule) => rule.AbortIncompleteMultipartUpload)
+    await store.setUp(DAY)
+    t.match(await store.setUp(2.5 * DAY), /^A lifecycle rule was added: .* 3 days after/)
+    t.strictSame(await days(), [{ DaysAfterInitiation: 3 }], 'it replaces the earlier one')
+    t.match(await store.setUp(DAY), /exists already/, 'a later rule suffices')
+    const theirs = {
+      ID: 'theirs',
+      Status: 'Enabled',
+      Filter: { Prefix: '' },
+      AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 },
+    } as const
+    await s3.client.send(
+      new PutBucketLifecycleConfigurationCommand({
+        Bucket: bucket,
+        LifecycleConfiguration: { Rules: [theirs] },
+      }),
+    )
+    t.match(await store.setUp(7 * DAY), /rule \(theirs\) aborts uploads that RESUME_WITHIN still allows/)
+    t.strictSame(await days(), [{ DaysAfterInitiation: 1 }])
   })
 
   await t.test('does not change other rules', async (t) => {
@@ -326,7 +352,7 @@ async function lifecycle(t: Test, s3: S3) {
     )
     const before = await rules(bucket)
     t.match(
-      await (await createS3Store(s3.url(bucket))).setUp(),
+      await (await createS3Store(s3.url(bucket))).setUp(DAY),
       /No rule was added.*abort multipart uploads under ""/,
     )
     t.strictSame(await rules(bucket), before)
@@ -354,7 +380,7 @@ async function lifecycle(t: Test, s3: S3) {
           LifecycleConfiguration: { Rules: [rule] },
         }),
       )
-      t.match(await store.setUp(), said, `${Prefix} ${Status}`)
+      t.match(await store.setUp(DAY), said, `${Prefix} ${Status}`)
     }
   })
 
@@ -373,10 +399,10 @@ async function lifecycle(t: Test, s3: S3) {
     for (const status of [403, 501]) {
       for (const method of ['GET', 'PUT']) {
         proxy.fail((request) => (request.method === method ? status : undefined))
-        t.match(await store.setUp(), /^The object store allows no lifecycle rule/, `${method} ${status}`)
+        t.match(await store.setUp(DAY), /^The object store allows no lifecycle rule/, `${method} ${status}`)
       }
     }
     proxy.fail(() => 503)
-    await t.rejects(store.setUp(), 'out of order is not refused')
+    await t.rejects(store.setUp(DAY), 'out of order is not refused')
   })
 }
