@@ -7,8 +7,8 @@ const MAX_BOXES = 200
 const MAX_ROW_TABLE_BYTES = 2 ** 20
 
 /**
- * The formats that no decoder here verifies, and how long a file of each says it is: without a check, any bytes could
- * follow a header of 54 bytes. Raw formats of cameras are not among them: their data may be anywhere in the file.
+ * How long a file of a format says it is: without a check, any bytes could follow a header of 54 bytes. Only formats whose
+ * decoders do not notice this are here.
  */
 const lengths: Record<string, (bytes: Bytes) => Promise<number | undefined>> = {
   BMP: lengthOfBmp,
@@ -20,18 +20,26 @@ const lengths: Record<string, (bytes: Bytes) => Promise<number | undefined>> = {
 }
 
 /**
- * Whether a whole file is about as long as its header declares: it has at least half of that, so that a truncated
- * picture is kept, and at most 4 KiB more. True for formats whose length is not checked. It reads a few KiB.
+ * - `fits`: the file has about the length that its header declares: at least half of it, so that a truncated picture is
+ *   kept, and at most 4 KiB more.
+ * - `short`: it fits, but bytes are missing.
+ * - `differs`: it is much shorter or longer.
+ * - `unknown`: the header does not declare a length, or it is not checked for this format.
  */
-export async function hasDeclaredLength(
+export type LengthCheck = 'fits' | 'short' | 'differs' | 'unknown'
+
+/** Compares the length of a whole file with the one that its header declares. It reads a few KiB. */
+export async function compareLength(
   source: Source,
   { format }: Pick<Metadata, 'format'>,
-): Promise<boolean> {
+): Promise<LengthCheck> {
   const lengthOf = lengths[format]
-  if (!lengthOf) return true
+  if (!lengthOf) return 'unknown'
   return withBytes(source, async (bytes) => {
     const length = await lengthOf(bytes)
-    return length === undefined || (bytes.size >= length / 2 && bytes.size <= length + SLACK_BYTES)
+    if (length === undefined) return 'unknown'
+    if (bytes.size < length / 2 || bytes.size > length + SLACK_BYTES) return 'differs'
+    return bytes.size < length ? 'short' : 'fits'
   })
 }
 
@@ -107,7 +115,7 @@ async function lengthOfPsd(bytes: Bytes) {
   }
 }
 
-/** The end of the last box (ISO/IEC 14496-12 §4.2); undefined for a bare codestream. */
+/** The end of the last box (ISO/IEC 14496-12 §4.2); undefined for a bare codestream, or if that box has no length. */
 async function lengthOfBoxes(bytes: Bytes) {
   let at = 0
   for (let boxes = 0; at < bytes.size; boxes++) {
@@ -116,7 +124,7 @@ async function lengthOfBoxes(bytes: Bytes) {
     if (head.length < 8 || !/^[\x20-\x7e\xa9]{4}$/.test(head.toString('latin1', 4, 8)))
       return at === 0 ? undefined : at
     const short = head.readUInt32BE()
-    if (short === 0) return bytes.size
+    if (short === 0) return undefined
     const length = short === 1 && head.length === 16 ? Number(head.readBigUInt64BE(8)) : short
     if (length < 8) return at === 0 ? undefined : at
     at += length

@@ -4,6 +4,7 @@ import type { Metadata } from '../../schemas/images.ts'
 import { withBytes } from '../headers/bytes.ts'
 import { decodeHeif } from './heif.ts'
 import { decodeByLibvips, MAX_PIXELS, type Mode, open, type WholeFile } from './libvips.ts'
+import { decodeOther, OTHER_FORMATS } from './others.ts'
 import { pad, presentShare } from './present.ts'
 import { normalizeSvg } from './svg.ts'
 import { orient, type Pixels } from './thumbnail.ts'
@@ -41,8 +42,8 @@ const decoders: Record<string, Decode> = {
   GIF: decodeAnimation,
   WebP: decodeAnimation,
   AVIF: async (file, { duration }, mode) => {
-    if (duration !== undefined) throw new NoDecoder()
-    return decodeByLibvips(file, mode)
+    const decoding = decodeByLibvips(file, mode)
+    return duration === undefined ? decoding : decoding.catch(asNoDecoder)
   },
   HEIC: decodePrimary,
   HEIF: decodePrimary,
@@ -55,15 +56,17 @@ const decoders: Record<string, Decode> = {
  * limits are checked first.
  *
  * @param metadata the result of `readMetadata`
- * @returns undefined if no decoder supports the format
+ * @returns undefined if no decoder supports this kind of file
  * @throws {Undecodable} no decoder has made a picture
  */
 export async function decode(file: WholeFile, metadata: Metadata): Promise<Decoded | undefined> {
-  const decoder = decoders[metadata.format]
-  if (!decoder) return undefined
   checkLimits(metadata)
-  const attempt = (mode: Mode) => catchFailure(decoder(file, metadata, mode))
   try {
+    if (OTHER_FORMATS.has(metadata.format))
+      return { placeholder: toPlaceholder(await decodeOther(file, metadata)) }
+    const decoder = decoders[metadata.format]
+    if (!decoder) return undefined
+    const attempt = (mode: Mode) => catchFailure(decoder(file, metadata, mode))
     const strict = await attempt('strict')
     if (!(strict instanceof Undecodable)) return { placeholder: toPlaceholder(strict) }
     if (strict.isFinal) throw strict
@@ -189,8 +192,13 @@ async function decodePng(file: WholeFile, metadata: Metadata, mode: Mode) {
 }
 
 async function decodePrimary(file: WholeFile, { mediaType }: Metadata, mode: Mode) {
-  if (mediaType.endsWith('-sequence')) throw new NoDecoder()
-  return decodeHeif(await readWhole(file), mode)
+  const decoding = decodeHeif(await readWhole(file), mode)
+  return mediaType.endsWith('-sequence') ? decoding.catch(asNoDecoder) : decoding
+}
+
+/** A sequence need not have a still picture, and its frames are not decoded. */
+function asNoDecoder(error: Error): never {
+  throw error instanceof Undecodable ? new NoDecoder() : error
 }
 
 async function decodeSvg(file: WholeFile, _metadata: Metadata, mode: Mode) {

@@ -11,6 +11,8 @@ const RLE4 = 2
 const BITFIELDS = 3
 const ALPHA_BITFIELDS = 6
 const MAX_PIXELS = 2 ** 27
+// Some writers pad a picture.
+const SLACK_BYTES = 4096
 
 interface Bitmap {
   width: number
@@ -61,6 +63,7 @@ export function decodeIco(file: Buffer): { png: Buffer } | { pixels: RawPixels }
 function decodeIcon(picture: Buffer): RawPixels {
   const header = readHeader(picture, 0)
   const bitmap = { ...header, height: Math.floor(header.height / 2) }
+  requireLength(picture, bitmap)
   if (bitmap.bits === 32) bitmap.masks = [0xff0000, 0xff00, 0xff, 0xff000000]
   const pixels = readPixels(picture, bitmap)
   const { width, height } = pixels
@@ -74,6 +77,13 @@ function decodeIcon(picture: Buffer): RawPixels {
       pixels.data[(y * width + x) * 4 + 3] = mask & (0x80 >> (x & 7)) ? 0 : 255
     }
   return pixels
+}
+
+/** An icon must have at least half of its pixels, and little behind them. @throws {Undecodable} */
+function requireLength(picture: Buffer, { at, width, height, bits }: Bitmap) {
+  const pixels = rowBytesOf(width, bits) * height
+  const end = at + pixels + rowBytesOf(width, 1) * height
+  if (picture.length < at + pixels / 2 || picture.length > end + SLACK_BYTES) throw damage('ICO')
 }
 
 function readHeader(file: Buffer, at: number): Bitmap {
@@ -182,18 +192,22 @@ function unpackBits(file: Buffer, bitmap: Bitmap): Uint8Array {
 function unpackRle(file: Buffer, { at, width, height, bits }: Bitmap): Uint8Array {
   const indices = new Uint8Array(width * height)
   let [x, y] = [0, 0]
+  let outside = 0
   const put = (index: number) => {
     if (x < width && y < height) indices[(height - 1 - y) * width + x] = index
+    else outside++
     x++
   }
   const nibble = (byte: number, n: number) => (bits === 8 ? byte : n % 2 === 0 ? byte >> 4 : byte & 15)
-  for (let from = at; from + 1 < file.length && y < height; ) {
+  let from = at
+  let isEnded = false
+  while (from + 1 < file.length && y < height && !isEnded) {
     const [count, value] = [file[from]!, file[from + 1]!]
     from += 2
     if (count > 0) {
       for (let n = 0; n < count; n++) put(nibble(value, n))
     } else if (value === 0) [x, y] = [0, y + 1]
-    else if (value === 1) break
+    else if (value === 1) isEnded = true
     else if (value === 2) {
       x += file[from] ?? 0
       y += file[from + 1] ?? 0
@@ -204,5 +218,9 @@ function unpackRle(file: Buffer, { at, width, height, bits }: Bitmap): Uint8Arra
       from += bytes + (bytes & 1)
     }
   }
+  // Any bytes are runs. So they must fill a good part of the picture and of the file, and not be longer than the rows.
+  const isIncomplete = !isEnded && y < height / 2
+  const isOther = file.length > from + SLACK_BYTES + (from - at) || outside > SLACK_BYTES + indices.length
+  if (isIncomplete || isOther) throw damage('BMP')
   return indices
 }

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { damage } from '../decode/undecodable.ts'
+import { damage, decoderLimit } from '../decode/undecodable.ts'
 import { withBytes } from '../headers/bytes.ts'
 import { readJpeg2000 } from '../headers/jpeg2000.ts'
 import { toBytes } from './samples.ts'
@@ -22,6 +22,8 @@ export async function decodeJpeg2000(file: Buffer, mediaType: string): Promise<R
     decoder.getEncodedBuffer(file.length).set(file)
     decoder.decode()
   } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError)
+      throw decoderLimit(`OpenJPEG: ${error.message}`)
     // The JavaScript interface of OpenJPEG takes only pictures of one or three components.
     if (header?.hasAlpha) throw new Unrenderable('There is no decoder for JPEG 2000 with transparency.')
     throw damage(`OpenJPEG: ${String((error as Error).message ?? error).slice(0, 200)}`)

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { damage } from '../decode/undecodable.ts'
+import { damage, decoderLimit } from '../decode/undecodable.ts'
 import type { RawPixels } from './tiff-writer.ts'
 
 const WASM = createRequire(import.meta.url).resolve('@jsquash/jxl/codec/dec/jxl_dec.wasm')
@@ -21,7 +21,8 @@ export async function decodeJxl(file: Buffer): Promise<RawPixels> {
   try {
     picture = codec.decode(file)
   } catch (error) {
-    throw damage(String((error as Error).message ?? error).slice(0, 200))
+    // libjxl reports damage by an empty result. This is a lack of memory.
+    throw decoderLimit(String((error as Error).message ?? error).slice(0, 200))
   }
   if (!picture) throw damage('libjxl')
   const { data, width, height } = picture

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { hasDeclaredLength } from '../../formats/declared-length.ts'
+import { compareLength } from '../../formats/declared-length.ts'
 import { HEAD_BYTES, sniff } from '../../formats/detect.ts'
 import type { Format } from '../../formats/format.ts'
 import type { Source } from '../../formats/headers/bytes.ts'
@@ -86,7 +86,7 @@ export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 're
         return { status: 'pending', metadata: sniffed }
       }
       if (!metadata) return { status: 'pending', metadata: sniffed }
-      if (whole && !(await hasDeclaredLength(whole, metadata))) throw new Rejection('not_an_image')
+      if (whole && (await compareLength(whole, metadata)) === 'differs') throw new Rejection('not_an_image')
       if (whole) return { status: inline ? 'ready' : 'pending', metadata }
       // Only the whole file shows the number of frames.
       const { frames: _, duration: __, ...rest } = metadata

@@ -1,15 +1,16 @@
-import { hasDeclaredLength } from '../../../formats/declared-length.ts'
+import { compareLength } from '../../../formats/declared-length.ts'
 import type { Decoded } from '../../../formats/decode/decode.ts'
 import type { WholeFile } from '../../../formats/decode/libvips.ts'
 import { Undecodable } from '../../../formats/decode/undecodable.ts'
 import { NotAnImage, readMetadata } from '../../../formats/metadata.ts'
+import { isCovered } from '../../../formats/structure.ts'
 import type { Metadata } from '../../../schemas/images.ts'
 import type { Verdict } from '../../../stores/data/data-store.ts'
 import { FILE_DESCRIPTOR, type Job } from './messages.ts'
 
 /**
- * Reads an image's metadata, and decodes the image if the task is `examine`. An image that no decoder here knows is
- * `ready` by its metadata alone.
+ * Reads an image's metadata, and decodes the image if the task is `examine`. An image that no decoder here supports is
+ * `ready` if its header accounts for its bytes, otherwise `failed`.
  *
  * @param bytes the file; undefined if it is descriptor `FILE_DESCRIPTOR`
  * @param onHeader gets the metadata before the decoding
@@ -38,9 +39,11 @@ async function decodeFully(
   // Loaded only if an image is decoded: libheif takes 20 MB.
   const { decode } = await import('../../../formats/decode/decode.ts')
   try {
-    const decoded = await decode(source, metadata)
-    if (!decoded && !(await hasDeclaredLength(source, metadata)))
+    if ((await compareLength(source, metadata)) === 'differs')
       return { status: 'rejected', failure: 'its length is not the one that its header declares' }
+    const decoded = await decode(source, metadata)
+    if (!decoded && !(await isCovered(source, metadata)))
+      return { status: 'failed', failure: 'no decoder supports this kind of image, so nothing verifies it', metadata }
     return { status: 'ready', metadata: { ...metadata, ...toFields(decoded) } }
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error
