@@ -22,7 +22,8 @@ export async function decodeJpeg2000(file: Buffer, mediaType: string): Promise<R
     decoder.getEncodedBuffer(file.length).set(file)
     decoder.decode()
   } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError)
+    // WebAssembly's own errors are a lack of memory. OpenJPEG throws numbers.
+    if (error instanceof Error && /^(Runtime|Range)Error$/.test(error.name))
       throw decoderLimit(`OpenJPEG: ${error.message}`)
     // The JavaScript interface of OpenJPEG takes only pictures of one or three components.
     if (header?.hasAlpha) throw new Unrenderable('There is no decoder for JPEG 2000 with transparency.')
