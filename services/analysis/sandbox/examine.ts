@@ -43,7 +43,11 @@ async function decodeFully(
       return { status: 'rejected', failure: 'its length is not the one that its header declares' }
     const decoded = await decode(source, metadata)
     if (!decoded && !(await isCovered(source, metadata)))
-      return { status: 'failed', failure: 'no decoder supports this kind of image, so nothing verifies it', metadata }
+      return {
+        status: 'failed',
+        failure: 'no decoder supports this kind of image, so nothing verifies it',
+        metadata,
+      }
     return { status: 'ready', metadata: { ...metadata, ...toFields(decoded) } }
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error
