@@ -155,12 +155,17 @@ export async function fetchOrFail(target: URL | string, init: RequestInit = {}):
   try {
     return await fetch(target, init)
   } catch (error) {
-    const { code, message } = ((error as Error).cause ?? error) as { code?: string; message: string }
-    throw new CommandError(
-      `${new URL(target).origin} does not answer (${code ?? message}). Check that the service runs, and HASTY_URL.`,
-      EXIT.unreachable,
-    )
+    throw unreachable(target, (error as Error).cause ?? error)
   }
+}
+
+/** The error of a service that does not answer, from the error of its connection. */
+export function unreachable(target: URL | string, error: unknown) {
+  const { code, message } = error as { code?: string; message: string }
+  return new CommandError(
+    `${new URL(target).origin} does not answer (${code ?? message}). Check that the service runs, and HASTY_URL.`,
+    EXIT.unreachable,
+  )
 }
 
 /** The error of a response, in the words of its problem details (RFC 9457). */

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { paths } from '../bin/api.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
-import { type App, build, TOKEN } from './helpers/app.ts'
+import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
 import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 
@@ -104,6 +105,44 @@ t.test('an admin works with a service on another machine, by its URL and a token
   const audit = await json('audit', '--action', 'removeImages')
   t.match(audit, [{ actor: 'root', detail: new RegExp(link.id), status: 200 }])
   t.match((await hasty('audit', '--export', 'csv')).out, /^at,actor,/)
+})
+
+t.test('an interrupted upload continues within the file, with what the link asks for', async (t) => {
+  const app = await build(t)
+  const url = await serve(app)
+  const env = { HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME: newFolder(t) }
+  const hasty = createCommand(env)
+  const path = join(newFolder(t), 'large.png')
+  const size = 40 * 2 ** 20
+  writeFileSync(path, Buffer.concat([await makeImage(), Buffer.alloc(size)]).subarray(0, size))
+  const link = await makeLink(app, { sinceNow: 'PT1H', password: 'a long secret', askSender: 'required' })
+  const send = (...args: string[]) => hasty('upload', path, '--to', url + link, ...args)
+  t.match(await send(), { code: 2, err: /--password/ })
+  t.match(await send('--password', 'wrong'), { code: 2, err: /The password is wrong/ })
+  t.match(await send('--password', 'a long secret'), { code: 2, err: /--sender/ })
+
+  const given = ['--password', 'a long secret', '--sender', 'Anna', '--message', 'From the lake']
+  const child = execFile(process.execPath, [HASTY, 'upload', path, '--to', url + link, ...given], {
+    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, ...env },
+  })
+  const ended = once(child, 'exit')
+  const offsets: number[] = []
+  app.server.on('request', ({ method, headers }) => {
+    if (method !== 'PATCH') return
+    offsets.push(Number(headers['upload-offset']))
+    if (offsets.length === 2) child.kill('SIGKILL')
+  })
+  await ended
+  t.equal(offsets.length, 2, 'it was ended in the third piece')
+  t.match(await send(...given), { code: 0, out: /accepted/ })
+  t.ok(offsets[2]! >= offsets[1]!, 'the second run begins where the first one stopped')
+  const digest = createHash('sha256').update(readFileSync(path)).digest('hex')
+  const { items } = (await app.inject({ url: '/admin/images', headers: admin })).json()
+  t.match(items, [{ hash: digest, size }])
+  const { received } = (
+    await app.inject({ url: link.replace('/uploads', '/admin/ephemeral-links'), headers: admin })
+  ).json()
+  t.match(received.items, [{ name: 'large.png', sender: 'Anna', message: 'From the lake' }])
 })
 
 t.test('an error says what to do, and has its exit code', async (t) => {

@@ -1,25 +1,26 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, openAsBlob } from 'node:fs'
-import { mkdir, opendir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { basename, join, resolve } from 'node:path'
+import { createReadStream } from 'node:fs'
+import { opendir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Processed, UploadAnswer } from '../../schemas/uploads.ts'
-import { fetchOrFail, toError } from '../api.ts'
+import type { UploadAnswer } from '../../schemas/uploads.ts'
+import { toError } from '../api.ts'
 import type { Command } from '../command.ts'
+import { type File, type Journal, openJournal } from '../journal.ts'
 import { bytes, CommandError, count, createProgress, EXIT, note, plural, print, table } from '../output.ts'
+import { type SendOptions, send, type Target } from '../send.ts'
 
 const PARALLEL = 3
 const ATTEMPTS = 5
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_S = 60
 
-interface File {
-  path: string
-  size: number
-  /** Changes when the file changes. */
-  version: string
+/** What to do about a problem that concerns all files. */
+const MISSING: Record<string, string> = {
+  'urn:hasty:problem:password-required': 'The link has a password. Give it with --password.',
+  'urn:hasty:problem:wrong-password': 'The password is wrong. Ask the person who gave you the link.',
+  'urn:hasty:problem:sender-required': 'The link asks for your name. Give it with --sender.',
 }
 
 type Outcome =
@@ -32,18 +33,21 @@ export const upload: Command = {
   examples: [
     ['hasty upload *.jpg --to https://images.example/uploads/Vd0G…', 'some files'],
     ['hasty upload ~/Pictures/wedding --to $LINK', 'a folder; run it again to continue'],
+    ['hasty upload *.jpg --to $LINK --sender Anna --message "From the lake"', 'with your name'],
   ],
   options: (yargs) =>
-    yargs.option('to', {
-      type: 'string',
-      demandOption: true,
-      describe: 'the URL of the link; it needs no token',
+    yargs.options({
+      to: { type: 'string', demandOption: true, describe: 'the URL of the link; it needs no token' },
+      password: { type: 'string', describe: 'the password of the link' },
+      sender: { type: 'string', describe: 'your name, for links that ask for it' },
+      message: { type: 'string', describe: 'a message to the owner of the link' },
     }),
   async run(options) {
     const link = toLink(options.to)
     const files = await findFiles(options.file)
     const journal = await openJournal(link)
-    const outcomes = await sendAll(link, files, journal)
+    const { password, sender, message } = options
+    const outcomes = await sendAll({ link, password, sender, message }, files, journal)
     const of = (...names: Outcome['outcome'][]) => outcomes.filter(({ outcome }) => names.includes(outcome))
     const [sent, bad] = [of('accepted', 'duplicate', 'sent before'), of('rejected', 'failed')]
     print(options, outcomes, () => summarise(outcomes, files))
@@ -80,57 +84,42 @@ async function findFiles(given: string[]): Promise<File[]> {
   )
 }
 
-/** Remembers which files a link has accepted, so that a command that is run again continues. */
-async function openJournal(link: string) {
-  const folder = join(homedir(), '.cache', 'hasty')
-  // The name does not reveal the link.
-  const path = join(folder, `${createHash('sha256').update(link).digest('hex').slice(0, 32)}.json`)
-  const known: Record<string, string> = await readFile(path, 'utf8').then(JSON.parse, () => ({}))
-  const key = ({ path, version }: File) => `${resolve(path)}\n${version}`
-  let writing = Promise.resolve()
-  const save = async () => {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    await writeFile(`${path}.new`, JSON.stringify(known), { mode: 0o600 })
-    await rename(`${path}.new`, path)
-  }
-  return {
-    find: (file: File) => known[key(file)],
-    /** It is not an error if it can't be written: then the file is sent again next time. */
-    add(file: File, id: string) {
-      known[key(file)] = id
-      writing = writing.then(save).catch(() => {})
-      return writing
-    },
-  }
-}
-
-type Journal = Awaited<ReturnType<typeof openJournal>>
-
-async function sendAll(link: string, files: File[], journal: Journal) {
+async function sendAll(target: Target, files: File[], journal: Journal) {
   const total = files.reduce((sum, { size }) => sum + size, 0)
   const outcomes: Outcome[] = []
   const progress = createProgress()
-  let [next, done, doneBytes] = [0, 0, 0]
+  const sent = files.map(() => 0)
+  let [next, done] = [0, 0]
+  const show = () => {
+    const sentBytes = sent.reduce((sum, each) => sum + each, 0)
+    progress.show(`${count(done)} of ${plural(files.length, 'file')}, ${bytes(sentBytes)} of ${bytes(total)}`)
+  }
   let fatal: CommandError | undefined
   const worker = async () => {
     while (next < files.length && !fatal) {
       const n = next++
       const file = files[n]!
-      const known = journal.find(file)
+      const known = journal.accepted(file)
       try {
         outcomes[n] = known
           ? { path: file.path, outcome: 'sent before', id: known }
-          : await sendOne(link, file, journal)
+          : await sendOne(file, {
+              target,
+              journal,
+              onProgress: (bytes) => {
+                sent[n] = bytes
+                show()
+              },
+            })
       } catch (error) {
         if (!(error instanceof CommandError)) throw error
         // The link is closed or unreachable: the other files would fail too.
         fatal = error
         outcomes[n] = { path: file.path, outcome: 'failed', reason: error.message }
       }
-      doneBytes += file.size
-      progress.show(
-        `${count(++done)} of ${plural(files.length, 'file')}, ${bytes(doneBytes)} of ${bytes(total)}`,
-      )
+      sent[n] = file.size
+      done++
+      show()
     }
   }
   await Promise.all(Array.from({ length: PARALLEL }, worker))
@@ -140,47 +129,46 @@ async function sendAll(link: string, files: File[], journal: Journal) {
   return files.map(({ path }, n): Outcome => outcomes[n] ?? { path, outcome: 'failed', reason: 'not sent' })
 }
 
-/** Sends one file. @throws {CommandError} the link does not accept any file */
-async function sendOne(link: string, file: File, journal: Journal): Promise<Outcome> {
+/** Sends one file, and tries again after lost connections, 429 and 503. @throws {CommandError} the link accepts no file */
+async function sendOne(file: File, options: Omit<SendOptions, 'digest'>): Promise<Outcome> {
   const { path } = file
-  const refused = (outcome: 'rejected' | 'failed', reason: string) => ({ path, outcome, reason })
-  if (file.size === 0) return refused('rejected', 'empty')
+  if (file.size === 0) return { path, outcome: 'rejected', reason: 'empty' }
   const digest = await digestOf(path)
-  const target = `${link}?name=${encodeURIComponent(basename(path))}`
   for (let attempt = 1; ; attempt++) {
-    const body = await openAsBlob(path)
-    const headers = { 'Content-Type': 'application/octet-stream', 'Repr-Digest': `sha-256=:${digest}:` }
     let response: Response
     try {
-      response = await fetchOrFail(target, { method: 'POST', headers, body })
+      response = await send(file, { ...options, digest })
     } catch (error) {
-      if (attempt >= ATTEMPTS) throw error
+      if (attempt >= ATTEMPTS || !(error instanceof CommandError)) throw error
       await sleep(FIRST_PAUSE_MS * 2 ** attempt)
       continue
     }
-    if (response.ok) {
-      const { processed } = (await response.json()) as UploadAnswer
-      const { id, duplicate } = processed[0] as Processed
-      await journal.add(file, id)
-      return { path, outcome: duplicate ? 'duplicate' : 'accepted', id }
-    }
     const wait = Number(response.headers.get('retry-after') ?? 0)
-    if (wait > 0 && attempt < ATTEMPTS) {
-      await response.body?.cancel()
-      await sleep(Math.min(wait, LONGEST_PAUSE_S) * 1000)
-      continue
-    }
-    if ([404, 410, 429, 503].includes(response.status)) throw await toError(response)
-    return refused('rejected', await reasonOf(response))
+    if (response.ok || wait === 0 || attempt >= ATTEMPTS) return toOutcome(file, response, options.journal)
+    await response.body?.cancel()
+    await sleep(Math.min(wait, LONGEST_PAUSE_S) * 1000)
   }
 }
 
-async function reasonOf(response: Response) {
+/** @throws {CommandError} the link accepts no file, or asks for something that was not given */
+async function toOutcome(file: File, response: Response, journal: Journal): Promise<Outcome> {
+  const { path } = file
+  if (response.ok) {
+    const { processed } = (await response.json()) as UploadAnswer
+    const { id, duplicate } = processed[0]!
+    await journal.end(file, id)
+    return { path, outcome: duplicate ? 'duplicate' : 'accepted', id }
+  }
   const problem = (await response
     .clone()
     .json()
-    .catch(() => ({}))) as { rejected?: { reason: string }[] }
-  return problem.rejected?.[0]?.reason.replaceAll('_', ' ') ?? (await toError(response)).message
+    .catch(() => ({}))) as { type?: string; rejected?: { reason: string }[] }
+  const missing = problem.type && MISSING[problem.type]
+  if (missing) throw new CommandError(missing, EXIT.usage)
+  if ([401, 404, 410, 429, 503].includes(response.status)) throw await toError(response)
+  await journal.end(file)
+  const reason = problem.rejected?.[0]?.reason.replaceAll('_', ' ') ?? (await toError(response)).message
+  return { path, outcome: 'rejected', reason }
 }
 
 async function digestOf(path: string) {
