@@ -5,6 +5,7 @@ import type { Config } from '../config.ts'
 import { sendClientProblem, sendRoutingProblem } from './errors.ts'
 import { maxHeaderSize } from './node-http.ts'
 import { createRequestIds } from './request-id.ts'
+import { buildSerializer } from './serializers.ts'
 import { headerTimeouts } from './slow-clients.ts'
 
 const BODY_LIMIT = 64 * 1024
@@ -31,4 +32,5 @@ export const fastifyOptions = (
   // The maximum of Node for a whole URL. So the route gets each id, and an id that is too long is an unknown id.
   routerOptions: { maxParamLength: maxHeaderSize },
   pluginTimeout: START_TIMEOUT_MS,
+  schemaController: { compilersFactory: { buildSerializer } },
 })
