@@ -23,7 +23,7 @@ import renderers, { type RenderersOptions } from './plugins/renderers.ts'
 import services from './plugins/services.ts'
 import slowClients from './plugins/slow-clients.ts'
 import stopping from './plugins/stopping.ts'
-import stores from './plugins/stores.ts'
+import stores, { type StoresOptions } from './plugins/stores.ts'
 import tracing from './plugins/tracing.ts'
 import admin from './routes/admin/index.ts'
 import console from './routes/console.ts'
@@ -35,7 +35,11 @@ import uploadPage from './routes/upload-page.ts'
 import uploads from './routes/uploads.ts'
 
 /** Builds the service: plugins, then routes. It does not listen yet. */
-export function buildApp(config: Config, log: Logger, overrides: ImageReaderOptions & RenderersOptions = {}) {
+export function buildApp(
+  config: Config,
+  log: Logger,
+  overrides: StoresOptions & ImageReaderOptions & RenderersOptions = {},
+) {
   const app = Fastify(fastifyOptions(config, log))
 
   app.register(errors)
@@ -48,7 +52,7 @@ export function buildApp(config: Config, log: Logger, overrides: ImageReaderOpti
   app.register(stopping)
   app.register(overload)
   app.register(cors)
-  app.register(stores)
+  app.register(stores, overrides)
   app.register(cache)
   app.register(imageReader, overrides)
   app.register(renderers, overrides)

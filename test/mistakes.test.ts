@@ -8,7 +8,7 @@ import { newId } from '../services/ids.ts'
 import { openStores } from '../stores/index.ts'
 import { createFileStore } from '../stores/objects/file/index.ts'
 import { build, makeLink } from './helpers/app.ts'
-import { dataDirWithDatabase } from './helpers/embedded.ts'
+import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 import { keysOf, put } from './helpers/lifecycle.ts'
@@ -18,7 +18,7 @@ import { until } from './helpers/server.ts'
 
 /** An installation with 12 images, which is not running. */
 async function installation(t: Test) {
-  const DATA_DIR = await dataDirWithDatabase(t)
+  const DATA_DIR = await dataDirWithLentDatabase(t)
   const stores = await openStores(readConfig({ DATA_DIR }), { attach: true })
   const location = { region: '', tier: 'hot' } as const
   const body = await makeImage('png')
@@ -50,7 +50,7 @@ async function refusal(env: Record<string, string>) {
 
 t.test('a new or lost database with the objects of an installation', async (t) => {
   const { url, keys } = await installation(t)
-  const DATA_DIR = await dataDirWithDatabase(t)
+  const DATA_DIR = await dataDirWithLentDatabase(t)
   const env = { DATA_DIR, OBJECT_STORE_URL: url, SWEEP_GRACE: 'PT1S' }
   const message = await refusal(env)
   t.match(message, /The database is new, but the store of objects belongs to an installation that exists/)
@@ -76,7 +76,7 @@ t.test('the database of another installation', async (t) => {
   const message = await refusal(env)
   t.match(message, /The store of objects belongs to another installation than the database/)
   t.match(message, /Check DATABASE_URL and the URL of the store\./)
-  t.match(await startWrong(t, env), { code: 1, output: /belongs to another installation/ })
+  t.match(await startWrong(t, env, ['worker.ts']), { code: 1, output: /belongs to another installation/ })
   t.strictSame(await keysIn(theirs.url), theirs.keys, 'nothing was deleted')
 })
 
@@ -105,7 +105,7 @@ t.test('a file store that is unmounted while the service runs', async (t) => {
 })
 
 t.test('settings that cannot be used are refused with a reason', async (t) => {
-  const DATA_DIR = await dataDirWithDatabase(t)
+  const DATA_DIR = await dataDirWithLentDatabase(t)
   for (const [env, message] of [
     [{ OBJECT_STORE_URL: 's3://bucket?regoin=eu' }, /unknown parameter .*regoin/],
     [
@@ -120,7 +120,7 @@ t.test('settings that cannot be used are refused with a reason', async (t) => {
 })
 
 t.test('a queue that cannot be reached does not prevent the start', async (t) => {
-  const env = { DATA_DIR: await dataDirWithDatabase(t), QUEUE_URL: 'nats://[::1]:1,127.0.0.1:1' }
+  const env = { DATA_DIR: await dataDirWithLentDatabase(t), QUEUE_URL: 'nats://[::1]:1,127.0.0.1:1' }
   const { code, output } = await startWrong(t, env, ['sweep.ts'])
   t.equal(code, 0, output)
   t.match(output, /QUEUE_URL: no connection to \[::1\]:1, 127\.0\.0\.1:1 \(.*ECONNREFUSED/)
@@ -128,7 +128,7 @@ t.test('a queue that cannot be reached does not prevent the start', async (t) =>
 
 t.test('of two new databases with one new store, only one owns the store', async (t) => {
   const OBJECT_STORE_URL = pathToFileURL(join(newFolder(t), 'objects')).href
-  const dirs = [await dataDirWithDatabase(t), await dataDirWithDatabase(t)]
+  const dirs = [await dataDirWithLentDatabase(t), await dataDirWithLentDatabase(t)]
   await Promise.all(dirs.map((DATA_DIR) => refusal({ DATA_DIR, OBJECT_STORE_URL })))
   const messages = []
   for (const DATA_DIR of dirs) messages.push(await refusal({ DATA_DIR, OBJECT_STORE_URL }))

@@ -4,7 +4,7 @@ import { readConfig } from '../../config.ts'
 import { createLog } from '../../process/log.ts'
 import { createImageReader } from '../../services/analysis/reader.ts'
 import { watchContract } from './contract.ts'
-import { copyDatabase } from './embedded.ts'
+import { copyDatabase, lendDatabase } from './embedded.ts'
 import { newFolder } from './folder.ts'
 
 export const TOKEN = 'the-token-of-the-tests'
@@ -22,7 +22,7 @@ export type App = Awaited<ReturnType<typeof build>>
 
 /**
  * Builds the whole service with stores of its own, for `inject` or `listen`. The test fails if a response does not match
- * the contract.
+ * the contract. Without `DATA_DIR` and `DATABASE_URL`, its database is lent. With `DATA_DIR`, it opens the one in there.
  *
  * @param lines receives the lines of the log from `LOG_LEVEL` on, which is `silent` by default
  */
@@ -34,9 +34,11 @@ export async function build(
 ) {
   const DATA_DIR = env.DATA_DIR ?? newFolder(t)
   const config = readConfig({ ACCESS_TOKEN: TOKEN, LOG_LEVEL: 'silent', ...env, DATA_DIR })
-  if (!config.databaseUrl) await copyDatabase(config.dataDir)
+  const lent = !config.databaseUrl && !env.DATA_DIR
+  if (lent) await lendDatabase(t, DATA_DIR)
+  else if (!config.databaseUrl) await copyDatabase(DATA_DIR)
   const log = createLog(config, 'test', { write: (line) => void lines.push(JSON.parse(line)) })
-  const app = buildApp(config, log, parts)
+  const app = buildApp(config, log, lent ? { attach: true, ...parts } : parts)
   const faults = watchContract(app)
   t.teardown(async () => {
     await app.close()

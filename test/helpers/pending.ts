@@ -5,7 +5,7 @@ import { newId } from '../../services/ids.ts'
 import { isRefusal } from '../../stores/data/data-store.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import type { Lease, Queue } from '../../stores/queue/queue.ts'
-import { dataDirWithDatabase } from './embedded.ts'
+import { dataDirWithLentDatabase } from './embedded.ts'
 import { newLink } from './links.ts'
 
 export const ready = {
@@ -16,8 +16,8 @@ export const ready = {
 /** An embedded data store with a way to have pending images in it. */
 export async function pendingImages(t: Test) {
   const data = await openDataStore(
-    { dataDir: await dataDirWithDatabase(t), databaseUrl: undefined },
-    { attach: false },
+    { dataDir: await dataDirWithLentDatabase(t), databaseUrl: undefined },
+    { attach: true },
   )
   t.teardown(() => data.close())
   const { images, imageLeases, links, uploads } = data

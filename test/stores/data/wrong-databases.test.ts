@@ -3,9 +3,10 @@ import { openDataStore } from '../../../stores/data/index.ts'
 import { build } from '../../helpers/app.ts'
 import { forward } from '../../helpers/clock.ts'
 import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { newFolder } from '../../helpers/folder.ts'
 
 t.test('/readyz gives the reason if the database is read-only', async (t) => {
-  const app = await build(t)
+  const app = await build(t, { DATA_DIR: newFolder(t) })
   t.equal((await app.inject('/readyz')).statusCode, 200)
   await app.stores.data.sql`alter database postgres set default_transaction_read_only = on`
   await app.stores.data.sql`set default_transaction_read_only = on`
