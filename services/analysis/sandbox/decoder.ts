@@ -106,6 +106,7 @@ export interface DecoderOptions {
 /** @param task the task of the process for each file */
 export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
   let running: Promise<Running> | undefined
+  const haveRead = new WeakSet<Promise<Running>>()
   const tooMuchMemory = `the image takes more than ${memory / 2 ** 20} MiB to decode`
 
   async function startProcess(descriptor?: number) {
@@ -124,15 +125,37 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     return starting
   }
 
-  /** Runs a job, and picks the result from its answer. A process that has no result is not used any more. */
+  /**
+   * Runs a job, and picks the result from its answer. If a process that has read other files lacks memory, they may have
+   * left too little: a new process does the job again.
+   */
+  async function runJobWithMemory<Result>(
+    job: Omit<Job, 'task' | 'size'>,
+    content: FileContent,
+    { milliseconds, ...options }: JobOptions<Result>,
+  ): Promise<Result> {
+    const deadline = performance.now() + milliseconds
+    const result = await runJobOnce(job, content, { milliseconds, ...options })
+    if (result !== 'again') return result
+    const left = deadline - performance.now()
+    return (await runJobOnce(job, content, { milliseconds: left, ...options })) as Result
+  }
+
+  /**
+   * Runs a job, and picks the result from its answer. A process that has no result is not used any more.
+   *
+   * @returns `again` if the process lacks memory and has read other files
+   */
   async function runJobOnce<Result>(
     given: Omit<Job, 'task' | 'size'>,
     content: FileContent,
     { milliseconds, pick, onHeader = () => {} }: JobOptions<Result>,
-  ): Promise<Result> {
+  ): Promise<Result | 'again'> {
     const hasBytes = Array.isArray(content)
     if (hasBytes) running ??= start()
     const used = hasBytes ? running! : startProcess(content.descriptor)
+    const isNew = !haveRead.has(used)
+    haveRead.add(used)
     const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
     const job: Job = { ...given, task, ...size }
     try {
@@ -140,6 +163,11 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
       const answer = await withTimeout(working, milliseconds)
       if (answer.last && running === used) running = undefined
       if (answer.outOfMemory) decoderEnds.publish('memory')
+      if (answer.outOfMemory && !isNew) {
+        if (running === used) running = undefined
+        used.then(({ child }) => child.kill('SIGKILL'))
+        return 'again'
+      }
       const result = pick(answer)
       if (result === undefined) throw new Error(answer.fault ?? 'the decoder process gave no result')
       return result
@@ -172,7 +200,7 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
         header = { metadata }
       }
       try {
-        return await runJobOnce(format, content, { milliseconds, onHeader, pick: toVerdict })
+        return await runJobWithMemory(format, content, { milliseconds, onHeader, pick: toVerdict })
       } catch (error) {
         if (error instanceof DecoderTimeout) Object.assign(error, header)
         throw error
@@ -180,7 +208,7 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     },
 
     render: (format, content, { milliseconds, request }) =>
-      runJobOnce({ ...format, render: request }, content, {
+      runJobWithMemory({ ...format, render: request }, content, {
         milliseconds,
         pick({ rendered, unrendered, content, outOfMemory }) {
           if (outOfMemory) throw new OutOfMemory(tooMuchMemory)

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -118,6 +118,17 @@ t.test('a signal to the whole process group does not end a decoder', async (t) =
   const [verdict] = await once(parent, 'message')
   t.match(verdict, { status: 'ready' })
   t.strictSame(await once(parent, 'exit'), [0, null])
+})
+
+t.test('an image does not fail because earlier images have left too little memory', async (t) => {
+  const decoder = openDecoder(t)
+  t.match(await decoder.examine(await noise(40, 30)), { status: 'ready' })
+  const first = descendants()
+  // The process may not have more memory than it has.
+  for (const pid of first) spawnSync('prlimit', ['--pid', String(pid), '--data=1'])
+  const image = Buffer.concat([await noise(400, 300), Buffer.alloc(2 ** 26)])
+  t.match(await decoder.examine(image), { status: 'ready' })
+  t.not(descendants().at(-1), first.at(-1), 'it was read by a new process')
 })
 
 /** The ids of all processes below a process (proc(5)). */
