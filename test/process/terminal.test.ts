@@ -22,7 +22,8 @@ async function startInTerminal(t: Test, env: Record<string, string>) {
 
 /** Runs server.ts in a pseudo terminal. */
 function openTerminal(t: Test, env: Record<string, string>) {
-  const { NO_COLOR: _, FORCE_COLOR: __, ...inherited } = process.env
+  // Node prints no colours if one of these is set.
+  const { NO_COLOR: _, FORCE_COLOR: __, NODE_DISABLE_COLORS: ___, CI: ____, ...inherited } = process.env
   const command = `exec '${process.execPath}' '${SERVER}'`
   const child = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], {
     env: {
