@@ -150,7 +150,7 @@ inTier.default(
   },
 )
 
-inTier.default('ends if the API processes cannot start, and all end with the primary process', async (t) => {
+inTier.campaign('ends if the API processes cannot start, and all end with the primary process', async (t) => {
   const DATA_DIR = newFolder(t)
   const server = await startCluster(t, { DATA_DIR, WORKER_PROCESSES: '1' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])

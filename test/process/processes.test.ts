@@ -133,7 +133,7 @@ inTier.default(
   },
 )
 
-const LARGE_MIB = times(256, 1024)
+const LARGE_MIB = times(128, 1024)
 t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {
   const server = await startServer(t, {
     DATA_DIR: newFolder(t),
