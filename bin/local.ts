@@ -1,5 +1,8 @@
+import { hostname, userInfo } from 'node:os'
 import { type Config, ConfigError, readConfig } from '../config.ts'
 import { protectDataDir } from '../process/data-dir.ts'
+import { createAudit } from '../services/access/audit.ts'
+import { ROOT } from '../services/access/principal.ts'
 import { openStores, type Stores } from '../stores/index.ts'
 import { CommandError, clean, EXIT, note } from './output.ts'
 
@@ -22,22 +25,49 @@ export interface Local {
   signal: AbortSignal
 }
 
+/** What the audit log has about a command. Nothing is recorded without an action. */
+interface Audited {
+  action?: string
+  query?: object
+}
+
 /** Does work with the stores of the configuration, beside a service that runs or without one. */
 export async function withStores<Result>(
   work: (local: Local) => Promise<Result>,
-  options: Partial<Parameters<typeof openStores>[1]> = {},
+  { action, query, ...options }: Audited & Partial<Parameters<typeof openStores>[1]> = {},
 ): Promise<Result> {
   const config = await readLocalConfig()
   const stores = await openStores(config, { attach: true, ...options })
   const stop = new AbortController()
   const abort = () => stop.abort(new CommandError('The command was interrupted.'))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, abort)
+  let status = 500
   try {
-    return await work({ config, stores, signal: stop.signal })
+    const result = await work({ config, stores, signal: stop.signal })
+    status = 200
+    return result
   } finally {
+    if (action) await record(stores, { action, query, status })
     await stores.close()
   }
 }
+
+/** Records a command in the audit log. A command that was done is not turned into an error. */
+async function record(
+  { data }: Stores,
+  entry: { action: string; query?: object | undefined; status: number },
+) {
+  const principal = { ...ROOT, name: `local:${userInfo().username}` }
+  await createAudit(data)
+    .record({ principal, address: hostname(), ...entry })
+    .catch((err) => log.error({ err }, 'the audit log could not be written'))
+}
+
+/** Records a command that needs no stores. */
+export const recordLocally = (action: string) =>
+  withStores(async () => {}, { action }).catch((err) =>
+    log.error({ err }, 'the audit log could not be written'),
+  )
 
 /** @throws {CommandError} with the reason of a wrong value */
 export async function readLocalConfig(): Promise<Config> {

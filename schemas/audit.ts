@@ -7,7 +7,8 @@ export const AuditEntry = Type.Object(
     id: Type.String({ format: 'uuid' }),
     at: Type.String({ format: 'date-time' }),
     actor: Type.String({
-      description: 'The name of the token: root for a token of the configuration.',
+      description:
+        'The name of the token: root for a token of the configuration. A command on the machine has local: and the user.',
       examples: ['front-desk'],
     }),
     tokenId: Type.Optional(Type.String({ description: 'The id of a named token.' })),
@@ -23,8 +24,14 @@ export const AuditEntry = Type.Object(
         examples: ['{"fields":["sinceNow","label"]}'],
       }),
     ),
-    address: Type.String({ description: "The client's address.", examples: ['192.0.2.1'] }),
-    status: Type.Integer({ description: 'The HTTP status of the response.', examples: [204] }),
+    address: Type.String({
+      description: "The client's address. A command has the name of its machine.",
+      examples: ['192.0.2.1'],
+    }),
+    status: Type.Integer({
+      description: 'The HTTP status of the response. A command has 200, or 500 if it failed.',
+      examples: [204],
+    }),
   },
   { $id: 'AuditEntry', description: 'What an admin did.' },
 )

@@ -190,3 +190,36 @@ t.test('text from senders cannot control the terminal, and tables fit into it', 
   )
   t.strictSame([0, 1023, 1024, 1.5 * 2 ** 30].map(bytes), ['0 B', '1023 B', '1.0 KiB', '1.5 GiB'])
 })
+
+t.test('the audit log has the commands that change something on the machine', async (t) => {
+  const DATA_DIR = newFolder(t)
+  const app = await build(t, { DATA_DIR })
+  const url = await serve(app)
+  const local = createCommand({ DATA_DIR, HOME: newFolder(t), ACCESS_TOKEN: TOKEN })
+  t.match(await local('sweep', '--dry-run'), { code: 0 })
+  t.match(await local('sweep'), { code: 0 })
+  t.match(await local('verify'), { code: 0 })
+  t.match(await local('backup', '--to', newFolder(t)), { code: 0 })
+  const hasty = createCommand({ HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME: newFolder(t) })
+  const entries = JSON.parse((await hasty('audit')).out)
+  t.match(entries, [
+    { action: 'backup', actor: /^local:/, status: 200 },
+    { action: 'verify' },
+    { action: 'sweep', detail: /"force":false/ },
+  ])
+  t.equal(entries.length, 3, 'a dry run changes nothing')
+})
+
+t.test('the documents have each command, and their outputs have the form of the commands', async (t) => {
+  const docs = readFileSync(new URL('../docs/command-line.md', import.meta.url), 'utf8')
+  const hasty = createCommand({ HOME: newFolder(t) })
+  const help = await hasty('--help')
+  const [, documented] = /```\n\$ npx hasty --help\n([\s\S]*?)```/.exec(docs) ?? []
+  t.equal(
+    documented,
+    help.out,
+    'run npx hasty --help without a terminal, and replace the output in docs/command-line.md',
+  )
+  const [, upload] = /```\n\$ npx hasty upload --help\n([\s\S]*?)```/.exec(docs) ?? []
+  t.equal(upload, (await hasty('upload', '--help')).out)
+})

@@ -26,10 +26,12 @@ export const backup: Command = {
     yargs.option('to', { type: 'string', demandOption: true, describe: 'a folder or an s3:// URL' }),
   async run(options) {
     const progress = createProgress()
-    const result = await withStores(async ({ stores }) =>
-      backUp(stores, await openTarget(options.to), {
-        onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
-      }),
+    const result = await withStores(
+      async ({ stores }) =>
+        backUp(stores, await openTarget(options.to), {
+          onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
+        }),
+      { action: 'backup' },
     ).finally(progress.end)
     const faults = result.missing.length + result.damaged.length
     print(options, result, () =>
@@ -62,7 +64,7 @@ export const restore: Command = {
           name: options.name,
           onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
         }),
-      unchecked,
+      { action: 'restore', ...unchecked },
     ).finally(progress.end)
     const faults = [...result.missing, ...result.damaged]
     print(options, result, () => {
@@ -81,12 +83,15 @@ export const restore: Command = {
 }
 
 /** What only the database has. */
-const LOST = [
+const lost = (isPublic: boolean) => [
   'the links, with their labels and limits',
   'the file names of the senders, and which link an image was sent with',
   'the statistics, the access tokens and the audit log',
-  'whether an image was private, or served without metadata: set IMAGES or PUBLIC_METADATA if in doubt',
+  'whether an image was served without metadata: set PUBLIC_METADATA if in doubt',
   'when an image was received: the time of its object is used',
+  isPublic
+    ? 'which images were private: all are public now'
+    : 'which images were private: all are private now, and need a token or a signed URL',
 ]
 
 export const rebuild: Command = {
@@ -94,7 +99,15 @@ export const rebuild: Command = {
   describe: 'Make a new database from the object stores alone, if the database and its backups are lost',
   examples: [
     ['DATA_DIR=./new OBJECT_STORE_URL=file:///old/data/objects hasty rebuild', 'into a new database'],
+    ['hasty rebuild --public', 'if no image was private'],
   ],
+  options: (yargs) =>
+    yargs.option('public', {
+      type: 'boolean',
+      default: false,
+      describe:
+        'make the images public; without it all are private, because the stores do not have which ones were',
+    }),
   async run(options) {
     const progress = createProgress()
     const result = await withStores(
@@ -103,13 +116,15 @@ export const rebuild: Command = {
           signal,
           log,
           shared: !config.hideDuplicates,
+          isPublic: options.public,
           onProgress: (done) => progress.show(`${plural(done, 'object')} …`),
         }),
-      unchecked,
+      { action: 'rebuild', query: { public: options.public }, ...unchecked },
     ).finally(progress.end)
     if (result.objects === 0)
       throw new CommandError('The object stores are empty. Check OBJECT_STORE_URL or DATA_DIR.')
-    print(options, { ...result, lost: LOST }, () => {
+    const missing = lost(options.public)
+    print(options, { ...result, lost: missing }, () => {
       const counts = pairs([
         ['Objects', count(result.objects)],
         ['Images', count(result.images)],
@@ -117,7 +132,7 @@ export const rebuild: Command = {
         ['Failed', count(result.failed.length)],
         ['Waiting', `${plural(result.waiting, 'image')} for a worker`],
       ])
-      return `${counts}\n\nThese data cannot be recovered:\n${LOST.map((line) => `  - ${line}`).join('\n')}`
+      return `${counts}\n\nThese data cannot be recovered:\n${missing.map((line) => `  - ${line}`).join('\n')}`
     })
     return result.failed.length > 0 ? EXIT.partly : EXIT.done
   },

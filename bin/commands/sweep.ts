@@ -19,8 +19,10 @@ export const sweep: Command = {
       .option('adopt', { type: 'boolean', default: false, describe: 'make images of orphans' }),
   async run(options) {
     const { 'dry-run': dryRun, force, adopt } = options
-    const summary = await withStores(({ config, stores, signal }) =>
-      createLifecycle({ stores, log, config }).sweep({ dryRun, force, adopt, signal }),
+    const summary = await withStores(
+      ({ config, stores, signal }) =>
+        createLifecycle({ stores, log, config }).sweep({ dryRun, force, adopt, signal }),
+      dryRun ? {} : { action: 'sweep', query: { force, adopt } },
     )
     if (!summary)
       throw new CommandError(

@@ -5,6 +5,7 @@ import { SCOPES, type Scope, scopes } from '../../schemas/tokens.ts'
 import { newId } from '../../services/ids.ts'
 import { type Api, openApi } from '../api.ts'
 import type { Command } from '../command.ts'
+import { recordLocally } from '../local.ts'
 import { CommandError, EXIT, pairs, print, style, table, time } from '../output.ts'
 
 const create: Command = {
@@ -112,6 +113,7 @@ async function rotateRoot(options: Parameters<typeof print>[0]) {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, `${newId()}\n`, { mode: 0o600, flag: 'wx' })
   await rename(draft, path)
+  await recordLocally('rotateRootToken')
   print(options, { file: path }, () =>
     pairs([
       ['New root token', path],

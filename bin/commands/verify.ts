@@ -13,15 +13,18 @@ export const verify: Command = {
     yargs.option('rate', { type: 'number', describe: 'MiB per second; VERIFY_RATE by default' }),
   async run(options) {
     const progress = createProgress()
-    const state = await withStores(async ({ config, stores, signal }) => {
-      const total = await stores.data.lifecycle.count()
-      return createVerify({ stores, log, config }).pass({
-        signal,
-        ...(options.rate && { rate: options.rate * MIB }),
-        onProgress: ({ images, bytes: read }) =>
-          progress.show(`${count(images)} of ${plural(total, 'image')}, ${bytes(read)}`),
-      })
-    }).finally(progress.end)
+    const state = await withStores(
+      async ({ config, stores, signal }) => {
+        const total = await stores.data.lifecycle.count()
+        return createVerify({ stores, log, config }).pass({
+          signal,
+          ...(options.rate && { rate: options.rate * MIB }),
+          onProgress: ({ images, bytes: read }) =>
+            progress.show(`${count(images)} of ${plural(total, 'image')}, ${bytes(read)}`),
+        })
+      },
+      { action: 'verify' },
+    ).finally(progress.end)
     if (!state)
       throw new CommandError(
         'Another process is verifying now. Its result will be in its log.',

@@ -28,7 +28,8 @@ interface Log {
 
 /**
  * Makes a new database from the object stores alone: each object becomes an image with its hash and size. Then their
- * metadata are read, like after an upload. The time of an image is the time of its object.
+ * metadata are read, like after an upload. The time of an image is the time of its object. The stores do not have which
+ * images were private, so all of them become private, unless `isPublic`.
  *
  * @param stores opened without the check of the installation
  * @throws {NotEmpty}
@@ -39,12 +40,14 @@ export async function rebuild(
     signal,
     log,
     shared,
+    isPublic = false,
     onProgress = () => {},
   }: {
     signal: AbortSignal
     log: Log
     /** False: equal contents are several images (HIDE_DUPLICATES). */
     shared: boolean
+    isPublic?: boolean
     onProgress?: (done: number) => void
   },
 ): Promise<RebuildResult> {
@@ -61,7 +64,7 @@ export async function rebuild(
       if (!isId(id)) continue
       onProgress(++result.objects)
       try {
-        const candidate = { location, id, key, receivedAt: modifiedAt, shared }
+        const candidate = { location, id, key, receivedAt: modifiedAt, shared, isPrivate: !isPublic }
         if (await adoptObject({ stores, dryRun: false }, candidate)) result.images++
         else result.skipped++
       } catch (error) {

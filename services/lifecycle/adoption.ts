@@ -44,6 +44,7 @@ export async function adoptObject(
     key: string
     receivedAt?: Date
     shared?: boolean
+    isPrivate?: boolean
   },
 ) {
   const store = stores.objects.at(location)

@@ -584,6 +584,8 @@ export type AdoptedImage = LiveImage &
     receivedAt?: Date
     /** True by default. */
     shared?: boolean
+    /** By default, an image is private if there is a private link: it may have been sent with that one. */
+    isPrivate?: boolean
   }
 
 /** Up to `limit` rows whose state has not changed for `milliseconds`, the oldest first. */

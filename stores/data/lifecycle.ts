@@ -108,22 +108,21 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
       return rows.length > 0
     }),
 
-    adopt: once(
-      async ({ id, hash, size, region, tier, format, mediaType, receivedAt = null, shared = true }) => {
-        return sql.begin(async (sql) => {
-          const rows = await sql`
+    adopt: once(async ({ isPrivate = null, receivedAt = null, shared = true, ...image }) => {
+      const { id, hash, size, region, tier, format, mediaType } = image
+      return sql.begin(async (sql) => {
+        const rows = await sql`
           insert into images (id, hash, size, status, region, tier, format, media_type, received_at, shared,
             private, strip_metadata)
           select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
             coalesce(${receivedAt}::timestamptz, now()), ${shared}::boolean,
-            exists (select 1 from links where private), exists (select 1 from links where strip_metadata)
+            coalesce(${isPrivate}::boolean, exists (select 1 from links where private)),
+            exists (select 1 from links where strip_metadata)
           on conflict do nothing returning id`
-          if (rows.length > 0)
-            await count(sql, [{ ...locationKey({ region, tier }), uploads: 1, bytes: size }])
-          return rows.length > 0
-        })
-      },
-    ),
+        if (rows.length > 0) await count(sql, [{ ...locationKey({ region, tier }), uploads: 1, bytes: size }])
+        return rows.length > 0
+      })
+    }),
 
     daysToFold: repeatable((limit) => daysToFold(sql, limit)),
 

@@ -18,6 +18,7 @@ import { makeImage } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { startPostgres } from '../helpers/postgres.ts'
+import { startS3, withoutS3 } from '../helpers/s3.ts'
 import { tier } from '../helpers/tiers.ts'
 
 interface Sent {
@@ -50,8 +51,11 @@ eachDatabase(async (t, env) => {
   const app = await build(t, env)
   const link = await makeLink(app, { sinceNow: 'PT1H', label: 'Wedding' })
   const image = await makeImage()
-  const folder = newFolder(t)
-  const target = await openFolder(folder)
+  // In the engines tier, the backup goes to S3.
+  const s3 = tier === 'default' || withoutS3() ? undefined : await startS3(t)
+  const target = s3
+    ? await openObjectStore(s3.url(await s3.createBucket('backups')))
+    : await openFolder(newFolder(t))
 
   // Uploads and removals continue while the backup is made.
   const answered: Sent[] = []
@@ -152,6 +156,15 @@ if (tier === 'default') {
     const result = await rebuild(stores, { signal: new AbortController().signal, log, shared: true })
     t.match(result, { objects: 2, images: 2, skipped: 0, failed: [], waiting: 0 })
     t.same(await Promise.all(sent.map(({ id }) => read(stores.data, id))), before)
+    t.match(
+      await stores.data.images.find(sent[0]!.id),
+      { private: true },
+      'any of them may have been private',
+    )
+    const other = await openEmpty(t, { OBJECT_STORE_URL: pathToFileURL(objects).href })
+    t.teardown(() => other.stores.close())
+    await rebuild(other.stores, { signal: new AbortController().signal, log, shared: true, isPublic: true })
+    t.match(await other.stores.data.images.find(sent[0]!.id), { private: false })
     await t.rejects(rebuild(stores, { signal: new AbortController().signal, log, shared: true }), {
       name: 'NotEmpty',
     })

@@ -32,6 +32,7 @@ t.test('each filter of the list uses an index', { skip: server.missing }, async 
     insert into uploads (link_id, image_id, name, duplicate)
     select case when n % 1000 = 0 then ${link} else 'busy' end, lpad(n::text, 48, '0'), '', false
     from generate_series(1, ${ROWS}) as n`
+  await data.sql`insert into upload_counts values ('location', 'hot ', 0, ${ROWS}, 0)`
   await data.sql`analyze`
 
   // The very statement that the store runs is explained.
@@ -63,6 +64,7 @@ t.test('each filter of the list uses an index', { skip: server.missing }, async 
       /images_place/,
     ],
     link: [{ link }, /uploads_link_image|uploads_link_page/],
+    hash: [{ hash: '12345' }, /images_shared_hash/],
     'link and camera': [
       { link, cameraModel: 'Model 100' },
       /uploads_link_image|uploads_link_page|images_camera_page/,
