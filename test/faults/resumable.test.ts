@@ -4,11 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { build, makeLink, objectsOf } from '../helpers/app.ts'
-import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { begin, offsetOf, patch, send } from '../helpers/resumable-sockets.ts'
-import { startServer } from '../helpers/server.ts'
-import { inTier, times } from '../helpers/tiers.ts'
+import { times } from '../helpers/tiers.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const quiet = { info() {}, warn() {}, error() {} }
@@ -198,46 +196,6 @@ t.test(
     t.comment(JSON.stringify(statuses))
     t.ok((statuses[204] ?? 0) > REQUESTS / 20)
     for (const url of urls) await send(url, 'DELETE', { 'tus-resumable': '1.0.0' })
-  },
-)
-
-const KILLS = 20
-inTier.campaign(
-  `after ${KILLS} kills in the middle of a PATCH, the acknowledged bytes are there`,
-  { timeout: 1_200_000 },
-  async (t) => {
-    const DATA_DIR = newFolder(t)
-    const env = { DATA_DIR, WORKER_PROCESSES: '0', MAX_FILE_SIZE: '200MiB' }
-    let server = await startServer(t, env)
-    const path = new URL(await server.makeLink()).pathname
-    let bytes = await makePadded(30_000_000)
-    let upload = new URL(await begin(server.url + path, bytes.length)).pathname
-    let known = 0
-    let finished = 0
-    for (let kill = 0; kill < KILLS; kill++) {
-      let ended = false
-      const patching = patch(server.url + upload, known, bytes.subarray(known)).then((answer) => {
-        ended = answer?.status === 200
-      })
-      await sleep(randomInt(150))
-      await server.end('SIGKILL', { group: true })
-      await patching
-      server = await startServer(t, env)
-      const offset = await offsetOf(server.url + upload)
-      if (offset < known) t.fail(`the offset moved back from ${known} to ${offset}`)
-      known = offset
-      if (known < bytes.length && !ended) continue
-      const result = JSON.parse((await send(server.url + upload, 'GET'))!.body)
-      t.equal(result.processed[0]?.hash, sha256(bytes))
-      finished++
-      bytes = await makePadded(30_000_000)
-      upload = new URL(await begin(server.url + path, bytes.length)).pathname
-      known = 0
-    }
-    const last = await patch(server.url + upload, known, bytes.subarray(known))
-    t.equal(JSON.parse(last!.body).processed?.[0].hash, sha256(bytes))
-    t.comment(`${finished + 1} uploads were completed`)
-    await server.end('SIGTERM')
   },
 )
 

@@ -17,7 +17,8 @@ import type { HeldUpload } from './held-upload.ts'
 import { noBody } from './intake.ts'
 import { storeOf, unfinishedOf } from './remove.ts'
 
-const LEASE_MS = 15_000
+/** A client that continues the upload of a dead process waits for the end of this time. */
+const LEASE_MS = 5_000
 
 /**
  * Creates the function that completes an upload whose bytes have all arrived. It ends in `settle`, like every upload.

@@ -15,6 +15,10 @@ import * as make from '../../helpers/make.ts'
 const MAX_DIFFERENCE = 3
 /** Chromium and libvips map the colours of CMYK outside sRGB in different ways. 8.2 was measured. */
 const MAX_CMYK_DIFFERENCE = 10
+/** Without a profile, libvips takes a usual one, and ImageMagick none. */
+const MAX_BARE_CMYK_DIFFERENCE = 30
+/** Frames are compared as lossy WebP. Another frame differs by 40 and more. */
+const MAX_FRAME_DIFFERENCE = 8
 const SIDE = 64
 
 async function ours(file: Buffer) {
@@ -54,6 +58,14 @@ const picture = () => sharp(colourful, { raw: { width: 96, height: 64, channels:
 const withAlpha = () =>
   picture().joinChannel(Buffer.alloc(96 * 64, 128), { raw: { width: 96, height: 64, channels: 1 } })
 
+/** An animation of three frames. */
+const frames = () => {
+  const turn = (by: number) => Buffer.from(colourful.map((_, n) => colourful[(n + by) % colourful.length]!))
+  return sharp(Buffer.concat([0, 3 * 96 * 16, 3 * 96 * 32].map(turn)), {
+    raw: { width: 96, height: 192, channels: 3, pageHeight: 64 },
+  })
+}
+
 const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser'].find(existsSync)
 
 t.test('browsers show the same colours', { skip: !executablePath && 'no Chromium' }, async (t) => {
@@ -76,11 +88,6 @@ t.test('browsers show the same colours', { skip: !executablePath && 'no Chromium
       return canvas.toDataURL('image/png')
     })()`)) as string
     return Buffer.from(url.split(',')[1]!, 'base64')
-  }
-  const orientation = (value: number) => {
-    const block = Buffer.from('4d4d002a000000080001011200030000000100060000', 'hex')
-    block[19] = value
-    return Buffer.concat([block, Buffer.alloc(4)])
   }
   const jpeg = await picture().jpeg({ quality: 95 }).toBuffer()
   const rgbProfile = await picture().withIccProfile('p3').jpeg({ quality: 95 }).toBuffer()
@@ -107,6 +114,17 @@ t.test('browsers show the same colours', { skip: !executablePath && 'no Chromium
       'image/jpeg',
       await picture().withIccProfile('cmyk').jpeg({ quality: 95 }).toBuffer(),
     ],
+    'Adobe RGB': ['image/jpeg', withProfile(jpeg, adobeRgb())],
+    // A browser without HDR shows the base picture, like a program that does not know the gain map.
+    'HDR with a gain map': [
+      'image/jpeg',
+      Buffer.concat([
+        make.withXmp(jpeg, make.xmp({ 'hdrgm:Version': '1.0' })),
+        await picture().greyscale().resize(48).jpeg().toBuffer(),
+      ]),
+    ],
+    SVG: ['image/svg+xml', SVG],
+    'GIF, its first frame': ['image/gif', await frames().gif().toBuffer()],
     'WebP with alpha': ['image/webp', await withAlpha().webp({ quality: 95 }).toBuffer()],
     AVIF: ['image/avif', await picture().avif({ quality: 90 }).toBuffer()],
   }
@@ -119,6 +137,64 @@ t.test('browsers show the same colours', { skip: !executablePath && 'no Chromium
       what.startsWith('CMYK') ? MAX_CMYK_DIFFERENCE : MAX_DIFFERENCE,
     )
 })
+
+/**
+ * Adobe RGB (1998) as an ICC profile: its colours, adapted to D50 (ICC.1:2010 §7, §9), and a gamma of 2.19921875.
+ */
+function adobeRgb(): Buffer {
+  const fixed = (...values: number[]) => {
+    const bytes = Buffer.alloc(4 * values.length)
+    for (const [n, value] of values.entries()) bytes.writeInt32BE(Math.round(value * 65_536), 4 * n)
+    return bytes
+  }
+  const xyz = (...values: number[]) =>
+    Buffer.concat([Buffer.from('XYZ \0\0\0\0', 'latin1'), fixed(...values)])
+  const gamma = Buffer.from('curv\0\0\0\0\0\0\0\x01\x02\x33\0\0', 'latin1')
+  const text = Buffer.from('text\0\0\0\0none\0\0\0\0', 'latin1')
+  const description = Buffer.concat([Buffer.from('desc\0\0\0\0\0\0\0\x05none\0', 'latin1'), Buffer.alloc(79)])
+  const tags: [string, Buffer][] = [
+    ['desc', description],
+    ['cprt', text],
+    ['wtpt', xyz(0.9642, 1, 0.8249)],
+    ['rXYZ', xyz(0.60974, 0.31111, 0.01947)],
+    ['gXYZ', xyz(0.20528, 0.62567, 0.06087)],
+    ['bXYZ', xyz(0.14919, 0.06322, 0.74457)],
+    ['rTRC', gamma],
+    ['gTRC', gamma],
+    ['bTRC', gamma],
+  ]
+  const table = Buffer.alloc(4 + 12 * tags.length)
+  table.writeUInt32BE(tags.length)
+  let at = 128 + table.length
+  for (const [n, [name, content]] of tags.entries()) {
+    table.write(name, 4 + 12 * n, 'latin1')
+    table.writeUInt32BE(at, 8 + 12 * n)
+    table.writeUInt32BE(content.length, 12 + 12 * n)
+    at += content.length
+  }
+  const header = Buffer.alloc(128)
+  header.writeUInt32BE(at)
+  header.write('\x02\x40\0\0mntrRGB XYZ ', 8, 'latin1')
+  header.write('acsp', 36, 'latin1')
+  fixed(0.9642, 1, 0.8249).copy(header, 68)
+  return Buffer.concat([header, table, ...tags.map(([, content]) => content)])
+}
+
+/** A JPEG with a profile in one segment. */
+const withProfile = (jpeg: Buffer, icc: Buffer) =>
+  make.withSegment(jpeg, 0xe2, Buffer.concat([Buffer.from('ICC_PROFILE\0\x01\x01', 'latin1'), icc]))
+
+/** An Exif block with this orientation. */
+const orientation = (value: number) => {
+  const block = Buffer.from('4d4d002a000000080001011200030000000100060000', 'hex')
+  block[19] = value
+  return Buffer.concat([block, Buffer.alloc(4)])
+}
+
+const SVG = Buffer.from(`<svg xmlns="http://www.w3.org/2000/svg" width="96" height="64">
+  <defs><linearGradient id="g"><stop stop-color="#f40"/><stop offset="1" stop-color="#06f"/></linearGradient></defs>
+  <rect width="96" height="64" fill="url(#g)"/><circle cx="30" cy="30" r="20" fill="#fff" fill-opacity=".6"/>
+  <path d="M50 60 Q70 0 90 60Z" fill="none" stroke="#084" stroke-width="4"/></svg>`)
 
 /** Runs a program that reads one file and writes another. */
 function converted(
@@ -172,6 +248,46 @@ t.test('ImageMagick shows the same picture', { skip: missing(MAGICK) }, async (t
       converted(t, file, extension, (input, output) => [MAGICK, `${input}[0]`, output]),
       what,
     )
+  await t.test('CMYK without a profile, inverted by Adobe or not', async (t) => {
+    const adobe = made(png, 'jpg', '-colorspace', 'CMYK', '-strip', '-quality', '95')
+    t.ok(adobe.includes('Adobe'), 'the program of Photoshop inverts it')
+    const tiff = made(png, 'tif', '-colorspace', 'CMYK', '-strip')
+    for (const [extension, file] of Object.entries({ jpg: adobe, tif: tiff })) {
+      const reference = converted(t, file, extension, (input, output) => [
+        MAGICK,
+        input,
+        '-colorspace',
+        'sRGB',
+        output,
+      ])
+      await isLike(t, file, reference, `CMYK ${extension}`, MAX_BARE_CMYK_DIFFERENCE)
+    }
+  })
+
+  await t.test('each frame of an animation', async (t) => {
+    const gif = await frames().gif().toBuffer()
+    const metadata = await readMetadata(gif, (await sniff(gif))!)
+    const size = { width: 48, height: 32, fit: 'inside', quality: 90 } as const
+    const { bytes } = await render(gif, metadata, { ...size, format: 'webp' })
+    t.equal((await sharp(bytes).metadata()).pages, 3)
+    for (const page of [0, 1, 2]) {
+      const reference = converted(t, gif, 'gif', (input, output) => [MAGICK, `${input}[${page}]`, output])
+      const [own, other] = [
+        await samples(await sharp(bytes, { page }).png().toBuffer()),
+        await samples(reference, { width: 48, height: 32 }),
+      ]
+      const sum = own.data.reduce((total, value, n) => total + Math.abs(value - other.data[n]!), 0)
+      t.ok(sum / own.data.length <= MAX_FRAME_DIFFERENCE, `frame ${page}: ${sum / own.data.length}`)
+    }
+    const first = await render(gif, metadata, { ...size, format: 'jpeg' })
+    await isLike(
+      t,
+      first.bytes,
+      converted(t, gif, 'gif', (i, o) => [MAGICK, `${i}[0]`, o]),
+      'as JPEG',
+    )
+  })
+
   await t.test('samples', { skip: noSamples }, async (t) => {
     for (const name of ['fixture.bmp', 'fixture.psd', 'fixture-bali.tif', 'fixture.ico'])
       await isLike(
@@ -248,6 +364,29 @@ t.test(
         output,
       ])
       await isLike(t, file, reference, what)
+    }
+  },
+)
+
+t.test(
+  "a raw picture is the camera's preview, as ExifTool extracts it",
+  { skip: missing('/usr/bin/exiftool') || noSamples },
+  async (t) => {
+    const raws = {
+      'fixture.arw': sample('ft_fixture_fixture-sony-zv-e10.arw'),
+      'made.raf': make.raf(await picture().resize(480, 320).jpeg({ quality: 95 }).toBuffer()),
+    }
+    for (const [name, file] of Object.entries(raws)) {
+      const input = join(newFolder(t), name)
+      writeFileSync(input, file)
+      const previews = ['JpgFromRaw', 'PreviewImage', 'ThumbnailImage'].map((tag) =>
+        execFileSync('exiftool', ['-b', `-${tag}`, input], { stdio: ['ignore', 'pipe', 'ignore'] }),
+      )
+      const largest = previews.sort((a, b) => b.length - a.length)[0]!
+      const metadata = await readMetadata(file, (await sniff(file.subarray(0, HEAD_BYTES)))!)
+      // The preview is turned like the raw picture.
+      const turned = make.withExif(largest, orientation(metadata.orientation ?? 1))
+      await isLike(t, file, (await ours(turned)).bytes, name)
     }
   },
 )
