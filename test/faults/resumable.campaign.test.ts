@@ -12,8 +12,8 @@ import { runToEnd, type Server, startServer } from '../helpers/server.ts'
 
 // The embedded database belongs to one server, which has to start before the next kill. With PostgreSQL, another server
 // takes over at once while the killed one starts again.
-const EMBEDDED = { kills: 20, servers: 1 }
-const POSTGRES = { kills: 80, servers: 2 }
+const EMBEDDED = { kills: 10, servers: 1 }
+const POSTGRES = { kills: 90, servers: 2 }
 const UPLOADS = 3
 const BYTES = 20_000_000
 const MINUTE = 60_000
