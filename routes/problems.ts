@@ -2,19 +2,34 @@ import { Type } from 'typebox'
 import { retryAfterField } from '../schemas/header-fields.ts'
 import { problemDetails } from '../schemas/problem.ts'
 import {
+  Busy,
+  DigestMismatch,
   ForeignOrigin,
   HeadersTooLarge,
+  InsufficientStorage,
   InternalError,
   InvalidRequest,
+  InvalidSender,
+  LinkExpired,
+  LinkNotFound,
+  LinkNotOpen,
+  LinkRevoked,
+  LinkUsedUp,
   MissingScope,
+  NoImage,
+  NotAccepted,
+  PasswordRequired,
   type Problem,
+  SenderRequired,
   TooLarge,
   TooManyFailedLookups,
   TooManyTokens,
+  TooManyUploads,
   Unauthorized,
   Unavailable,
   UnsupportedContentEncoding,
   UnsupportedMediaType,
+  WrongPassword,
 } from '../services/errors.ts'
 
 type Kind = new () => Problem
@@ -25,6 +40,29 @@ export const ofBody: readonly Kind[] = [
   TooLarge,
   UnsupportedContentEncoding,
   UnsupportedMediaType,
+]
+
+/** The problems of an image that is sent by a link, in one request or in several. */
+export const ofImage: readonly Kind[] = [
+  InvalidRequest,
+  DigestMismatch,
+  InvalidSender,
+  SenderRequired,
+  PasswordRequired,
+  WrongPassword,
+  LinkNotFound,
+  LinkNotOpen,
+  LinkExpired,
+  LinkRevoked,
+  LinkUsedUp,
+  TooLarge,
+  NoImage,
+  NotAccepted,
+  InsufficientStorage,
+  TooManyFailedLookups,
+  TooManyUploads,
+  Busy,
+  UnsupportedContentEncoding,
 ]
 
 /** Like `problems`, for the admin's operations: it adds the problems of the access token and of the console's cookie. */

@@ -4,32 +4,14 @@ import { IdParams } from '../schemas/ids.ts'
 import { RawImage, type Rejected, UploadAnswer, UploadBody, UploadQuery } from '../schemas/uploads.ts'
 import { networksOf } from '../services/access/address.ts'
 import {
-  Busy,
-  DigestMismatch,
-  InsufficientStorage,
   InvalidRequest,
-  InvalidSender,
-  LinkExpired,
-  LinkNotFound,
-  LinkNotOpen,
-  LinkRevoked,
-  LinkUsedUp,
   MalformedMultipart,
-  NoImage,
-  NotAccepted,
   NotMultipart,
-  PasswordRequired,
   Problem,
-  SenderRequired,
-  TooLarge,
-  TooManyFailedLookups,
-  TooManyUploads,
-  UnsupportedContentEncoding,
   UnsupportedTransferEncoding,
-  WrongPassword,
 } from '../services/errors.ts'
 import { renderResult } from '../web/upload/page.ts'
-import { problems } from './problems.ts'
+import { ofImage, problems } from './problems.ts'
 
 const NO_PARTS = 'Send the parts of one file to /uploads/{id}/files, or send the whole file in one request.'
 
@@ -65,30 +47,7 @@ export default (async (app) => {
         },
         response: {
           200: UploadAnswer,
-          ...problems(
-            InvalidRequest,
-            MalformedMultipart,
-            DigestMismatch,
-            InvalidSender,
-            SenderRequired,
-            PasswordRequired,
-            WrongPassword,
-            LinkNotFound,
-            LinkNotOpen,
-            LinkExpired,
-            LinkRevoked,
-            LinkUsedUp,
-            TooLarge,
-            NotMultipart,
-            NoImage,
-            NotAccepted,
-            InsufficientStorage,
-            TooManyFailedLookups,
-            TooManyUploads,
-            Busy,
-            UnsupportedContentEncoding,
-            UnsupportedTransferEncoding,
-          ),
+          ...problems(...ofImage, MalformedMultipart, NotMultipart, UnsupportedTransferEncoding),
         },
       },
     },

@@ -15,7 +15,7 @@ import { networksOf } from '../../services/access/address.ts'
 import * as errors from '../../services/errors.ts'
 import { InvalidRequest, MismatchingUploadOffset } from '../../services/errors.ts'
 import type { Appended, ResumableRequest, UploadState } from '../../services/uploads/resumable/index.ts'
-import { ofBody, problems } from '../problems.ts'
+import { ofBody, ofImage, problems } from '../problems.ts'
 import {
   bodySize,
   bytesIn,
@@ -46,31 +46,13 @@ const ofUpload = [
 ]
 
 const ofBytes = [
-  errors.InvalidRequest,
-  errors.InvalidSender,
-  errors.SenderRequired,
-  errors.PasswordRequired,
-  errors.WrongPassword,
-  errors.LinkNotFound,
-  errors.LinkNotOpen,
-  errors.LinkExpired,
-  errors.LinkRevoked,
-  errors.LinkUsedUp,
-  errors.TooLarge,
-  errors.NoImage,
-  errors.NotAccepted,
-  errors.DigestMismatch,
-  errors.InsufficientStorage,
-  errors.TooManyFailedLookups,
-  errors.TooManyUploads,
-  errors.Busy,
+  ...ofImage,
   errors.InconsistentUploadLength,
   errors.ChecksumMismatch,
   errors.UploadTakenOver,
   errors.UploadGone,
   errors.UnsupportedTusVersion,
   errors.UnsupportedMediaType,
-  errors.UnsupportedContentEncoding,
 ]
 
 const RESULT =

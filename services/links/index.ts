@@ -119,7 +119,7 @@ export function createLinks({
      * @param startedAt when an upload began: a link that expired later still accepts it
      * @throws {LinkNotFound | LinkNotOpen | LinkExpired | LinkRevoked | LinkUsedUp}
      */
-    async requireOpen(id: string, startedAt = new Date(Date.now())): Promise<LinkRow> {
+    async requireOpen(id: string, startedAt = new Date()): Promise<LinkRow> {
       const link = cache.get(id) ?? (await find(id))
       if (!link) throw new LinkNotFound()
       switch (statusOf(link, startedAt)) {
@@ -149,7 +149,7 @@ function regionOf({ region }: NewLink, regions: readonly string[]) {
   throw new UnknownRegion({ detail })
 }
 
-function statusOf(link: LinkRow, at = new Date(Date.now())): Link['status'] {
+function statusOf(link: LinkRow, at = new Date()): Link['status'] {
   if (link.revokedAt) return 'revoked'
   if (link.expiresAt <= at) return 'expired'
   const { maxImages, maxBytes, usedImages, usedBytes } = link

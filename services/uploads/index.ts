@@ -131,7 +131,7 @@ export function createUploads({
           try {
             // The link may have been closed since the previous part.
             if (processed.length + rejected.length > 0) link = await requireLink(request)
-            const source = { link, name, method: request.method, startedAt: new Date(Date.now()), ...sender }
+            const source = { link, name, method: request.method, startedAt: new Date(), ...sender }
             processed.push(await receiveOne(part, source, upload))
           } catch (error) {
             if ('file' in part) part.file.resume()
