@@ -23,6 +23,8 @@ interface DropLimits {
 const MiB = 2 ** 20
 // Before the response. A slower client is closed by plugins/slow-clients.ts.
 const BEFORE: DropLimits = { bytes: 128 * MiB, total: 30_000, idle: 30_000 }
+// The same, if there are too many requests: a client that stops sending keeps its place no longer.
+const BEFORE_REFUSAL: DropLimits = { ...BEFORE, idle: 250 }
 // After the response, if the body was larger. nginx has the same times: lingering_time, lingering_timeout.
 const AFTER: DropLimits = { bytes: 128 * MiB, total: 30_000, idle: 5_000 }
 // After the response to a client that waits for 100 (Continue). Usually it sends no body and closes the connection.
@@ -75,7 +77,8 @@ function isReceiving(request: IncomingMessage) {
 
 async function receiveFirst({ raw }: FastifyRequest, reply: FastifyReply, payload: unknown) {
   const isWaiting = waiting.delete(raw)
-  if (!isWaiting && (await drop(raw, BEFORE)) !== 'limit') return payload
+  const isBusy = reply.statusCode === 429 || reply.statusCode === 503
+  if (!isWaiting && (await drop(raw, isBusy ? BEFORE_REFUSAL : BEFORE)) !== 'limit') return payload
   reply.header('Connection', 'close')
   if (typeof payload !== 'string') return payload
   reply.header('Content-Length', Buffer.byteLength(payload))

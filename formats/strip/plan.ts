@@ -17,6 +17,8 @@ export interface Plan {
 
 // A film of 5,000 frames that are all rebuilt has 10,000. With this limit a plan takes at most 2 MiB.
 const MAX_PIECES = 16_384
+// Profiles, Exif with the orientation only, and headers.
+const MAX_ADDED_BYTES = 2 ** 23
 
 /** Builds a plan, from the front of the file to its end. */
 export interface PlanBuilder extends Plan {
@@ -26,6 +28,9 @@ export interface PlanBuilder extends Plan {
   /** Adds bytes. They may be changed, but not lengthened, until the plan is complete. */
   add(bytes: Buffer): void
 
+  /** Shortens the last piece, which is a range of the original. */
+  cut(bytes: number): void
+
   /** Keeps bytes of the original, or adds bytes, until `dropRemovable` is called. */
   addRemovable(piece: Piece): void
 
@@ -33,12 +38,15 @@ export interface PlanBuilder extends Plan {
   dropRemovable(): void
 }
 
-/** Begins a plan. Its methods throw CannotStrip if there are too many pieces. */
+/** Begins a plan. Its methods throw CannotStrip if there are too many pieces or bytes. */
 export function createPlan(): PlanBuilder {
   const pieces: Piece[] = []
   // No other bytes are added to these.
   const removable = new Set<Piece>()
+  let added = 0
   const push = (piece: Piece) => {
+    if (Buffer.isBuffer(piece)) added += piece.length
+    if (added > MAX_ADDED_BYTES) throw new CannotStrip('its profile and headers are too large')
     if (pieces.push(piece) > MAX_PIECES) throw new CannotStrip('it is in too many pieces')
   }
   const plan: PlanBuilder = {
@@ -53,6 +61,11 @@ export function createPlan(): PlanBuilder {
     add(bytes) {
       push(bytes)
       plan.size += bytes.length
+    },
+    cut(bytes) {
+      const last = pieces.at(-1) as ByteRange
+      last.end -= bytes
+      plan.size -= bytes
     },
     addRemovable(piece) {
       push(piece)

@@ -6,11 +6,16 @@ import { CannotStrip } from './plan.ts'
 const MAX_HEADERS = 32_768
 // One chunk of the stream can have thousands of headers. After this many, other requests have their turn.
 const HEADERS_PER_TURN = 256
+// Reading takes the disk and the CPU of the API process, for anybody who has the id.
+const MAX_BYTES = 2 ** 29
 
 /** The stream has ended. Unless a planner can continue without the rest, there is no copy. */
 export class EndOfFile extends CannotStrip {}
 
-/** Reads a stream from its front to its end. It holds one chunk, and the bytes for `take`. */
+/**
+ * Reads a stream from its front to its end, up to 512 MiB. It holds one chunk, and the bytes for `take`. Its methods reject
+ * with CannotStrip above the limit.
+ */
 export interface Reader {
   /** The number of bytes that were read. */
   readonly position: number
@@ -46,6 +51,7 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
   }
 
   function advance(count: number) {
+    if (position + count > MAX_BYTES) throw new CannotStrip('the image is too large')
     chunk = chunk.subarray(count)
     position += count
   }

@@ -1,7 +1,7 @@
 import { MAX_BLOCK_BYTES } from '../headers/header.ts'
 import { PROFILE_FRONT_BYTES, profileSize } from './allowed.ts'
 import { CannotStrip, createPlan, type Plan, type PlanBuilder } from './plan.ts'
-import type { Reader } from './reader.ts'
+import { EndOfFile, type Reader } from './reader.ts'
 
 // Flags of VP8X (RFC 9649 §2.7).
 const ICC_FLAG = 0x20
@@ -26,7 +26,7 @@ interface Chunk {
 /**
  * Plans a WebP (RFC 9649) without metadata. It keeps the picture or its frames, their alpha and the colour profile. Other
  * chunks are removed, also within frames, and everything behind the end of the RIFF. Exif is removed completely: browsers
- * do not turn a WebP by it.
+ * do not turn a WebP by it. If the file ends within its only picture, so does the copy.
  */
 export async function planWebp(reader: Reader): Promise<Plan> {
   const plan = createPlan()
@@ -39,18 +39,28 @@ export async function planWebp(reader: Reader): Promise<Plan> {
   const chunks = chunksOf(reader, end)
   const { value: first } = await chunks.next()
   if (first?.fourCC === 'VP8X') {
-    await planExtended(reader, plan, chunks)
+    const missing = await planExtended(reader, plan, chunks)
+    riff.writeUInt32LE(plan.size - HEADER_BYTES, 4)
+    if (missing > 0) plan.cut(missing)
+    return plan
   } else if (first && isBitstream(first)) {
     // A simple file is one bitstream. Decoders ignore chunks after it.
     plan.copy(first.start, first.end)
-    for await (const _ of chunks);
+    riff.writeUInt32LE(plan.size - HEADER_BYTES, 4)
+    try {
+      for await (const _ of chunks);
+    } catch (error) {
+      // The lengths in the copy stay those of the whole picture, as decoders expect it.
+      if (!(error instanceof EndOfFile)) throw error
+      if (reader.position < first.end) plan.cut(first.end - reader.position)
+    }
+    return plan
   } else {
     throw new CannotStrip('the image does not begin with a picture')
   }
-  riff.writeUInt32LE(plan.size - HEADER_BYTES, 4)
-  return plan
 }
 
+/** @returns the number of bytes of the picture that are missing at the end of the file */
 async function planExtended(reader: Reader, plan: PlanBuilder, chunks: AsyncIterable<Chunk>) {
   const contents = await reader.take(VP8X_BYTES)
   const had = contents[0]!
@@ -60,7 +70,21 @@ async function planExtended(reader: Reader, plan: PlanBuilder, chunks: AsyncIter
   let has = had & (ALPHA_FLAG | ANIMATION_FLAG)
   const isAnimated = (had & ANIMATION_FLAG) !== 0
   const seen = new Set<string>()
-  for await (const chunk of chunks) {
+  let missing = 0
+  const untilEnd = async function* () {
+    let last: Chunk | undefined
+    try {
+      for await (const chunk of chunks) {
+        last = chunk
+        yield chunk
+      }
+    } catch (error) {
+      // Metadata would follow the picture.
+      if (!(error instanceof EndOfFile && last && isBitstream(last)) || isAnimated) throw error
+      missing = last.end - reader.position
+    }
+  }
+  for await (const chunk of untilEnd()) {
     const { fourCC, start, size, end } = chunk
     const kind = isBitstream(chunk) ? 'picture' : fourCC
     const again = seen.has(kind)
@@ -84,6 +108,7 @@ async function planExtended(reader: Reader, plan: PlanBuilder, chunks: AsyncIter
   if ((had & EXIF_FLAG && !seen.has('EXIF')) || (had & XMP_FLAG && !seen.has('XMP ')))
     throw new CannotStrip('the image lacks the metadata that it announces')
   vp8x[HEADER_BYTES] = has
+  return missing
 }
 
 /** A colour profile without bytes behind its end; undefined if it is damaged: browsers ignore it. */

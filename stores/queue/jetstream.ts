@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { JsMsg } from '@nats-io/jetstream'
 import { Value } from 'typebox/value'
 import { Id } from '../../schemas/ids.ts'
@@ -29,9 +30,10 @@ export async function openJetStreamQueue(
   const untilPoll = () =>
     Math.max(0, polledAt + (notifier.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now())
 
-  async function poll() {
+  async function poll(notLike: string[]) {
     polledAt = Date.now()
-    const [lease] = await imageLeases.lease({ token: randomUUID(), limit: 1, milliseconds: leaseMs })
+    const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
+    const [lease] = await imageLeases.lease({ ...request, notLike })
     if (lease && quiet) polledAt = 0
     return lease
   }
@@ -39,11 +41,21 @@ export async function openJetStreamQueue(
   return {
     announce: (imageId) => notifier.notify(imageId, imageId),
 
-    async take(signal) {
+    async take(signal, notLike = () => []) {
       while (!signal.aborted) {
-        const due = untilPoll() <= 0 && (await poll())
+        const avoided = notLike()
+        const due = (untilPoll() <= 0 || avoided.length > 0) && (await poll(avoided))
         if (due) return due
+        if (avoided.length > 0) {
+          // A message names an image of any link, so only the database is asked.
+          await sleep(DISCONNECTED_POLL_MS, undefined, { signal }).catch(() => {})
+          continue
+        }
         const message = await notifier.next(signal, untilPoll())
+        if (message && notLike().length > 0) {
+          notifier.redeliver(message, DISCONNECTED_POLL_MS)
+          continue
+        }
         quiet = !message
         const lease = message && (await leases.take(message))
         if (lease) return lease

@@ -24,10 +24,10 @@ export async function pendingImages(t: Test) {
   const link = await links.insert(newLink())
 
   /** Records the upload of a new image that is not analysed, and returns its id. */
-  async function upload() {
+  async function upload(by = link) {
     const hash = createHash('sha256').update(randomUUID()).digest('hex')
     const recorded = await uploads.record(
-      { link, startedAt: new Date(), name: '', hash, size: 4_000_000 },
+      { link: by, startedAt: new Date(), name: '', hash, size: 4_000_000 },
       { id: newId(), status: 'pending', metadata: { format: 'PNG', mediaType: 'image/png' } },
     )
     if (isRefusal(recorded)) throw new Error(recorded)

@@ -119,3 +119,20 @@ t.test('a response to bytes that are not HTTP arrives, also if more bytes follow
   isProblem(t, await connection.answer(), 400, 'invalid-request')
   await closed(connection.socket)
 })
+
+t.test('a stalled connection above a limit gets its 429 at once, not at the end of its body', async (t) => {
+  const limited = await build(t, { UPLOADS_PER_LINK: '1' })
+  await limited.listen({ port: 0 })
+  const { port } = limited.server.address() as AddressInfo
+  const url = await makeLink(limited)
+  const first = await openConnection(port)
+  await first.send(head(url, 5_000_000))
+  const stalled = await openConnection(port)
+  const refused = stalled.answer()
+  const start = performance.now()
+  await stalled.send(Buffer.concat([Buffer.from(head(url, 5_000_000)), large.subarray(0, 1_000)]))
+  t.equal((await refused).statusCode, 429)
+  t.ok(performance.now() - start < 10_000, 'CLIENT_TIMEOUT is 30 s')
+  first.socket.destroy()
+  stalled.socket.destroy()
+})

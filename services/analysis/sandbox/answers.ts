@@ -77,6 +77,7 @@ function parseAnswer(text: string): Answer {
   }
   const { ready, header, verdict, rendered, unrendered, fault, outOfMemory, last } = Object(answer)
   const isAnswer =
+    isObject(answer) &&
     [ready, outOfMemory, last].every((flag) => flag === undefined || typeof flag === 'boolean') &&
     (header === undefined || isMetadata(header)) &&
     (fault === undefined || isText(fault)) &&

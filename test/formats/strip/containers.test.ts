@@ -398,6 +398,15 @@ t.test('WebP', async (t) => {
     t.ok((await webp(laden)).equals(film))
   })
 
+  await t.test('a picture that is cut off is served as far as it is present', async (t) => {
+    for (const missing of [1, 9, 100]) {
+      const extended = joinWebp([vp8x, iccp, vp8]).subarray(0, -missing)
+      t.ok((await webp(extended)).equals(extended), 'extended, without metadata')
+      const simple = joinWebp([vp8]).subarray(0, -missing)
+      t.ok((await webp(simple)).equals(simple), 'simple')
+    }
+  })
+
   await t.test('a damaged file is refused', async (t) => {
     const film = splitWebp(bytesOf('animated WebP')).map(({ bytes }) => bytes)
     const frame = film.at(-1)!.subarray(8)
@@ -422,7 +431,9 @@ t.test('WebP', async (t) => {
       [/frame has no picture/, inFrame(webpChunk('EXIF', secrets(1)))],
       [/two pictures/, inFrame(vp8, vp8)],
       [/longer/, inFrame(vp8.subarray(0, -2))],
-      [/cut off/, plain.subarray(0, -1)],
+      [/cut off/, plain.subarray(0, 20)],
+      [/lacks/, joinWebp([flagged(0x28), iccp, vp8]).subarray(0, -9)],
+      [/cut off/, joinWebp(film).subarray(0, -9)],
     ]
     for (const [message, bytes] of damaged) await refuses(t, webp(bytes), message)
   })

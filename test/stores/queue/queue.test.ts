@@ -4,6 +4,7 @@ import t from 'tap'
 import { createDatabaseQueue } from '../../../stores/queue/database.ts'
 import { openJetStreamQueue } from '../../../stores/queue/jetstream.ts'
 import type { Queue } from '../../../stores/queue/queue.ts'
+import { newLink } from '../../helpers/links.ts'
 import { startNats, withoutNats } from '../../helpers/nats.ts'
 import { pendingImages, ready, until } from '../../helpers/pending.ts'
 import { inTier } from '../../helpers/tiers.ts'
@@ -43,6 +44,26 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     t.ok(Date.now() - announced < 1_000, 'at once')
     await imageLeases.settle(lease!, ready)
     queue.done(lease!)
+  })
+
+  await t.test('an image is not taken while images of its link occupy the other decoders', async (t) => {
+    const queue = await open(t)
+    const slow = await upload()
+    queue.announce(slow)
+    const first = await queue.take(soon())
+    const next = await upload()
+    queue.announce(next)
+    t.equal(await queue.take(AbortSignal.timeout(600), () => [slow]), undefined, 'the same link')
+    const other = await upload(await data.links.insert(newLink()))
+    queue.announce(other)
+    const taken = await queue.take(soon(), () => [slow])
+    t.equal(taken?.imageId, other, 'another link')
+    const last = await queue.take(soon())
+    t.equal(last?.imageId, next, 'later')
+    for (const lease of [first, taken, last]) {
+      await imageLeases.settle(lease!, ready)
+      queue.done(lease!)
+    }
   })
 
   await t.test('an aborted take ends at once', async (t) => {
