@@ -11,6 +11,8 @@ const { once, repeatable } = callsWithin(Number.POSITIVE_INFINITY)
 const ago = (sql: Sql, milliseconds: number) =>
   sql`now() - ${milliseconds}::float8 * interval '1 millisecond'`
 
+type Adopted = Parameters<LifecycleStore['adopt']>[0]
+
 export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
   return {
     now: repeatable(async () => {
@@ -63,21 +65,7 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
         order by last_accessed_at desc limit ${limit}`,
     ),
 
-    move: once(async (id, to) => {
-      return sql.begin(async (sql) => {
-        const [moved] = await sql<{ region: string; size: number }[]>`
-          update images set tier = ${to}
-          where id = ${id} and tier <> ${to} and removed_at is null returning region, size`
-        if (!moved) return false
-        const { region, size } = moved
-        const from: Tier = to === 'hot' ? 'cold' : 'hot'
-        await count(sql, [
-          { ...locationKey({ region, tier: from }), uploads: -1, bytes: -size },
-          { ...locationKey({ region, tier: to }), uploads: 1, bytes: size },
-        ])
-        return true
-      })
-    }),
+    move: once((id, to) => move(sql, id, to)),
 
     notAccessed: repeatable((old) => notAccessed(sql, old)),
 
@@ -108,26 +96,47 @@ export function createLifecycle(sql: Database): StoreCalls<LifecycleStore> {
       return rows.length > 0
     }),
 
-    adopt: once(async ({ isPrivate = null, receivedAt = null, shared = true, ...image }) => {
-      const { id, hash, size, region, tier, format, mediaType } = image
-      return sql.begin(async (sql) => {
-        const rows = await sql`
-          insert into images (id, hash, size, status, region, tier, format, media_type, received_at, shared,
-            private, strip_metadata)
-          select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
-            coalesce(${receivedAt}::timestamptz, now()), ${shared}::boolean,
-            coalesce(${isPrivate}::boolean, exists (select 1 from links where private)),
-            exists (select 1 from links where strip_metadata)
-          on conflict do nothing returning id`
-        if (rows.length > 0) await count(sql, [{ ...locationKey({ region, tier }), uploads: 1, bytes: size }])
-        return rows.length > 0
-      })
-    }),
+    adopt: once((image) => adopt(sql, image)),
 
     daysToFold: repeatable((limit) => daysToFold(sql, limit)),
 
     foldDay: once((day) => foldDay(sql, day)),
   }
+}
+
+/** Records that the object of an image is in another tier. False if it is there already, or if the image is removed. */
+function move(sql: Database, id: string, to: Tier): Promise<boolean> {
+  return sql.begin(async (sql) => {
+    const [moved] = await sql<{ region: string; size: number }[]>`
+      update images set tier = ${to}
+      where id = ${id} and tier <> ${to} and removed_at is null returning region, size`
+    if (!moved) return false
+    const { region, size } = moved
+    const from: Tier = to === 'hot' ? 'cold' : 'hot'
+    await count(sql, [
+      { ...locationKey({ region, tier: from }), uploads: -1, bytes: -size },
+      { ...locationKey({ region, tier: to }), uploads: 1, bytes: size },
+    ])
+    return true
+  })
+}
+
+/** Makes an image of an object that has none. False if there is one with its id or content. */
+function adopt(sql: Database, image: Adopted): Promise<boolean> {
+  const { isPrivate = null, receivedAt = null, shared = true } = image
+  const { id, hash, size, region, tier, format, mediaType } = image
+  return sql.begin(async (sql) => {
+    const rows = await sql`
+      insert into images (id, hash, size, status, region, tier, format, media_type, received_at, shared,
+        private, strip_metadata)
+      select ${id}, ${hash}, ${size}::bigint, 'pending', ${region}, ${tier}, ${format}, ${mediaType},
+        coalesce(${receivedAt}::timestamptz, now()), ${shared}::boolean,
+        coalesce(${isPrivate}::boolean, exists (select 1 from links where private)),
+        exists (select 1 from links where strip_metadata)
+      on conflict do nothing returning id`
+    if (rows.length > 0) await count(sql, [{ ...locationKey({ region, tier }), uploads: 1, bytes: size }])
+    return rows.length > 0
+  })
 }
 
 /**
