@@ -68,7 +68,7 @@ export async function readPanels(url: string, seconds: number, rateInterval: str
 }
 
 const [WIDTH, HEIGHT, COLUMNS] = [400, 230, 3]
-const PLOT = { left: 56, top: 32, right: 12, height: 110 }
+const PLOT = { left: 66, top: 32, right: 12, height: 110 }
 const COLOURS = ['#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf', '#8c564b', '#7f7f7f']
 const MOST_NAMES = 8
 
