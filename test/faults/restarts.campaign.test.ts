@@ -8,14 +8,15 @@ import { type Kind, missing, type ProxyName, startProxy } from '../helpers/proxi
 import { type Server, startServer } from '../helpers/server.ts'
 
 const postgres = startPostgres(t)
-const REQUESTS = 2_000
-const RESTARTS = 10
+// `npm run test:campaign -- test/faults/restarts.campaign.test.ts --timeout=4000 --test-arg=200` makes 200 restarts.
+const RESTARTS = Number(process.argv.slice(2).find((argument) => /^\d+$/.test(argument)) ?? 10)
+const REQUESTS = 200 * RESTARTS
 
 for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
   const skip = missing(kind.split(',')[0] as ProxyName) || postgres.missing
   t.test(
     `${kind}: no request fails during ${RESTARTS} restarts of two processes`,
-    { skip, timeout: 600_000 },
+    { skip, timeout: Math.max(600_000, 20_000 * RESTARTS) },
     async (t) => {
       const DATABASE_URL = await postgres.createDatabase()
       const DATA_DIR = t.testdir()

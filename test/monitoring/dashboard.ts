@@ -80,6 +80,7 @@ export function drawPanels(panels: readonly Panel[]): string {
     return `<g transform="translate(${x} ${y})">${drawPanel(panel)}</g>`
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH * COLUMNS} ${height}" font-family="sans-serif" font-size="11">
+<title>The dashboard of Hasty</title>
 <rect width="100%" height="100%" fill="#f4f5f5"/>
 ${drawn.join('\n')}
 </svg>
