@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { once } from 'node:events'
+import { on } from 'node:events'
 import {
   constants,
   cpSync,
@@ -84,7 +84,8 @@ async function openDatabase(): Promise<Lent> {
   const thread = new Worker(join(ROOT, 'stores/data/embedded/thread.ts'), {
     workerData: { folder: join(dataDir, 'db'), socket },
   })
-  await once(thread, 'message')
+  // Modules that tap loads into every thread may send other messages before.
+  for await (const [message] of on(thread, 'message')) if (message === 'open') break
   thread.unref()
   return { socket, empty: () => emptyDatabase(socket) }
 }
