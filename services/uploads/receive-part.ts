@@ -105,8 +105,18 @@ export function createSettle(options: PartOptions) {
     requireSize(part.received.link, part.received.size)
     const recorded =
       (await recordKnown(part, recorder, options)) ?? (await recordNew(part, recorder, options))
-    return finish(part, recorded, options)
+    const processed = finish(part, recorded, options)
+    if (processed.duplicate && processed.status === 'corrupt') await analyseAgain(processed.id, options)
+    return processed
   }
+}
+
+/** A newer decoder may support an image that an older one could not decode. The upload is recorded in any case. */
+async function analyseAgain(imageId: string, { stores: { data, queue } }: PartOptions) {
+  const queued = await data.imageLeases
+    .requeue({ ids: [imageId], status: 'corrupt', limit: 1 })
+    .catch(() => [])
+  for (const id of queued) queue.announce(id)
 }
 
 /** The entry of an accepted part in the response. */

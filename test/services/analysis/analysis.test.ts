@@ -134,6 +134,26 @@ eachDatabase(async (t, env) => {
     await analyse(app)
     t.match(await show(app, lost!.id), { status: 'ready' }, 'when the object is back')
   })
+
+  await t.test('a corrupt image that is sent again is analysed again', async (t) => {
+    const picture = await makeImage('png', { width: 31, height: 21 })
+    const [corrupt] = await upload(app, picture)
+    const { sql } = app.stores.data
+    const isDue = async () =>
+      (await sql`select due_at is not null as due from images where id = ${corrupt!.id}`)[0]?.due
+    // As an older decoder has left it.
+    await sql`
+      update images set status = 'corrupt', failure = 'damaged', due_at = null, settled_at = now()
+      where id = ${corrupt!.id}`
+    const [again] = await upload(app, picture)
+    t.match(again, { id: corrupt!.id, duplicate: true, status: 'corrupt' })
+    t.equal(await isDue(), true)
+    await analyse(app)
+    t.match(await show(app, corrupt!.id), { status: 'ready', placeholder: String })
+    t.equal((await app.inject(`/images/${corrupt!.id}`)).statusCode, 200)
+    await upload(app, picture)
+    t.equal(await isDue(), false, 'an image that is ready is not')
+  })
 })
 
 inTier.default('an attempt does not count if the object store does not answer', async (t) => {
