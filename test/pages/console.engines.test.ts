@@ -171,6 +171,8 @@ t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
     await signIn(page)
     await page.goto(`${url}/admin#/images`)
     await page.getByRole('button', { name: 'Filter' }).click()
+    await page.locator('#known-formats option[value=JPEG]').waitFor({ state: 'attached' })
+    await page.locator('#known-links option').first().waitFor({ state: 'attached' })
     await page.getByLabel('Format').fill('JPEG')
     await page.getByRole('form', { name: 'Filter' }).getByRole('button', { name: 'Filter' }).click()
     await page.waitForURL(/format=JPEG/)

@@ -37,7 +37,7 @@ t.test('the gallery keeps few pages of 100,000 images, and reads the others agai
   t.ok(pages.isComplete)
   t.equal(reads, ALL / PAGE, 'each page was read once')
   const kept = pages.slice(0, ALL).filter(({ image }) => image)
-  t.ok(kept.length <= 12 * PAGE, `${kept.length} images are kept`)
+  t.ok(kept.length <= 8 * PAGE, `${kept.length} images are kept`)
   await pages.require(200, 260)
   t.match(pages.slice(200, 202), [{ image: { id: '200' } }, { image: { id: '201' } }])
 })

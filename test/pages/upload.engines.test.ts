@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { admin } from '../helpers/app.ts'
 import { capture, desktop, noBrowser, openPage, phone, startBrowser, violations } from '../helpers/browser.ts'
@@ -212,6 +213,67 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
       t.strictSame(faults, [])
     },
   )
+
+  await t.test('pictures are dropped, pasted and chosen as a folder', async (t) => {
+    const path = await makeLink(party)
+    const { page, faults, context } = await openPage(browser, base + path, { options: desktop, isExpected })
+    await page.waitForSelector('[data-ready]')
+    const give = (event: string) =>
+      page.evaluate(`(() => {
+        const data = new DataTransfer()
+        data.items.add(new File(['${event}'], '${event}.png', { type: 'image/png' }))
+        const init = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data }
+        dispatchEvent('${event}' === 'paste' ? new ClipboardEvent('paste', init) : new DragEvent('${event}', init))
+      })()`)
+    await give('dragover')
+    await page.waitForSelector('.dropping')
+    await capture(page, 'desktop-dropping')
+    await give('drop')
+    await page.waitForSelector('.tile[title="drop.png"]')
+    t.equal(await page.locator('.dropping').count(), 0)
+    await give('paste')
+    await page.waitForSelector('.tile[title="paste.png"]')
+    const folder = newFolder(t)
+    mkdirSync(join(folder, 'trip', 'day 2'), { recursive: true })
+    for (const name of ['trip/a.png', 'trip/day 2/b.png'])
+      writeFileSync(join(folder, name), await makePadded(10_000))
+    await page.setInputFiles('#folder', join(folder, 'trip'))
+    await page.waitForSelector('.tile[title="b.png"]')
+    t.equal(await page.locator('.tile').count(), 4)
+    t.strictSame(faults, [])
+    await context.close()
+  })
+
+  await t.test('the page fits 320 pixels, also from right to left and with forced colours', async (t) => {
+    const path = await makeLink({
+      ...party,
+      label: 'חתונה של עדה وتشارلز',
+      description: 'נשמח לראות את היום בעיניים שלכם.',
+      askSender: 'required',
+    })
+    const options = { ...phone, viewport: { width: 320, height: 640 } }
+    const { page, faults, context } = await openPage(browser, base + path, { options, isExpected })
+    await page.waitForSelector('[data-ready]')
+    const overflow = () =>
+      page.evaluate<number>('Math.max(0, document.documentElement.scrollWidth - innerWidth)')
+    t.equal(await overflow(), 0, 'empty')
+    await page.setInputFiles('#choose', await pictures(12))
+    await page.waitForSelector('.tile img')
+    const top = (selector: string) =>
+      page.evaluate<number>(`document.querySelector('.actions.last ${selector}').getBoundingClientRect().top`)
+    for (const direction of ['ltr', 'rtl']) {
+      await page.evaluate(`document.documentElement.dir = '${direction}'`)
+      t.equal(await overflow(), 0, direction)
+      t.equal(await top('.second'), await top('.grow'), `${direction}: both buttons are on one line`)
+      await page.locator('#send').scrollIntoViewIfNeeded()
+      await capture(page, `narrow-${direction}`)
+    }
+    await page.emulateMedia({ forcedColors: 'active' })
+    t.equal(await overflow(), 0, 'forced colours')
+    await page.screenshot({ path: 'test/screenshots/narrow-forced-colours.png' })
+    t.strictSame(faults, [])
+    await context.close()
+  })
 
   await t.test('without JavaScript, the page is a form', async (t) => {
     const path = await makeLink({ ...party, askSender: 'optional' })

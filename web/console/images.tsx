@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { ApiError, api, archiveOfImages, type Image } from './api.ts'
+import { ApiError, api, archiveOfImages } from './api.ts'
 import { Confirm, Field, Icon, Loading, Problem, Select, say, tell, texts, time } from './common.tsx'
-import { createPages, PAGE, type Pages } from './pages.ts'
+import { createPages, PAGE, type Pages, type ShownImage } from './pages.ts'
 import { Picture } from './picture.tsx'
 
 const TILE = 168
@@ -149,6 +149,7 @@ function Filters({ filter }: { filter: Record<string, string> }) {
     location.hash = `#/images?${new URLSearchParams(given as [string, string][])}`
   }
   const { images } = texts
+  const known = useKnownValues()
   const field = (name: string, label: string, more: object = {}) => (
     <Field id={name} label={label} defaultValue={filter[name] ?? ''} {...more} />
   )
@@ -161,14 +162,14 @@ function Filters({ filter }: { filter: Record<string, string> }) {
         value={filter.status ?? ''}
         options={{ '': images.anyStatus, ...images.statuses }}
       />
-      {field('format', images.format, { placeholder: 'JPEG' })}
-      {field('cameraModel', images.camera)}
+      {field('format', images.format, { placeholder: 'JPEG', list: 'known-formats' })}
+      {field('cameraModel', images.camera, { list: 'known-cameras' })}
       {field('takenFrom', images.takenFrom, { type: 'date' })}
       {field('takenTo', images.takenTo, { type: 'date' })}
       {field('receivedFrom', images.receivedFrom, { type: 'datetime-local' })}
       {field('receivedTo', images.receivedTo, { type: 'datetime-local' })}
       {field('bbox', images.bbox, { placeholder: '5.9,45.8,10.5,47.8' })}
-      {field('link', images.link, { pattern: '[0-9A-Za-z]{48}' })}
+      {field('link', images.link, { pattern: '[0-9A-Za-z]{48}', list: 'known-links' })}
       {field('hash', images.hash, { pattern: '[0-9a-f]{6,64}' })}
       <Select
         id="objectFault"
@@ -176,6 +177,9 @@ function Filters({ filter }: { filter: Record<string, string> }) {
         value={filter.objectFault ?? ''}
         options={images.faults}
       />
+      <Known id="known-formats" values={known.formats} />
+      <Known id="known-cameras" values={known.cameras} />
+      <Known id="known-links" values={known.links} />
       <div class="actions end">
         <a class="button plain" href="#/images">
           {images.reset}
@@ -187,6 +191,37 @@ function Filters({ filter }: { filter: Record<string, string> }) {
     </form>
   )
 }
+
+type KnownValues = Record<'formats' | 'cameras' | 'links', [value: string, label?: string | undefined][]>
+
+/** The most used formats and cameras, and the newest links. A token may lack the scopes for them: then nothing is offered. */
+function useKnownValues() {
+  const [known, setKnown] = useState<KnownValues>({ formats: [], cameras: [], links: [] })
+  const add = (some: Partial<KnownValues>) => setKnown((before) => ({ ...before, ...some }))
+  useEffect(() => {
+    api.stats().then(
+      ({ topFormats, top10CameraModels }) =>
+        add({
+          formats: topFormats.map(({ format }) => [format]),
+          cameras: top10CameraModels.flatMap(({ model }) => (model === 'unknown' ? [] : [[model]])),
+        }),
+      () => {},
+    )
+    api.links({ limit: 100 }).then(
+      ({ items }) => add({ links: items.map(({ id, label }) => [id, label]) }),
+      () => {},
+    )
+  }, [])
+  return known
+}
+
+const Known = ({ id, values }: { id: string; values: KnownValues['links'] }) => (
+  <datalist id={id}>
+    {values.map(([value, label]) => (
+      <option key={value} value={value} label={label} />
+    ))}
+  </datalist>
+)
 
 /** Shows the rows that are on the screen. A page of images that is far from the screen is dropped and read again later. */
 function Gallery({
@@ -268,7 +303,7 @@ function Tile({
   onToggle,
   onKeyDown,
 }: {
-  image: Image
+  image: ShownImage
   isSelected: boolean
   onToggle: () => void
   onKeyDown: (event: KeyboardEvent) => void

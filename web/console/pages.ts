@@ -1,23 +1,34 @@
 import type { Image, Page } from './api.ts'
 
+/** What the gallery shows of an image. The rest of its data is not kept. */
+export type ShownImage = Pick<Image, 'id' | 'status' | 'format' | 'receivedAt' | 'placeholder'>
+
 /** Images of one page of the API. */
 export const PAGE = 100
 /** Pages whose images are kept. Of the others only the cursor is kept, so that the memory does not grow with the images. */
-const KEPT_PAGES = 12
+const KEPT_PAGES = 8
 
 export type Pages = ReturnType<typeof createPages>
+
+const toShown = ({ id, status, format, receivedAt, placeholder }: Image): ShownImage => ({
+  id,
+  status,
+  format,
+  receivedAt,
+  ...(placeholder && { placeholder }),
+})
 
 /** A list that is read in pages with cursors. It forgets pages that were used least recently, and reads them again. */
 export function createPages(read: (cursor: string | undefined) => Promise<Page<Image>>) {
   const cursors: (string | undefined)[] = [undefined]
-  const kept = new Map<number, Image[]>()
+  const kept = new Map<number, ShownImage[]>()
   let count = 0
   let isComplete = false
   let loading: Promise<boolean> | undefined
 
   async function load(page: number) {
     const { items, nextCursor } = await read(cursors[page])
-    kept.set(page, items)
+    kept.set(page, items.map(toShown))
     if (page === cursors.length - 1) {
       count += items.length
       if (nextCursor) cursors.push(nextCursor)

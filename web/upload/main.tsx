@@ -75,7 +75,7 @@ function Inputs() {
 const AddMore = () => (
   <button type="button" class="button second" onClick={openInput('pictures')}>
     <Icon name="plus" />
-    {texts.more}
+    <span class="label">{texts.more}</span>
   </button>
 )
 
@@ -526,8 +526,12 @@ function listenToDropsAndPastes() {
     if (!hasFiles(event)) return
     event.preventDefault()
     isDropping.value = false
-    const entries = [...event.dataTransfer!.items].flatMap((item) => item.webkitGetAsEntry() ?? [])
-    addFiles((await Promise.all(entries.map(filesOf))).flat())
+    // An item that is not in a file system, such as a picture of another page, has a file but no entry.
+    const found = [...event.dataTransfer!.items].flatMap(
+      (item) => item.webkitGetAsEntry() ?? item.getAsFile() ?? [],
+    )
+    const files = found.map((each) => (each instanceof File ? [each] : filesOf(each)))
+    addFiles((await Promise.all(files)).flat())
   })
   addEventListener('paste', ({ clipboardData }) => {
     if (clipboardData && clipboardData.files.length > 0) addFiles(clipboardData.files)
