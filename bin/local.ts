@@ -25,7 +25,7 @@ export interface Local {
   signal: AbortSignal
 }
 
-/** What the audit log has about a command. Nothing is recorded without an action. */
+/** The entry of a command in the audit log. Without an action, nothing is recorded. */
 interface Audited {
   action?: string
   query?: object

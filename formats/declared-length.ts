@@ -7,7 +7,7 @@ const MAX_BOXES = 200
 const MAX_ROW_TABLE_BYTES = 2 ** 20
 
 /**
- * How long a file of a format says it is: without a check, any bytes could follow a header of 54 bytes. Only formats whose
+ * The length that a file declares. Without a check, any bytes could follow a header of 54 bytes. Only formats whose
  * decoders do not notice this are here.
  */
 const lengths: Record<string, (bytes: Bytes) => Promise<number | undefined>> = {

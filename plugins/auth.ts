@@ -13,7 +13,7 @@ import { ForeignOrigin, Problem, TooManyTokens, Unauthorized, WrongToken } from 
 declare module 'fastify' {
   interface FastifyInstance {
     /**
-     * Finds who sends a request: by its access token, or else by the cookie of the console. Undefined if it has neither,
+     * Finds the sender of a request by its access token, or else by the cookie of the console. Undefined if it has neither,
      * or its session has ended.
      *
      * @throws {TooManyTokens | WrongToken | ForeignOrigin}

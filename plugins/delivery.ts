@@ -23,7 +23,7 @@ interface DropLimits {
 const MiB = 2 ** 20
 // Before the response. A slower client is closed by plugins/slow-clients.ts.
 const BEFORE: DropLimits = { bytes: 128 * MiB, total: 30_000, idle: 30_000 }
-// The same, if there are too many requests: a client that stops sending keeps its place no longer.
+// The limits if there are too many requests. A client that stops sending must not occupy a place for longer.
 const BEFORE_REFUSAL: DropLimits = { ...BEFORE, idle: 250 }
 // After the response, if the body was larger. nginx has the same times: lingering_time, lingering_timeout.
 const AFTER: DropLimits = { bytes: 128 * MiB, total: 30_000, idle: 5_000 }

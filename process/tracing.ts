@@ -123,7 +123,7 @@ const DESCRIPTIONS: Record<Operation['kind'], (name: string) => { kind: SpanKind
 
 type Ended = Operation & { result?: unknown; error?: unknown }
 
-/** Makes a span of each operation that belongs to a trace. Background work, such as the sweep, belongs to none. */
+/** Makes a span of each operation that belongs to a trace. Background work, such as the sweep, has no trace. */
 function traceOperations(tracer: Tracer, contexts: AsyncLocalStorage<Context>): () => void {
   // Node's types allow only a storage of the messages themselves.
   const storage = contexts as AsyncLocalStorage<unknown> as AsyncLocalStorage<Operation>

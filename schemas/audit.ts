@@ -33,7 +33,7 @@ export const AuditEntry = Type.Object(
       examples: [204],
     }),
   },
-  { $id: 'AuditEntry', description: 'What an admin did.' },
+  { $id: 'AuditEntry', description: 'An action of an admin.' },
 )
 export type AuditEntry = Static<typeof AuditEntry>
 

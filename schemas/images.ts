@@ -129,7 +129,7 @@ export const Image = Type.Object(
     objectFault: Type.Optional(
       Type.Enum(['missing', 'mismatch'], {
         description:
-          'The stored object is missing, or has other bytes than were received, and no other store has the right one. ' +
+          'The stored object is missing or differs from the received bytes, and no other store has the right object. ' +
           'Found when the objects were verified.',
       }),
     ),
@@ -152,7 +152,7 @@ export const Image = Type.Object(
 )
 export type Image = Static<typeof Image>
 
-/** An image, and who sent it. */
+/** An image and its uploads. */
 export const ImageWithUploads = Type.Object(
   {
     ...Image.properties,
@@ -391,7 +391,7 @@ export const CreatedSignedUrl = Type.Object(
     url: Type.Optional(Type.String({ format: 'uri', description: 'The whole URL, if PUBLIC_URL is set.' })),
     expiresOn: Type.String({ format: 'date-time' }),
   },
-  { $id: 'CreatedSignedUrl', description: 'Whoever has the URL can read the image until it expires.' },
+  { $id: 'CreatedSignedUrl', description: 'Anybody who has the URL can read the image until it expires.' },
 )
 
 export const RemovedVariants = Type.Object(

@@ -216,7 +216,7 @@ export const LinkWithUploads = Type.Object(
   { $id: 'LinkWithUploads', description: 'The link, and its uploads.' },
 )
 
-/** What a sender may know about an open link before a byte is sent. */
+/** The data of an open link that senders may read before they send a byte. */
 export const UploadLink = Type.Object(
   {
     status: Type.Enum(['open']),

@@ -12,7 +12,7 @@ export const NewSession = Type.Object(
 export const Session = Type.Object(
   {
     name: Type.String({ description: 'The name of the access token.', examples: ['root'] }),
-    scopes: Type.Array(Scope, { description: 'What the sender may do.' }),
+    scopes: Type.Array(Scope, { description: 'The scopes of the sender.' }),
     expiresOn: Type.Optional(
       Type.String({
         format: 'date-time',
@@ -20,6 +20,6 @@ export const Session = Type.Object(
       }),
     ),
   },
-  { $id: 'Session', description: 'Who sends the request.' },
+  { $id: 'Session', description: 'The sender of the request.' },
 )
 export type Session = Static<typeof Session>

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox'
 import { Id } from './ids.ts'
 import { page } from './pages.ts'
 
-/** What a token allows. The token of the configuration, the root token, has all scopes. */
+/** The scopes of tokens, with their meanings. The token of the configuration, the root token, has all scopes. */
 export const SCOPES = {
   'links:write': 'create, read, change and revoke links',
   'images:read': 'list, search and download images',

@@ -82,7 +82,7 @@ export const restore: Command = {
   },
 }
 
-/** What only the database has. */
+/** The data that only the database has. */
 const lost = (isPublic: boolean) => [
   'the links, with their labels and limits',
   'the file names of the senders, and which link an image was sent with',

@@ -72,7 +72,7 @@ async function chooseNames(folder: string, images: Image[], sent: Map<string, st
   return names
 }
 
-/** A name that is only a name on every system: a sender chose it. */
+/** A name that is safe as a file name on every system: a sender chose it. */
 function safeName(name: string) {
   const plain = name
     .normalize('NFC')

@@ -168,7 +168,7 @@ const get: Command = {
 
 const remove: Command = {
   command: 'remove [image..]',
-  describe: 'Remove images for good: those with these ids, or all that match a filter',
+  describe: 'Remove images permanently: those with these ids, or all that match a filter',
   examples: [
     ['hasty images remove JYkZ…', 'one image'],
     ['hasty images remove --link Vd0G… --yes', 'all images of a link'],

@@ -17,7 +17,7 @@ const create: Command = {
       .option('until', { type: 'string', describe: 'RFC 3339 time at which it expires, instead of --in' })
       .option('max', { type: 'number', describe: 'the number of images that it accepts' })
       .option('max-bytes', { type: 'number', describe: 'the number of bytes that it accepts' })
-      .option('label', { type: 'string', describe: 'a name that only admins see' })
+      .option('label', { type: 'string', describe: 'the title of the link; senders see it too' })
       .option('region', { type: 'string', describe: 'the region that stores its images' })
       .option('qr', { type: 'boolean', default: true, describe: 'draw a QR code (--no-qr: none)' }),
   async run(options) {

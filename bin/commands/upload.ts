@@ -16,7 +16,7 @@ const ATTEMPTS = 5
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_S = 60
 
-/** What to do about a problem that concerns all files. */
+/** Instructions for the problems that concern all files. */
 const MISSING: Record<string, string> = {
   'urn:hasty:problem:password-required': 'The link has a password. Give it with --password.',
   'urn:hasty:problem:wrong-password': 'The password is wrong. Ask the person who gave you the link.',

@@ -52,7 +52,7 @@ export const START = Buffer.of(0xff, SOI)
 
 /**
  * The tags are read from the first block that can be opened. Browsers decide by the first block that is longer than its
- * prefix, and if they cannot read it they turn nothing.
+ * prefix, and do not turn the picture if they cannot read that block.
  */
 export async function chooseExif(blocks: Buffer[]): Promise<ExifDirectories | undefined> {
   const deciding = blocks.find(({ length }) => length > JPEG_PREFIX_BYTES)

@@ -10,7 +10,7 @@ export type RenderFormat = keyof typeof mediaTypes
 /** The longest side of a variant in pixels. */
 export const MAX_SIDE = 8192
 
-/** What to make of a picture. The sandboxed process gets it, so it must be JSON. */
+/** The variant to make. The sandboxed process gets it, so it must be JSON. */
 export interface RenderRequest {
   /** Pixels, up to `MAX_SIDE`. Without a size, the variant has the size of the picture. */
   width?: number

@@ -6,7 +6,7 @@ import { CannotStrip } from './plan.ts'
 const MAX_HEADERS = 32_768
 // One chunk of the stream can have thousands of headers. After this many, other requests have their turn.
 const HEADERS_PER_TURN = 256
-// Reading takes the disk and the CPU of the API process, for anybody who has the id.
+// Anybody who has the id can make the API process read the file, which needs disk and CPU.
 const MAX_BYTES = 2 ** 29
 
 /** The stream has ended. Unless a planner can continue without the rest, there is no copy. */

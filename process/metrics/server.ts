@@ -2,7 +2,7 @@ import { createServer, type ServerResponse } from 'node:http'
 import { problemDetails } from '../../schemas/problem.ts'
 import { InternalError, MethodNotAllowed, NotFound, Problem, Unavailable } from '../../services/errors.ts'
 
-/** What a process answers on METRICS_PORT. Each function throws a `Problem` if the answer is no. */
+/** The responses on METRICS_PORT. Each function throws a `Problem` if the process is not in that state. */
 export interface Operations {
   /** Resolves if the process can do its work. */
   checkReady(): Promise<void>
@@ -11,7 +11,7 @@ export interface Operations {
 
 /** The server of METRICS_PORT. */
 export interface OperationsServer {
-  /** Says that the process has started. Before, only `/livez` is ok. */
+  /** Reports that the process has started. Until then, only `/livez` succeeds. */
   started(operations: Operations): void
   close(): Promise<void>
 }

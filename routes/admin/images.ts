@@ -133,7 +133,7 @@ const changing: FastifyPluginAsyncTypebox = async (app) => {
         operationId: 'signImageUrl',
         summary: 'Create a signed URL of an image',
         description:
-          'Whoever has the URL can read the image, also a private one, until the URL expires or the image is removed.',
+          'Anybody who has the URL can read the image, also a private one, until the URL expires or the image is removed.',
         params: IdParams,
         body: SignedUrl,
         response: {

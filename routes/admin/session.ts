@@ -44,7 +44,7 @@ export const session: FastifyPluginAsyncTypebox = async (app) => {
     {
       schema: {
         operationId: 'readSession',
-        summary: 'Read who sends the request',
+        summary: 'Read the name and the scopes of the sender',
         description: 'With a cookie of the console, it also returns when the session ends.',
         response: { 200: Session, ...adminProblems() },
       },

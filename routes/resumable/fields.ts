@@ -81,7 +81,7 @@ export function checksumIn(request: FastifyRequest): ContentDigest[] {
   })
 }
 
-/** What the sender says about the file. */
+/** The file name, the sender and the message, as the sender gave them. */
 export interface FileInfo {
   name: string
   sender: string | undefined

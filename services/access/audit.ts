@@ -29,7 +29,7 @@ export interface Action {
 
 export type Audit = ReturnType<typeof createAudit>
 
-/** The log of what admins did. */
+/** The log of the actions of admins. */
 export function createAudit({ audit }: Pick<DataStore, 'audit'>) {
   return {
     record: ({ principal, action, target, query, body, address, status }: Action): Promise<void> =>

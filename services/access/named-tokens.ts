@@ -51,7 +51,7 @@ export function createNamedTokens({ tokens }: Pick<DataStore, 'tokens'>, cache: 
       return { ...showToken(row), token }
     },
 
-    /** Ends a token for ever. A second call changes nothing. @throws {TokenNotFound} */
+    /** Revokes a token permanently. A second call changes nothing. @throws {TokenNotFound} */
     async revoke(id: string) {
       await find(id)
       await tokens.revoke(id)

@@ -1,4 +1,4 @@
-/** The header fields of a request that tell from which page a browser sent it. */
+/** The header fields of a request that name the page from which a browser sent it. */
 export interface OriginFields {
   method: string
   /** Fetch Metadata (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header). Browsers send it to trustworthy URLs. */

@@ -5,7 +5,7 @@ import type { Cache } from '../cache.ts'
 import { MissingScope } from '../errors.ts'
 import { createTokenCheck } from './tokens.ts'
 
-/** The admin who sent a request, and what the admin may do. */
+/** The admin who sent a request, and the scopes of that admin. */
 export interface Principal {
   /** The name in the audit log: the token's name, or `root`. */
   name: string

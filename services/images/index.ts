@@ -89,7 +89,7 @@ export function createImages(options: ImagesOptions) {
     requirePresent: (id: string): Promise<ServedRow> => readAny(id),
 
     /**
-     * Removes up to 1,000 images that match a filter for good, the newest first. `isDone` if there are no more.
+     * Permanently removes up to 1,000 images that match a filter, the newest first. `isDone` if there are no more.
      *
      * @throws {InvalidFilter} the filter is empty, or wrong
      */
@@ -109,7 +109,7 @@ export function createImages(options: ImagesOptions) {
       return { removed, isDone: false }
     },
 
-    /** Removes an image for good. @throws {ImageNotFound | ImageGone} */
+    /** Removes an image permanently. @throws {ImageNotFound | ImageGone} */
     remove,
   }
 

@@ -12,8 +12,8 @@ const MAX_MS = 366 * 86_400_000
 export type SignedQuery = Parameters & { expires?: string; signature?: string }
 
 /**
- * What a signature allows. `private`: the image although it is private, and any size. `size`: any size. `none`: the URL
- * is not signed.
+ * The rights that a valid signature gives. `private`: the image may be private, and the variant may have any size. `size`:
+ * the variant may have any size. `none`: the URL is not signed.
  */
 export type Signature = 'private' | 'size' | 'none'
 
@@ -21,7 +21,7 @@ export type Signatures = ReturnType<typeof createSignatures>
 
 /**
  * Signs and checks URLs of images. A signature with `expires` is made with a signing key, and gives access to a private
- * image until then. One without is made with VARIANT_KEY, and allows a variant of any size.
+ * image until that time. A signature without `expires` is made with VARIANT_KEY, and allows a variant of any size.
  */
 export function createSignatures({
   secrets,

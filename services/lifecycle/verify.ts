@@ -144,7 +144,7 @@ async function readAll(pass: Pass) {
   }
 }
 
-/** What a store has instead of the object; undefined if it has the right object. */
+/** The fault of an object in a store; undefined if the store has the right object. */
 type Fault = ObjectFault | undefined
 
 async function verify(pass: Pass, image: LiveImage) {

@@ -226,7 +226,7 @@ export interface ServiceLimits {
   maxFiles: number
 }
 
-/** What a sender may know about an open link. */
+/** The data of an open link that senders may read. */
 export const showToSender = (row: LinkRow, service: ServiceLimits): UploadLink => ({
   status: 'open',
   ...(row.label !== null && { label: row.label }),

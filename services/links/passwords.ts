@@ -17,7 +17,7 @@ export const UNLOCKED_SECONDS = 12 * 3600
 // A password that a person has chosen is easier to guess than an id.
 const STRICTER_THAN_LOOKUPS = 10
 
-/** What a request shows to upload by a link with a password. */
+/** The credentials of a request for a link with a password. */
 export interface Credentials {
   /** From `Authorization: Basic`. */
   password?: string | undefined

@@ -4,7 +4,7 @@ import { InvalidSender, Rejection, SenderRequired } from '../errors.ts'
 export const MAX_SENDER = 100
 export const MAX_MESSAGE = 1_000
 
-/** What the sender of files says. Null: nothing. */
+/** The name and the message of the sender. Null: not given. */
 export interface Sender {
   sender: string | null
   message: string | null

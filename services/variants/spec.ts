@@ -11,7 +11,7 @@ export interface VariantQuery {
   dpr?: string
 }
 
-/** What a client asks for. The format is chosen later if it is `auto`. */
+/** The parameters of a request. The format is chosen later if it is `auto`. */
 export type Wanted = Omit<RenderRequest, 'format' | 'quality'> & {
   format: RenderFormat | 'auto'
   quality: number | undefined

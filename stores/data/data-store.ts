@@ -652,9 +652,9 @@ export interface LifecycleStore {
   hasImages(location: StorageLocation): Promise<boolean>
 
   /**
-   * Adds an image for an object that has none. It is pending and due now. By which link it came is not known, so it gets
-   * the strictest rules of all links: it is private if one link is. False if there is an image with this id,
-   * removed or not, or a shared one with this hash in the region.
+   * Adds an image for an object that has none. It is pending and due now. Its link is not known, so it gets the strictest
+   * rules of all links: it is private if any link is. False if there is an image with this id, removed or not, or a
+   * shared image with this hash in the region.
    */
   adopt(image: AdoptedImage): Promise<boolean>
 

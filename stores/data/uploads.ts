@@ -243,7 +243,7 @@ const givenFile = ({ link, startedAt, name, hash, size, sender, message }: Recei
 const sortedByHash = <Given extends { hash: string }>(given: Given[]) =>
   given.toSorted((a, b) => (a.hash < b.hash ? -1 : 1))
 
-/** Records a file in a transaction. If its link has a limit, room is taken from the link first. */
+/** Records a file in a transaction. If its link has a limit, the file is first counted in the link. */
 export async function recordIn(sql: Sql, received: Received, image: NewImage): Promise<Recorded> {
   const refusal = await takeRoom(sql, received)
   if (refusal) return refusal
@@ -251,10 +251,10 @@ export async function recordIn(sql: Sql, received: Received, image: NewImage): P
   return recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
 }
 
-/** Records a file of known content in a transaction; undefined, and no room is taken, if the content is not known. */
+/** Records a file of known content in a transaction; undefined if the content is not known; then nothing is counted. */
 export async function recordKnownIn(sql: Sql, received: Received): Promise<Recorded | undefined> {
   const { hash, link } = received
-  // This takes the image's lock before the link's, and recordIn the other way round. The database ends such a deadlock
+  // This takes the image's lock before the link's, and `recordIn` in the other order. The database ends such a deadlock
   // with an error that is retried.
   const [image] = await sql`
     select id from images
@@ -264,7 +264,7 @@ export async function recordKnownIn(sql: Sql, received: Received): Promise<Recor
   return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
 }
 
-/** Takes room for a file from its link, if the link has a limit. Resolves with the reason if the link does not accept it. */
+/** Counts a file in its link, if the link has a limit. Resolves with the reason if the link does not accept it. */
 async function takeRoom(sql: Sql, { link, startedAt, size }: Received): Promise<Refusal | undefined> {
   if (!isLimited(link)) return undefined
   const taken = await sql`

@@ -130,7 +130,7 @@ function createMessageLeases(
       }
     },
 
-    /** Tells a worker about the image of a lease after a pause. */
+    /** Notifies a worker of the image of a lease after a pause. */
     notifyAgain(lease: Lease, pause: number) {
       const message = messages.get(lease)
       if (message) notifier.redeliver(message, pause)

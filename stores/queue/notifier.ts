@@ -123,7 +123,7 @@ export async function openNotifier(
   }
 }
 
-/** A connection that is made again for ever when it is lost. */
+/** A connection that is made again each time that it is lost. */
 interface Link {
   /** The current session; undefined while there is no connection. */
   readonly session: Session | undefined

@@ -97,7 +97,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
           return answer.status
         }),
       )
-      t.strictSame([...new Set(small)].sort(), [200, 507], 'some find room, and the others are told')
+      t.strictSame([...new Set(small)].sort(), [200, 507], 'some uploads fit, and the others get 507')
       t.equal(filesIn(objects).length, answered.size)
 
       const [first] = answered.keys()
@@ -155,7 +155,7 @@ t.test('disks that fail', { skip: withoutMount() }, async (t) => {
     const { DATA_DIR, env, server, link, answered } = await startOnDisk(t)
     const isUnharmed = await watch(server)
 
-    // Down to the last bytes, in which no upload fits, but it is the database that is told first.
+    // Fills the disk up to its last bytes. No upload fits, and the database is the first to fail.
     let statuses: number[] = []
     for (let size = 4 * MiB; statuses.length < 5; ) {
       const body = await makePadded(size)

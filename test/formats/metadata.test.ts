@@ -222,7 +222,7 @@ t.test('the header of a JPEG XL codestream', async (t) => {
         [1, 2], // one more channel
         [1, 1], // of alpha
         [0, 1],
-        [0, 1], // colours are told
+        [0, 1], // the colours are reported
         [0, 1], // without a profile
         [0, 2], // RGB
         [1, 2], // D65

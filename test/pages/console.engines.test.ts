@@ -85,7 +85,7 @@ t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
       await page.getByLabel('Title').fill('Wedding <b>of Ada</b>')
       await page.getByLabel('Description').fill('Please send us your pictures.')
       await page.getByText('More options').click()
-      await page.getByLabel('Most pictures').fill('500')
+      await page.getByLabel('Maximum number of pictures').fill('500')
       await page.getByLabel('JPEG').check()
       await check(t, page, 'new-link')
       await page.getByRole('button', { name: 'Create link' }).click()

@@ -5,7 +5,7 @@ import { en } from './en.ts'
 
 const texts: Translations<typeof en> = { en, de }
 
-/** What the server tells the page. */
+/** The data that the server gives to the page. */
 export interface ConsoleData {
   language: Language
 }

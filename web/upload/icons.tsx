@@ -15,7 +15,7 @@ const paths = {
   offline: 'M4 4l16 16M5 12a10 10 0 0 1 4-2.4m6 .4a10 10 0 0 1 4 2M8.5 15.5a5 5 0 0 1 7 0M12 19v.01',
 }
 
-/** A drawing beside a text. It says nothing of its own. */
+/** A decorative drawing beside a text. */
 export const Icon = ({ name, class: className = '' }: { name: keyof typeof paths; class?: string }) => (
   <svg class={`icon ${className}`} viewBox="0 0 24 24" aria-hidden="true">
     <path d={paths[name]} />

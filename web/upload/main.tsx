@@ -457,7 +457,7 @@ function Announcer() {
   )
 }
 
-/** Says what happens, but not each picture: a screen reader would not stop to talk. */
+/** Announces the progress, but not each picture: a screen reader would read without a pause. */
 function announceMilestones() {
   let last = 0
   let before = queue.phase.value

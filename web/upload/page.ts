@@ -11,7 +11,7 @@ const translations: Translations<Texts> = { en, de }
 // Longer lists of formats are cut.
 const SHOWN_FORMATS = ['JPEG', 'HEIC', 'PNG', 'WebP']
 
-/** What the server tells the script of the page. */
+/** The data that the server gives to the script of the page. */
 export interface PageData {
   language: Language
   texts: Texts

@@ -24,7 +24,7 @@ const LEASE_MS = 5_000
  * Creates the function that completes an upload whose bytes have all arrived. It ends in `settle`, like every upload.
  *
  * The image, the upload, the counts and the response are recorded in one transaction, and only if no other request has
- * taken over. So an upload is recorded exactly once, whenever a process dies.
+ * taken over. So an upload is recorded exactly once, even if a process dies at any time.
  *
  * @throws {Rejection | WriterReplaced | UploadLost | StoreFull} by the function
  */

@@ -44,7 +44,7 @@ export interface ResumableRequest extends UploadRequest {
   method: 'tus' | 'draft'
 }
 
-/** What the sender says about a new upload. */
+/** The data that the sender gives about a new upload. */
 export interface NewUpload {
   name: string
   sender?: string | undefined
@@ -78,7 +78,7 @@ export interface UploadState
   answer: UploadAnswer | undefined
 }
 
-/** What does not change while an upload is unfinished. */
+/** The data that do not change while an upload is unfinished. */
 type Beginning = Pick<ResumableRow, 'linkId' | 'startedAt'>
 
 const stateOf = ({ id, method, length, metadata, expiresAt, size, answer }: ResumableRow): UploadState => ({

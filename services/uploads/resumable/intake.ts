@@ -3,7 +3,7 @@ import { finished, Readable, Transform, type TransformCallback } from 'node:stre
 
 /** A digest of the bytes of one request. */
 export interface ContentDigest {
-  /** As `node:crypto` knows it. */
+  /** The name of the algorithm in `node:crypto`. */
   algorithm: string
   value: Buffer
 }

@@ -89,7 +89,7 @@ export async function append(
   } catch (error) {
     source.destroy()
     await saver.end().catch(() => {})
-    // What was written before the disk was full is not lost.
+    // Keeps the bytes that were written before the disk was full.
     if (!saver.hasFailed) await save(false).catch(() => {})
     throw toStoreFault(error)
   } finally {

@@ -111,7 +111,7 @@ inTier.default('concurrent connections get their own responses', async (t) => {
   const answers = await Promise.all(
     Array.from({ length: 400 }, async (_, i) => {
       const { sql } = i % 2 ? first : second
-      // A statement that fails leaves the session deaf until it is told to go on: for the others, too, if mixed up.
+      // After a statement that fails, a session ignores messages until a Sync: also those of others, if they are mixed.
       if (i % 10 === 0) return sql`select ${i}::int / 0`.catch((error) => error.code)
       if (i % 10 === 1) return sql.begin(async (sql) => (await sql`select ${i}::int as i`)[0]!.i)
       return (await sql`select ${i}::int as i`)[0]!.i

@@ -3,7 +3,7 @@ import postgres from 'postgres'
 import t from 'tap'
 import { groupCommit } from '../../../stores/data/group-commit.ts'
 
-/** A write that stays under way until it is told to end, each time that it is called. */
+/** A write that does not end until the test ends it, for each call. */
 function held() {
   const batches: { items: string[]; end(error?: Error): void }[] = []
   const write = groupCommit((items: string[]) => {

@@ -7,9 +7,9 @@ import { keyOfUnfinished } from '../../../stores/objects/object-store.ts'
 import { keys } from './object-store-contract.ts'
 
 /**
- * What every store does that can append.
+ * The contract of all stores that can append.
  *
- * @param store an empty one; it is so again at the end
+ * @param store an empty store; it is empty again at the end
  * @param size the size of the objects in bytes
  */
 export async function appendContract(t: Test, store: ObjectStore & Appendable, size: number) {
