@@ -64,7 +64,7 @@ t.test('each filter of the list uses an index', { skip: server.missing }, async 
       /images_place/,
     ],
     link: [{ link }, /uploads_link_image|uploads_link_page/],
-    hash: [{ hash: '12345' }, /images_shared_hash/],
+    hash: [{ hash: '12345' }, /images_shared_content/],
     'link and camera': [
       { link, cameraModel: 'Model 100' },
       /uploads_link_image|uploads_link_page|images_camera_page/,
