@@ -20,7 +20,7 @@ const LONGEST_WAIT_MS = 15_000
 const [FIRST_POLL_MS, LONGEST_POLL_MS] = [50, 500]
 /** The same bytes fail in the same way, until the service is upgraded. */
 const FINAL_MS = 86_400_000
-/** After so many failures of processes, nobody tries again for a minute. */
+/** After so many failures of processes, no process tries again for a minute. */
 const MOST_ATTEMPTS = 3
 const PAUSE_MS = 60_000
 

@@ -347,7 +347,7 @@ export interface Received {
   /** SHA-256 in hex. */
   hash: string
   size: number
-  /** What the sender says. */
+  /** The name and the message of the sender. */
   sender?: string | null
   message?: string | null
 }
@@ -847,7 +847,7 @@ export type VariantClaim =
   /** Another process makes it. */
   | { state: 'made elsewhere' }
   | { state: 'ready'; row: VariantRow }
-  /** It could not be made, and nobody tries again for `wait` milliseconds. */
+  /** It could not be made. No process tries again for `wait` milliseconds. */
   | { state: 'failed'; row: VariantRow; wait: number }
 
 export interface VariantStore {
@@ -870,7 +870,7 @@ export interface VariantStore {
     made: { objectKey: string; size: number; hash: string; mediaType: string },
   ): Promise<boolean>
 
-  /** Records that a variant could not be made. Nobody tries again for `milliseconds`. */
+  /** Records that a variant could not be made. No process tries again for `milliseconds`. */
   fail(
     imageId: string,
     spec: string,
@@ -887,7 +887,7 @@ export interface VariantStore {
   /** Deletes the rows of all variants of these images. A key is null if the variant was not made. */
   removeOf(imageIds: string[]): Promise<{ imageId: string; objectKey: string | null }[]>
 
-  /** Deletes the rows of up to `limit` variants that nobody makes now. */
+  /** Deletes the rows of up to `limit` variants that no process makes now. */
   removeSome(limit: number): Promise<{ objectKey: string | null; region: string }[]>
 
   /** Deletes the rows of removed images, whose removal was interrupted. Resolves with their number. */
