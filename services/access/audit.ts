@@ -4,6 +4,7 @@ import type { AuditRow, DataStore } from '../../stores/data/data-store.ts'
 import type { PageRequest } from '../../stores/data/keyset.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import { InvalidRequest } from '../errors.ts'
+import { toInstant } from '../instant.ts'
 import type { Principal } from './principal.ts'
 
 /** Entries are kept for a year. */
@@ -78,8 +79,8 @@ function describe(query: object | undefined, body: unknown) {
 
 function toSearch({ from, to, ...filter }: AuditFilter) {
   const instant = (name: string, text: string | undefined) => {
-    const date = text === undefined ? undefined : new Date(text) // NaN for a leap second
-    if (date && Number.isNaN(date.getTime()))
+    const date = text === undefined ? undefined : toInstant(text)
+    if (text !== undefined && !date)
       throw new InvalidRequest({
         detail: `${name} must be an RFC 3339 date and time. For example: 2026-11-01T00:00:00Z.`,
       })

@@ -1,14 +1,15 @@
 import type { ImageFilter } from '../../schemas/images.ts'
 import type { Box, ImageSearch } from '../../stores/data/data-store.ts'
 import { InvalidFilter } from '../errors.ts'
+import { toInstant } from '../instant.ts'
 
 /** Converts the filters of a list of images. @throws {InvalidFilter} */
 export function toImageSearch({ receivedFrom, receivedTo, bbox, ids, ...filter }: ImageFilter): ImageSearch {
   const search = {
     ...filter,
     ids: ids?.split(','),
-    receivedFrom: toInstant('receivedFrom', receivedFrom),
-    receivedTo: toInstant('receivedTo', receivedTo),
+    receivedFrom: readInstant('receivedFrom', receivedFrom),
+    receivedTo: readInstant('receivedTo', receivedTo),
     box: bbox === undefined ? undefined : toBox(bbox),
   }
   const { takenFrom, takenTo } = search
@@ -23,10 +24,9 @@ const isReversed = <T extends Date | string>(from: T | undefined, to: T | undefi
 
 const reversed = (from: string, to: string) => new InvalidFilter({ detail: `${from} must be before ${to}.` })
 
-function toInstant(name: string, text: string | undefined) {
-  if (text === undefined) return undefined
-  const instant = new Date(text) // NaN for a leap second
-  if (Number.isNaN(instant.getTime()))
+function readInstant(name: string, text: string | undefined) {
+  const instant = text === undefined ? undefined : toInstant(text)
+  if (text !== undefined && !instant)
     throw new InvalidFilter({
       detail: `${name} must be an RFC 3339 date and time. For example: 2026-11-01T00:00:00Z.`,
     })

@@ -158,6 +158,13 @@ t.test('the audit log has who did what, when, from where, and how it ended', asy
   const second = await read(`?limit=500&cursor=${first.nextCursor}`)
   t.same([...first.items, ...second.items].length, 6)
   isProblem(t, await app.inject({ url: '/admin/audit?cursor=x', headers: admin }), 400, 'invalid-cursor')
+  for (const url of ['/admin/audit?', '/admin/audit/export?'])
+    for (const query of [
+      'from=0000-01-01T00:00:00Z',
+      'to=0001-01-01T00:00:00%2B01:00',
+      'to=9999-12-31T23:59:59-01:00',
+    ])
+      isProblem(t, await app.inject({ url: url + query, headers: admin }), 400, 'invalid-request')
 
   const download = (query: string) => app.inject({ url: `/admin/audit/export${query}`, headers: admin })
   const lines = (await download('?actor=clerk')).body.trim().split('\n')
