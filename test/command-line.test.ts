@@ -107,6 +107,25 @@ t.test('an admin works with a service on another machine, by its URL and a token
   t.match((await hasty('audit', '--export', 'csv')).out, /^at,actor,/)
 })
 
+t.test(
+  'a file that cannot be read does not keep the other files of its folder from being sent',
+  async (t) => {
+    const app = await build(t)
+    const url = await serve(app)
+    const hasty = createCommand({ HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME: newFolder(t) })
+    const folder = newFolder(t)
+    writeFileSync(join(folder, 'a\nb.png'), await makeImage())
+    // Node cannot open this name: it is not UTF-8. Root can open every file, whatever its mode is.
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xff, 0x2e, 0x70])]), 'x')
+    const sent = await hasty('upload', folder, '--to', url + (await makeLink(app)))
+    t.equal(sent.code, 5)
+    t.match(JSON.parse(sent.out), [
+      { path: join(folder, 'a\nb.png'), outcome: 'accepted' },
+      { outcome: 'failed', reason: "it can't be read (ENOENT)" },
+    ])
+  },
+)
+
 t.test('an interrupted upload continues within the file, with what the link asks for', async (t) => {
   const app = await build(t)
   const url = await serve(app)

@@ -44,10 +44,11 @@ export const upload: Command = {
     }),
   async run(options) {
     const link = toLink(options.to)
-    const files = await findFiles(options.file)
+    const { files, unreadable } = await findFiles(options.file)
     const journal = await openJournal(link)
     const { password, sender, message } = options
-    const outcomes = await sendAll({ link, password, sender, message }, files, journal)
+    const sentFiles = await sendAll({ link, password, sender, message }, files, journal)
+    const outcomes = [...sentFiles, ...unreadable]
     const of = (...names: Outcome['outcome'][]) => outcomes.filter(({ outcome }) => names.includes(outcome))
     const [sent, bad] = [of('accepted', 'duplicate', 'sent before'), of('rejected', 'failed')]
     print(options, outcomes, () => summarise(outcomes, files))
@@ -61,28 +62,36 @@ function toLink(given: string) {
   throw new CommandError('--to must be the URL of a link: https://images.example/uploads/Vd0G…', EXIT.usage)
 }
 
-/** The files in the order of their paths. Hidden files in folders are skipped. */
-async function findFiles(given: string[]): Promise<File[]> {
-  const paths: string[] = []
-  const add = async (path: string) => {
-    const found = await stat(path).catch((error) => {
-      throw new CommandError(`${path} can't be read (${error.code}). Check the path.`, EXIT.usage)
-    })
-    if (!found.isDirectory()) return void paths.push(path)
-    for await (const entry of await opendir(path)) {
+/** The files in the order of their paths. Hidden files in folders are skipped. What can't be read in a folder has failed. */
+async function findFiles(given: string[]) {
+  const files: File[] = []
+  const unreadable: Outcome[] = []
+  const addFolder = async (folder: string) => {
+    for await (const entry of await opendir(folder)) {
       if (entry.name.startsWith('.') || !(entry.isFile() || entry.isDirectory())) continue
-      await add(join(path, entry.name))
+      const path = join(folder, entry.name)
+      await add(path).catch((error) => unreadable.push(toUnreadable(path, error)))
     }
   }
-  for (const path of given) await add(path)
-  if (paths.length === 0) throw new CommandError('There are no files to send.', EXIT.usage)
-  return Promise.all(
-    paths.sort().map(async (path) => {
-      const { size, mtimeMs } = await stat(path)
-      return { path, size, version: `${size}-${mtimeMs}` }
-    }),
-  )
+  const add = async (path: string) => {
+    const found = await stat(path)
+    if (found.isDirectory()) return addFolder(path)
+    files.push({ path, size: found.size, version: `${found.size}-${found.mtimeMs}` })
+  }
+  for (const path of given)
+    await add(path).catch((error) => {
+      throw new CommandError(`${path} can't be read (${error.code}). Check the path.`, EXIT.usage)
+    })
+  if (files.length + unreadable.length === 0)
+    throw new CommandError('There are no files to send.', EXIT.usage)
+  return { files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), unreadable }
 }
+
+const toUnreadable = (path: string, { code }: NodeJS.ErrnoException): Outcome => ({
+  path,
+  outcome: 'failed',
+  reason: `it can't be read (${code})`,
+})
 
 async function sendAll(target: Target, files: File[], journal: Journal) {
   const total = files.reduce((sum, { size }) => sum + size, 0)
@@ -133,7 +142,12 @@ async function sendAll(target: Target, files: File[], journal: Journal) {
 async function sendOne(file: File, options: Omit<SendOptions, 'digest'>): Promise<Outcome> {
   const { path } = file
   if (file.size === 0) return { path, outcome: 'rejected', reason: 'empty' }
-  const digest = await digestOf(path)
+  let digest: string
+  try {
+    digest = await digestOf(path)
+  } catch (error) {
+    return toUnreadable(path, error as NodeJS.ErrnoException)
+  }
   for (let attempt = 1; ; attempt++) {
     let response: Response
     try {
@@ -183,7 +197,7 @@ function summarise(outcomes: Outcome[], files: File[]) {
     .filter((name) => number(name) > 0)
     .map((name) => `${count(number(name))} ${name}`)
   const bad = outcomes.filter((outcome) => 'reason' in outcome)
-  const total = `${plural(files.length, 'file')} (${bytes(files.reduce((sum, { size }) => sum + size, 0))}): ${parts.join(', ')}.`
+  const total = `${plural(outcomes.length, 'file')} (${bytes(files.reduce((sum, { size }) => sum + size, 0))}): ${parts.join(', ')}.`
   if (bad.length === 0) return total
   const rows = bad.map(({ path, outcome, reason }) => [path, outcome, reason])
   return `${total}\n\n${table(['FILE', 'RESULT', 'REASON'], rows, ['REASON', 'FILE'])}`
