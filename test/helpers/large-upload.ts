@@ -1,6 +1,11 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
+import type { Test } from 'tap'
+import { newFolder } from './folder.ts'
+import { makeImage } from './images.ts'
+import { startS3 } from './s3.ts'
+import { post, startServer } from './server.ts'
 
 export const MiB = 2 ** 20
 /** A file that begins like an image and has any size. */
@@ -38,4 +43,34 @@ export async function memoryDuring(pid: number, work: () => Promise<void>) {
   }, 20)
   await work().finally(() => clearInterval(watching))
   return { idle, peak }
+}
+
+interface Sent {
+  /** The body of the response. */
+  body: { processed: { id: string; size: number }[] }
+  size: number
+}
+
+/** Asserts that an upload to S3 keeps the process within 150 MiB of its idle memory, and that the image is complete. */
+export async function checkMemoryOfUpload(t: Test, send: (link: string) => Promise<Sent>) {
+  const s3 = await startS3(t)
+  const server = await startServer(t, {
+    DATA_DIR: newFolder(t),
+    OBJECT_STORE_URL: s3.url(await s3.createBucket('large')).href,
+    MAX_FILE_SIZE: '6GiB',
+    WORKER_PROCESSES: '0',
+  })
+  const link = await server.makeLink()
+  await post(link, await makeImage('png'))
+
+  const start = performance.now()
+  const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
+    const { body, size } = await send(link)
+    t.equal(body.processed[0]!.size, size)
+    const head = await fetch(`${server.url}/images/${body.processed[0]!.id}`, { method: 'HEAD' })
+    t.equal(head.headers.get('content-length'), `${size}`)
+  })
+  const seconds = (performance.now() - start) / 1000
+  t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB, ${seconds.toFixed(0)} s`)
+  t.ok(peak - idle < 150, `${(peak - idle).toFixed(0)} MiB more than idle`)
 }
