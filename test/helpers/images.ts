@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import sharp from 'sharp'
 
-const SAMPLES = new URL('../../../shared/samples/', import.meta.url)
+export const SAMPLES = new URL('../../../shared/samples/', import.meta.url)
 
 /** Why tests with real photographs are skipped; false where there are some. */
 export const noSamples = existsSync(SAMPLES) ? false : 'the samples of real photographs are not here'

@@ -1,5 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +13,9 @@ import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { listImages, post, type Server, startServer, until } from '../helpers/server.ts'
 import { inTier, times } from '../helpers/tiers.ts'
+
+const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
+const noHostile = existsSync(HOSTILE) ? false : 'the hostile files are not here'
 
 const readImage = async ({ url }: Server, id: string) => {
   const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
@@ -82,6 +86,23 @@ inTier.default(
     t.equal(answer.statusCode, 200)
     answer.resume()
     t.equal(await ended, 0)
+  },
+)
+
+inTier.campaign(
+  'ends on SIGTERM within its time while it receives and decodes hostile pictures',
+  { skip: noHostile },
+  async (t) => {
+    const server = await startServer(t, { DATA_DIR: newFolder(t) })
+    const link = await server.makeLink()
+    const uploads = readdirSync(HOSTILE).map((name) => post(link, readFileSync(new URL(name, HOSTILE))))
+    const answers = Promise.allSettled(uploads)
+    await sleep(100)
+    const start = performance.now()
+    t.equal(await server.end('SIGTERM'), 0)
+    const seconds = (performance.now() - start) / 1000
+    t.ok(seconds < 15, `it ended after ${seconds.toFixed(1)} s`)
+    await answers
   },
 )
 
