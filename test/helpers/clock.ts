@@ -6,3 +6,17 @@ export function forward(t: Test, milliseconds: number) {
   performance.now = () => now.call(performance) + milliseconds
   t.teardown(() => Object.assign(performance, { now }))
 }
+
+/** Moves the date forward by so many milliseconds, until the returned function is called. */
+export function forwardDate(milliseconds: number): () => void {
+  const Real = Date
+  const now = () => Real.now() + milliseconds
+  globalThis.Date = new Proxy(Real, {
+    construct: (target, args, newTarget) =>
+      Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget),
+    get: (target, name) => (name === 'now' ? now : Reflect.get(target, name)),
+  })
+  return () => {
+    globalThis.Date = Real
+  }
+}

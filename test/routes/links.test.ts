@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
-import { forward } from '../helpers/clock.ts'
+import { forward, forwardDate } from '../helpers/clock.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
@@ -176,14 +176,9 @@ eachDatabase(async (t, env) => {
 
     const expired = await makeLink(app, { timeExact: inMs(31_000) })
     t.equal((await upload(expired)).statusCode, 200)
-    const clock = t.intercept(Date, 'now', {
-      value: (
-        (now) => () =>
-          now() + 32_000
-      )(Date.now),
-    })
+    const setBack = forwardDate(32_000)
     isProblem(t, await upload(expired), 410, 'link-expired')
-    clock.restore()
+    setBack()
 
     const limited = await makeLink(app, { sinceNow: 'PT1H', maxImages: 2 })
     await upload(limited)

@@ -281,6 +281,7 @@ eachDatabase(async (t, env) => {
     })
 
     t.match(await upload(body), { id, duplicate: true, status: 'corrupt' })
+    t.equal(await makeCorrupt(app, id), true, 'it is analysed again, with the same result')
     const { popularFormat, top10CameraModels, uploadFrequency30Days } = await stats(app)
     t.equal(popularFormat, undefined, 'it is not counted for a format')
     t.strictSame(top10CameraModels, [])
