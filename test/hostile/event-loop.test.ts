@@ -18,7 +18,7 @@ const LONGEST_MS = 5
 /** For a request with ten parts: several parts can have work in one turn. */
 const LONGEST_OF_TEN_MS = 10
 // A collection of garbage, or the compiler, can come in between: then the same is measured again.
-const TRIES = 5
+const TRIES = 10
 
 // Less time than in production, so that the test is short.
 const imageReader = createImageReader({ log: { warn() {} }, milliseconds: 100 })

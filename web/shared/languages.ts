@@ -38,6 +38,7 @@ export function showBytes(bytes: number, language: string): string {
   return new Intl.NumberFormat(language, {
     style: 'unit',
     unit: UNITS[level]!,
-    unitDisplay: 'short',
+    // The short form of 348 bytes is "348 byte".
+    unitDisplay: level === 0 ? 'long' : 'short',
   }).format(Math.floor(exact * steps) / steps)
 }
