@@ -85,7 +85,7 @@ inTier.campaign('a process without free file descriptors works again when some a
   await until(async () => {
     for (let n = 0; n < 6; n++) await upload()
     return true
-  })
+  }, 60_000)
   t.ok(answered.size >= 7, 'six uploads in a row are accepted')
   t.strictSame(await wrongAmong(server.url, answered), [])
   await hasNoOrphans(t, server, env, join(DATA_DIR, 'objects'))

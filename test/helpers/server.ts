@@ -142,10 +142,14 @@ export async function listImages(url: string) {
 
 /** Asks again and again until `read` gives something. */
 export async function until<T>(read: () => Promise<T | undefined>, milliseconds = 10_000): Promise<T> {
+  let cause: unknown
   for (const end = Date.now() + milliseconds; ; ) {
-    const found = await read().catch(() => undefined)
+    const found = await read().catch((error) => {
+      cause = error
+      return undefined
+    })
     if (found !== undefined) return found
-    if (Date.now() > end) throw new Error(`not within ${milliseconds} ms: ${read}`)
+    if (Date.now() > end) throw new Error(`not within ${milliseconds} ms: ${read}`, { cause })
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -37,6 +37,9 @@ process.exit()
 async function startMemoryThread() {
   const thread = new Worker(new URL('./memory-thread.ts', import.meta.url), {
     workerData: { memory: Number(memory), parent: process.ppid },
+    // Otherwise Node opens process.stdout, which makes standard output non-blocking: a long answer then fails with EAGAIN.
+    stdout: true,
+    stderr: true,
   })
   await new Promise((resolve) => thread.once('message', resolve))
   thread.unref()

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t from 'tap'
-import { DecoderTimeout } from '../../../services/analysis/sandbox/decoder.ts'
+import { createDecoder, DecoderTimeout } from '../../../services/analysis/sandbox/decoder.ts'
+import { detectSandbox } from '../../../services/analysis/sandbox/levels.ts'
 import { openDecoder } from '../../helpers/decoder.ts'
 import { newFolder } from '../../helpers/folder.ts'
 import * as make from '../../helpers/make.ts'
@@ -144,3 +145,18 @@ function isRunning(pid: number) {
     return false
   }
 }
+
+t.test('a variant that is larger than a pipe arrives, also if nobody reads it for a while', async (t) => {
+  const decoder = createDecoder('render', { sandbox: detectSandbox(), memory: 2 ** 30 })
+  t.teardown(() => decoder.close())
+  await decoder.start()
+  const request = { width: 1_000, fit: 'inside', format: 'png', quality: 80 } as const
+  const content = [await noise(1_000, 1_000)]
+  const rendering = decoder.render(PNG, content, { milliseconds: 60_000, request })
+  // The job is sent. Then this process is busy, and its end of the pipe is full.
+  await sleep(100)
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000)
+  const { bytes } = (await rendering) as { bytes: Buffer }
+  t.ok(bytes.length > 1_000_000, `${bytes.length} bytes`)
+  t.match(await sharp(bytes).metadata(), { format: 'png', width: 1_000 })
+})
