@@ -38,6 +38,8 @@ const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
 /** The slowest inputs of a target, from which the next ones are made. */
 const KEPT = 20
 const MAX_BYTES = 65_536
+/** How often an input over the budget is measured again. */
+const CONFIRMATIONS = 50
 
 interface Target {
   budget: number
@@ -200,9 +202,9 @@ function xmpSeeds() {
 }
 
 /** The shortest CPU time of several runs, in milliseconds: other work of the process counts too. */
-async function measure({ run, budget }: Target, input: Buffer) {
+async function measure({ run, budget }: Target, input: Buffer, tries = 6) {
   let best = Number.POSITIVE_INFINITY
-  for (let n = 0; n < 6 && best > (n < 2 ? 0.2 : budget); n++) {
+  for (let n = 0; n < tries && best > (n < 2 ? 0.2 : budget); n++) {
     const before = process.threadCpuUsage()
     const own = await run(input)
     const { user, system } = process.threadCpuUsage(before)
@@ -254,6 +256,10 @@ for (const [name, target] of Object.entries(targets)) {
       slowest = slowest.sort((a, b) => b.milliseconds - a.milliseconds).slice(0, room)
       tried++
     }
+    // The garbage of the search is collected in between. An input that is slow is so each time.
+    for (const each of slowest)
+      if (each.milliseconds > target.budget)
+        each.milliseconds = await measure(target, each.input, CONFIRMATIONS)
     const [{ input, milliseconds }] = slowest.sort((a, b) => b.milliseconds - a.milliseconds) as [
       (typeof slowest)[0],
     ]
