@@ -129,7 +129,7 @@ t.test('no format blocks the event loop', async (t) => {
 })
 
 t.test('the bytes of a usual part take 1 ms of the API process at most', async (t) => {
-  // What a sandboxed process reads takes no time here.
+  // Stands for the sandboxed process, so that only the API process is measured.
   const reader = { read: async () => undefined }
   const read = async (file: Buffer) => {
     const sniffer = createSniffer(2 ** 20, reader)
