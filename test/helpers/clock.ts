@@ -9,11 +9,17 @@ export function forward(t: Test, milliseconds: number) {
 
 /** Moves the date forward by so many milliseconds, until the returned function is called. */
 export function forwardDate(milliseconds: number): () => void {
+  const { now } = Date
+  return replaceDate(() => now() + milliseconds)
+}
+
+/** Takes the date from `now`, in milliseconds, until the returned function is called. */
+export function replaceDate(now: () => number): () => void {
   const Real = Date
-  const now = () => Real.now() + milliseconds
   globalThis.Date = new Proxy(Real, {
     construct: (target, args, newTarget) =>
       Reflect.construct(target, args.length === 0 ? [now()] : args, newTarget),
+    apply: () => new Real(now()).toString(),
     get: (target, name) => (name === 'now' ? now : Reflect.get(target, name)),
   })
   return () => {
