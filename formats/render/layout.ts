@@ -1,6 +1,7 @@
 import { MAX_SIDE, type RenderRequest } from './request.ts'
 
-interface Size {
+/** In pixels. */
+export interface Size {
   width: number
   height: number
 }

@@ -3,7 +3,7 @@ import type { Metadata } from '../../schemas/images.ts'
 import { explain, MAX_PIXELS, open, type WholeFile } from '../decode/libvips.ts'
 import { TURNS } from '../decode/thumbnail.ts'
 import { excess } from '../decode/undecodable.ts'
-import { layOut, turned } from './layout.ts'
+import { layOut, type Size, turned } from './layout.ts'
 import { openPicture, type Picture } from './picture.ts'
 import type { Rendered, RenderRequest } from './request.ts'
 import { type RawPixels, toTiff } from './tiff-writer.ts'
@@ -14,6 +14,8 @@ export { Unrenderable }
 // An animation above these limits is shown as its first frame.
 const MAX_FRAMES = 200
 const MAX_ANIMATION_PIXELS = 2 ** 25
+/** An AVIF with more pixels is encoded with the effort of this position. */
+const AVIF_EFFORTS = [2 ** 20, 2 ** 19, 0]
 
 /**
  * Makes a variant of a picture: turned as browsers turn it, in sRGB, and without metadata.
@@ -46,26 +48,9 @@ function rethrow(error: unknown): never {
 
 async function encode(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Rendered> {
   const started = await start(picture, request, options)
-  // libvips turns an AVIF by the Exif of the original, which browsers may ignore. Pixels have no Exif.
-  const opened = request.format === 'avif' && !('pixels' in picture) ? await withoutExif(started) : started
-  const { data, info } = await toFormat(opened, request).toBuffer({ resolveWithObject: true })
+  const encoded = request.format === 'avif' ? await toAvif(started, request) : toFormat(started, request)
+  const { data, info } = await encoded.toBuffer({ resolveWithObject: true })
   return { bytes: data, width: info.width, height: info.pageHeight ?? info.height }
-}
-
-/** At least twice the size of the variant on both sides, if the picture is that large. */
-function twiceAsLarge(
-  { width, height }: Pick<RawPixels, 'width' | 'height'>,
-  { width: w = 0, height: h = 0 }: RenderRequest,
-) {
-  const side = (length: number, factor: number) => Math.max(1, Math.round(length * factor))
-  const factor = w + h === 0 ? 1 : Math.min(1, Math.max((2 * w) / width, (2 * h) / height))
-  return { width: side(width, factor), height: side(height, factor) }
-}
-
-async function withoutExif(picture: Sharp): Promise<Sharp> {
-  const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true })
-  const { width, height, channels } = info
-  return sharp(data, { raw: { width, height, channels }, limitInputPixels: MAX_PIXELS })
 }
 
 /** The pipeline until the encoder. */
@@ -79,10 +64,11 @@ async function start(picture: Picture, request: RenderRequest, options: SharpOpt
     if (!pixels.icc && !pixels.isCmyk) return place(raw, pixels, orientation, request)
     // sharp would take the black of CMYK for transparency.
     if (pixels.isCmyk) return place(open(toTiff(pixels), 'lenient', options), pixels, orientation, request)
-    const small = twiceAsLarge(pixels, request)
-    const resized = await raw.resize(small.width, small.height, { fit: 'fill' }).raw().toBuffer()
-    const tiff = toTiff({ ...pixels, data: resized, ...small })
-    return place(open(tiff, 'lenient', options), small, orientation, request)
+    const { data: small, info } = await resize(raw, pixels, orientation, request)
+      .raw()
+      .toBuffer({ resolveWithObject: true })
+    const tiff = toTiff({ ...pixels, data: small, width: info.width, height: info.height })
+    return finish(open(tiff, 'lenient', options), pixels, orientation, request)
   }
   const first = open(picture.file, 'lenient', { ...picture.options, ...options })
   const size = await first.metadata()
@@ -112,6 +98,13 @@ async function toEightBits(file: WholeFile, { width, height, icc }: SharpMetadat
   return { data, ...target, channels: info.channels as RawPixels['channels'], icc }
 }
 
+/** At least twice the size of the variant on both sides, if the picture is that large. */
+function twiceAsLarge({ width, height }: Size, { width: w = 0, height: h = 0 }: RenderRequest) {
+  const side = (length: number, factor: number) => Math.max(1, Math.round(length * factor))
+  const factor = w + h === 0 ? 1 : Math.min(1, Math.max((2 * w) / width, (2 * h) / height))
+  return { width: side(width, factor), height: side(height, factor) }
+}
+
 const COLOURS: Record<string, 1 | 3 | 4> = { 'b-w': 1, grey16: 1, cmyk: 4 }
 
 /** A picture without the channels after its colours: the spot colours and masks of printers. */
@@ -127,7 +120,7 @@ async function firstChannels(picture: Sharp): Promise<RawPixels> {
   return { data: pixels, width, height, channels, isCmyk: channels === 4 }
 }
 
-function isShortAnimation(size: { width: number; height: number }, frames: number, request: RenderRequest) {
+function isShortAnimation(size: Size, frames: number, request: RenderRequest) {
   const { canvas } = layOut(size, request)
   const pixels = Math.max(canvas.width * canvas.height, (size.width * size.height) / 8)
   return (
@@ -137,30 +130,33 @@ function isShortAnimation(size: { width: number; height: number }, frames: numbe
   )
 }
 
-/** Resizes, turns and pads. @param stored the size of the picture before it is turned */
-function place(
-  picture: Sharp,
-  stored: { width: number; height: number },
-  orientation: number,
-  request: RenderRequest,
-) {
+const place = (...[picture, stored, orientation, request]: Parameters<typeof resize>) =>
+  finish(resize(picture, stored, orientation, request), stored, orientation, request)
+
+/** Resizes, and cuts off what is outside. @param stored the size of the picture before it is turned */
+function resize(picture: Sharp, stored: Size, orientation: number, request: RenderRequest): Sharp {
   const isTurned = orientation >= 5
-  const { fit, size, canvas } = layOut(isTurned ? turned(stored) : stored, request)
-  const before = isTurned ? turned(size) : size
+  const { fit, size } = layOut(isTurned ? turned(stored) : stored, request)
+  const { width, height } = isTurned ? turned(size) : size
+  return picture.resize(width, height, { fit })
+}
+
+/** Turns and pads a picture that has been resized. */
+function finish(resized: Sharp, stored: Size, orientation: number, request: RenderRequest): Sharp {
+  const { size, canvas } = layOut(orientation >= 5 ? turned(stored) : stored, request)
   const [mirrored, degrees] = TURNS[orientation] ?? [false, 0]
-  const resized = picture.resize(before.width, before.height, { fit }).flop(mirrored).rotate(degrees)
+  const upright = resized.flop(mirrored).rotate(degrees)
   const [x, y] = [canvas.width - size.width, canvas.height - size.height]
-  const background = request.format === 'jpeg' ? '#fff' : '#0000'
   const padded =
     x > 0 || y > 0
-      ? resized.extend({
+      ? upright.extend({
           left: x >> 1,
           right: x - (x >> 1),
           top: y >> 1,
           bottom: y - (y >> 1),
-          background,
+          background: request.format === 'jpeg' ? '#fff' : '#0000',
         })
-      : resized
+      : upright
   return padded.toColourspace('srgb')
 }
 
@@ -170,9 +166,23 @@ function toFormat(picture: Sharp, { format, quality }: RenderRequest): Sharp {
       return picture.flatten({ background: '#fff' }).jpeg({ quality })
     case 'webp':
       return picture.webp({ quality, effort: 3 })
-    case 'avif':
-      return picture.avif({ quality, effort: 2, chromaSubsampling: '4:2:0' })
-    case 'png':
+    default:
       return picture.png({ compressionLevel: 6 })
   }
+}
+
+/**
+ * The encoder gets pixels, because libvips turns an AVIF by the Exif of the original, which browsers may ignore. A large
+ * picture is encoded with less effort, so that it takes about half a second like a small one: four times faster, and up
+ * to 10 % larger.
+ */
+async function toAvif(picture: Sharp, { quality }: RenderRequest): Promise<Sharp> {
+  const { data, info } = await picture.raw().toBuffer({ resolveWithObject: true })
+  const { width, height, channels } = info
+  const effort = AVIF_EFFORTS.findIndex((pixels) => width * height > pixels)
+  return sharp(data, { raw: { width, height, channels }, limitInputPixels: MAX_PIXELS }).avif({
+    quality,
+    effort,
+    chromaSubsampling: '4:2:0',
+  })
 }

@@ -18,7 +18,7 @@ export type Wanted = Omit<RenderRequest, 'format' | 'quality'> & {
 }
 
 /** Changes when the same parameters give another picture. Older variants are not found any more. */
-const RENDER_VERSION = 1
+const RENDER_VERSION = 2
 
 const QUALITIES: Record<RenderFormat, number> = { avif: 50, webp: 75, jpeg: 80, png: 100 }
 
