@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises'
 import type { SharpOptions } from 'sharp'
 import type { Metadata } from '../../schemas/images.ts'
 import { decodeHeifPixels } from '../decode/heif.ts'
-import type { WholeFile } from '../decode/libvips.ts'
+import { open, type WholeFile } from '../decode/libvips.ts'
 import { normalizeSvg } from '../decode/svg.ts'
-import { excess } from '../decode/undecodable.ts'
+import { excess, Undecodable } from '../decode/undecodable.ts'
 import { decodeBmp, decodeIco } from './bitmap.ts'
+import { firstFrame } from './first-frame.ts'
 import { decodeJpeg2000 } from './jpeg2000.ts'
 import { decodeJxl } from './jxl.ts'
 import { decodePsd } from './psd.ts'
@@ -33,8 +34,7 @@ const openers: Record<string, Open> = {
   GIF: openFile,
   WebP: openFile,
   TIFF: openFile,
-  // libheif turns the picture.
-  AVIF: async (file) => ({ file }),
+  AVIF: openAvif,
   HEIC: openHeif,
   HEIF: openHeif,
   SVG: openSvg,
@@ -67,10 +67,31 @@ async function openFile(file: WholeFile, { orientation, frames, format }: Metada
   return { file, orientation, frames: format === 'GIF' || format === 'WebP' ? frames : undefined }
 }
 
+/** libheif turns the picture. Of a sequence, its still picture is shown, or else its first frame. */
+async function openAvif(file: WholeFile, { duration }: Metadata): Promise<Picture> {
+  const hasStill =
+    duration === undefined ||
+    (await open(file, 'lenient')
+      .metadata()
+      .then(Boolean, () => false))
+  return { file: hasStill ? file : await firstFrame(await readWhole(file)) }
+}
+
 async function openHeif(file: WholeFile, { mediaType }: Metadata): Promise<Picture> {
-  if (mediaType.endsWith('-sequence')) throw new Unrenderable('There is no decoder for sequences of HEIC.')
-  const { release, ...pixels } = decodeHeifPixels(await readWhole(file), 'lenient')
+  const bytes = await readWhole(file)
+  const { release, ...pixels } = mediaType.endsWith('-sequence')
+    ? await openSequence(bytes)
+    : decodeHeifPixels(bytes, 'lenient')
   return { pixels, release }
+}
+
+async function openSequence(file: Buffer) {
+  try {
+    return decodeHeifPixels(file, 'lenient')
+  } catch (error) {
+    if (!(error instanceof Undecodable)) throw error
+    return decodeHeifPixels(await firstFrame(file), 'lenient')
+  }
 }
 
 async function openIco(file: WholeFile): Promise<Picture> {

@@ -1,27 +1,32 @@
 import { damage } from '../decode/undecodable.ts'
 import { withBytes } from '../headers/bytes.ts'
 import { readPsd } from '../headers/psd.ts'
+import { labToRgb } from './lab.ts'
 import type { RawPixels } from './tiff-writer.ts'
 import { Unrenderable } from './unrenderable.ts'
 
 // The colour modes (Adobe Photoshop File Formats Specification, File Header Section), with their colour channels.
 const MODES: Record<number, { name: string; colours: 1 | 3 | 4 }> = {
+  0: { name: 'bitmap', colours: 1 },
   1: { name: 'grey', colours: 1 },
   2: { name: 'indexed', colours: 1 },
   3: { name: 'RGB', colours: 3 },
   4: { name: 'CMYK', colours: 4 },
   8: { name: 'duotone', colours: 1 },
+  9: { name: 'Lab', colours: 3 },
 }
+const BITMAP = 0
 const INDEXED = 2
 const CMYK = 4
+const LAB = 9
 const RAW = 0
 const RLE = 1
 
 interface Composite {
   width: number
   height: number
-  /** Bytes of a sample. */
-  depth: 1 | 2
+  /** Bits of a sample. */
+  bits: 1 | 8 | 16
   channels: number
   isLarge: boolean
 }
@@ -37,21 +42,22 @@ export async function decodePsd(file: Buffer, mediaType: string): Promise<RawPix
   const mode = file.readUInt16BE(24)
   const bits = file.readUInt16BE(22)
   const { colours } = MODES[mode] ?? {}
-  if (!colours || (bits !== 8 && bits !== 16))
+  if (!colours || (mode === BITMAP ? bits !== 1 : bits !== 8 && bits !== 16))
     throw new Unrenderable(`There is no decoder for a PSD of mode ${mode} with ${bits} bits.`)
   const composite: Composite = {
     width: file.readUInt32BE(18),
     height: file.readUInt32BE(14),
-    depth: bits === 8 ? 1 : 2,
+    bits: bits as Composite['bits'],
     channels: file.readUInt16BE(12),
     isLarge: file.readUInt16BE(4) === 2,
   }
   const { at, hasAlpha, palette } = readSections(file, composite.isLarge)
-  const used = colours + (hasAlpha && mode !== CMYK && composite.channels > colours ? 1 : 0)
+  const used = colours + (hasAlpha && mode !== CMYK && mode !== LAB && composite.channels > colours ? 1 : 0)
   if (composite.channels < colours) throw damage('PSD')
   const planes = readPlanes(file, at, composite, used)
   const { width, height } = composite
   if (mode === INDEXED) return { data: applyPalette(planes[0]!, palette), width, height, channels: 3 }
+  if (mode === LAB) return { data: labToRgb(planes), width, height, channels: 3 }
   const data = interleave(planes, mode === CMYK)
   return {
     data,
@@ -85,8 +91,8 @@ function readSections(file: Buffer, isLarge: boolean) {
 function readPlanes(file: Buffer, at: number, composite: Composite, used: number): Uint8Array[] {
   if (at + 2 > file.length) throw damage('PSD')
   const compression = file.readUInt16BE(at)
-  const { width, height, depth, channels, isLarge } = composite
-  const rowBytes = width * depth
+  const { width, height, bits, channels, isLarge } = composite
+  const rowBytes = Math.ceil((width * bits) / 8)
   const data = at + 2
   if (compression === RAW)
     return planesOf(used, (n) =>
@@ -112,11 +118,18 @@ function readPlanes(file: Buffer, at: number, composite: Composite, used: number
 const planesOf = (count: number, read: (n: number) => Uint8Array) =>
   Array.from({ length: count }, (_, n) => read(n))
 
-/** The high bytes of the samples, filled up to the size of the picture. */
-function high(plane: Uint8Array, { width, height, depth }: Composite) {
+/** The high bytes of the samples, filled up to the size of the picture. A single bit is black if it is set. */
+function high(plane: Uint8Array, { width, height, bits }: Composite) {
   const bytes = new Uint8Array(width * height)
-  if (depth === 1) bytes.set(plane.subarray(0, bytes.length))
-  else for (let n = 0; n < bytes.length && 2 * n < plane.length; n++) bytes[n] = plane[2 * n]!
+  if (bits === 8) bytes.set(plane.subarray(0, bytes.length))
+  else if (bits === 1) {
+    const rowBytes = Math.ceil(width / 8)
+    for (let n = 0; n < bytes.length; n++) {
+      const x = n % width
+      const packed = plane[Math.floor(n / width) * rowBytes + (x >> 3)] ?? 0
+      bytes[n] = packed & (0x80 >> (x & 7)) ? 0 : 255
+    }
+  } else for (let n = 0; n < bytes.length && 2 * n < plane.length; n++) bytes[n] = plane[2 * n]!
   return bytes
 }
 

@@ -304,6 +304,75 @@ export const sequence = (brand: string, frames: number, units: number, scale: nu
     ),
   ])
 
+/** A sequence without a still picture, whose frames are these stills: AVIF of one item, or HEIC (ISO/IEC 23008-12 §7). */
+export function sequenceOf(stills: Buffer[], { brand, coding, configuration }: SequenceCoding) {
+  const [first] = stills as [Buffer]
+  const contentOf = (file: Buffer, type: string) => {
+    const at = file.indexOf(type, 0, 'latin1') - 4
+    return file.subarray(at + 8, at + file.readUInt32BE(at))
+  }
+  const frames = stills.map((still) => contentOf(still, 'mdat'))
+  const size = contentOf(first, 'ispe')
+  const [width, height] = [size.readUInt32BE(4), size.readUInt32BE(8)]
+  const entry = box(
+    coding,
+    Buffer.concat([Buffer.alloc(6), u16(1), Buffer.alloc(16), u16(width), u16(height), Buffer.alloc(50)]),
+    box(configuration, contentOf(first, configuration)),
+  )
+  const movieAt = (offset: number) =>
+    box(
+      'moov',
+      box(
+        'trak',
+        fullBox('tkhd', Buffer.alloc(72), u32(width << 16), u32(height << 16)),
+        box(
+          'mdia',
+          fullBox('mdhd', u32(0), u32(0), u32(10), u32(frames.length), u32(0)),
+          fullBox('hdlr', u32(0), Buffer.from('pict'), Buffer.alloc(13)),
+          box(
+            'minf',
+            box(
+              'stbl',
+              fullBox('stsd', u32(1), entry),
+              fullBox('stsc', u32(1), u32(1), u32(frames.length), u32(1)),
+              fullBox('stsz', u32(0), u32(frames.length), ...frames.map(({ length }) => u32(length))),
+              fullBox('stco', u32(1), u32(offset)),
+            ),
+          ),
+        ),
+      ),
+    )
+  const head = ftyp(brand, 'msf1')
+  const offset = head.length + movieAt(0).length + 8
+  return Buffer.concat([head, movieAt(offset), box('mdat', ...frames)])
+}
+
+export interface SequenceCoding {
+  brand: 'avis' | 'hevc'
+  coding: 'av01' | 'hvc1'
+  configuration: 'av1C' | 'hvcC'
+}
+
+/** A PSD of one kind: its colour mode, and the planes of its merged picture. */
+export const mergedPsd = (
+  mode: number,
+  bits: number,
+  size: { width: number; height: number },
+  planes: Buffer[],
+) =>
+  Buffer.concat([
+    Buffer.from('8BPS\0\x01', 'latin1'),
+    Buffer.alloc(6),
+    u16(planes.length),
+    u32(size.height),
+    u32(size.width),
+    u16(bits),
+    u16(mode),
+    Buffer.alloc(12),
+    u16(0),
+    ...planes,
+  ])
+
 /** An AVIF that libheif turns: properties are inserted into its boxes. */
 export function turnAvif(avif: Buffer, properties: Buffer[]) {
   const at = (type: string) => avif.indexOf(type, 0, 'latin1') - 4

@@ -323,6 +323,26 @@ t.test(
   },
 )
 
+t.test(
+  'a sequence of HEIC without a still picture is shown as its first frame',
+  { skip: missing('/usr/bin/heif-enc') },
+  async (t) => {
+    const stills = await Promise.all(
+      [await picture().png().toBuffer(), await picture().negate().png().toBuffer()].map(async (source) => {
+        const folder = newFolder(t)
+        const [input, output] = [join(folder, 'in.png'), join(folder, 'out.heic')]
+        writeFileSync(input, source)
+        execFileSync('/usr/bin/heif-enc', ['-q', '95', '-o', output, input], {
+          stdio: 'ignore',
+        })
+        return readFileSync(output)
+      }),
+    )
+    const file = make.sequenceOf(stills, { brand: 'hevc', coding: 'hvc1', configuration: 'hvcC' })
+    await isLike(t, file, await picture().png().toBuffer(), 'its first frame')
+  },
+)
+
 t.test('djxl of libjxl shows the same picture', { skip: missing('/usr/bin/cjxl') }, async (t) => {
   for (const [what, source] of Object.entries({
     plain: await picture().png().toBuffer(),
@@ -350,11 +370,18 @@ t.test(
       colour: await picture().png().toBuffer(),
       grey: await picture().greyscale().png().toBuffer(),
       '16 bits': await picture().toColourspace('rgb16').png().toBuffer(),
+      'with alpha': await withAlpha().png().toBuffer(),
+      'grey with alpha': await withAlpha().toColourspace('b-w').png().toBuffer(),
+      'with alpha, 16 bits': await withAlpha().toColourspace('rgb16').png().toBuffer(),
+      tiles: await withAlpha().resize(300, 200).png().toBuffer(),
     })) {
       const folder = newFolder(t)
       const [png, jp2] = [join(folder, 'in.png'), join(folder, 'out.jp2')]
       writeFileSync(png, source)
-      execFileSync('/usr/bin/opj_compress', ['-i', png, '-o', jp2, '-n', '3'], { stdio: 'ignore' })
+      const options = what === 'tiles' ? ['-t', '128,96', '-d', '40,30'] : []
+      execFileSync('/usr/bin/opj_compress', ['-i', png, '-o', jp2, '-n', '3', ...options], {
+        stdio: 'ignore',
+      })
       const file = readFileSync(jp2)
       const reference = converted(t, file, 'jp2', (input, output) => [
         '/usr/bin/opj_decompress',
