@@ -70,7 +70,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env) {
     /** Pixels, ascending: the widths and heights of variants that need no signature. */
     variantSizes: [...new Set(env.VARIANT_SIZES.split(/ *, */).map(Number))].sort((a, b) => a - b),
     /** All are accepted. Empty: variants of other sizes are refused. */
-    variantKeys: keys(env.VARIANT_KEY),
+    variantKeys: variantKeys(env),
     /** Whether only images that a decoder has decoded are served. */
     servesOnlyVerified: env.SERVE === 'verified',
     /** Seconds for which caches may serve an image without revalidation; `immutable`: for ever. */
@@ -196,6 +196,17 @@ function refusal(name: keyof Environment, value: unknown) {
 }
 
 const keys = (list: string | undefined) => list?.split(',').map((key) => Buffer.from(key, 'hex')) ?? []
+
+/** Other people may have VARIANT_KEY, such as the programs that make web pages. It must not open private images. */
+function variantKeys({ VARIANT_KEY, SIGNING_KEY }: Environment) {
+  const signing = keys(SIGNING_KEY)
+  const variants = keys(VARIANT_KEY)
+  if (variants.some((key) => signing.some((other) => other.equals(key))))
+    throw new ConfigError(
+      'VARIANT_KEY and SIGNING_KEY have a key in common. Set VARIANT_KEY to another one: openssl rand -hex 32',
+    )
+  return variants
+}
 
 /** One URL for each server of a cluster. All have the scheme, user and password of the first. */
 function queueUrls(value: string): URL[] {

@@ -224,6 +224,21 @@ t.test('accepts a queue URL with a user and password, with a token, and with sev
   ])
 })
 
+t.test('refuses a key for variants that also opens private images', async (t) => {
+  const [one, two] = ['11'.repeat(32), '22'.repeat(32)]
+  readConfig({ VARIANT_KEY: one, SIGNING_KEY: two })
+  for (const [VARIANT_KEY, SIGNING_KEY] of [
+    [one, one],
+    [`${two},${one}`, one],
+    [one.toUpperCase(), `${two},${one}`],
+    ['ab'.repeat(32), 'AB'.repeat(32)],
+  ])
+    t.throws(
+      () => readConfig({ VARIANT_KEY, SIGNING_KEY }),
+      /VARIANT_KEY and SIGNING_KEY have a key in common/,
+    )
+})
+
 t.test('.env.example lists every variable with its default', async (t) => {
   const example = readFileSync(new URL('../.env.example', import.meta.url), 'utf8')
   const set = parseEnv(example)

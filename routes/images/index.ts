@@ -160,8 +160,9 @@ const addTo = (vary: ReturnType<FastifyReply['getHeader']>, name: string) =>
   vary ? `${vary}, ${name}` : name
 
 /**
- * Refuses encoded characters, and a query with empty pairs, such as `?&`. The parser decodes or ignores them, and each
- * spelling would be a new key for a cache. The schema refuses unknown parameters for the same reason.
+ * Refuses encoded characters, a fragment, which the router takes for a query, and a query with empty pairs, such as `?&`.
+ * The parser decodes or ignores them, and each spelling would be a new key for a cache. The schema refuses
+ * unknown parameters for the same reason.
  */
 function refuseOtherSpellings(
   { raw: { url = '' } }: FastifyRequest,
@@ -169,8 +170,8 @@ function refuseOtherSpellings(
   done: (error?: Error) => void,
 ) {
   const [path = '', ...query] = url.split('?')
-  if (path.includes('%')) return done(new ImageNotFound())
-  const isRefused = query.length > 0 && /^$|^&|&&|&$|%/.test(query.join('?'))
+  if (/[%#]/.test(path)) return done(new ImageNotFound())
+  const isRefused = query.length > 0 && /^$|^&|&&|&$|[%#]/.test(query.join('?'))
   done(
     isRefused
       ? new InvalidRequest({ detail: 'The query has an empty pair or an encoded character. Remove it.' })

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { newId } from '../../services/ids.ts'
@@ -226,4 +229,155 @@ t.test('an object that becomes an image again is private if a link is', async (t
   const after = adopted()
   await lifecycle.adopt(after)
   t.match(await images.find(after.id), { private: true, stripMetadata: false })
+})
+
+t.test('no other spelling, method or condition of a signed URL gives access', async (t) => {
+  const app = await build(t, { SIGNING_KEY: KEY, VARIANT_KEY: OTHER_KEY, GUESS_LIMIT: '0' })
+  await app.listen({ port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  // `inject` would normalise the paths.
+  async function statusOf(path: string, method = 'GET', headers = {}) {
+    const asking = request({ port, path, method, headers, agent: false }).end()
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage]
+    answer.resume()
+    await once(answer, 'end')
+    const { etag, 'cache-control': cacheControl } = answer.headers
+    return { status: answer.statusCode, etag, cacheControl }
+  }
+  const [{ id }, other] = [await upload(app, PRIVATE), await upload(app, PRIVATE)]
+  const signed = await signedUrl(app, id, { expiresIn: 'PT1H', w: 12, format: 'png' })
+  const first = await statusOf(signed)
+  t.match(first, { status: 200, cacheControl: 'private, no-cache' })
+  const [, expires, signature] = /expires=(\d+).*signature=(.+)$/.exec(signed)!
+  const query = `expires=${expires}&format=png&w=12`
+  t.match(await statusOf(`/images/${id}?w=12&${query.replace('&w=12', '')}&signature=${signature}`), {
+    status: 200,
+  })
+  const path = `/images/${id}`
+  const by = (key: string, parameters: Record<string, string>) => {
+    const text = new URLSearchParams(parameters)
+    return `${path}?${text}&signature=${sign(Buffer.from(key, 'hex'), path, parameters)}`
+  }
+  const spellings = [
+    `${path}?${query}`,
+    ...[
+      'w=12',
+      `expires=${expires}`,
+      `signature=${signature}`,
+      'download',
+      'metadata=none',
+      'q=80',
+      'a=1',
+    ].map((more) => `${signed}&${more}`),
+    ...[
+      ['w=12', 'w=13'],
+      ['w=12', 'w=012'],
+      ['w=12', '%77=12'],
+      ['w=12', 'w=1%32'],
+      ['w=12', 'w=+12'],
+      ['&w=12', ''],
+      ['format=png', 'format=webp'],
+      ['format=png', 'format=PNG'],
+      [expires, `0${expires}`],
+      [expires, `${expires}0`],
+      ['signature', 'Signature'],
+      [signature, `${signature}=`],
+      [
+        signature,
+        signature!.toLowerCase() === signature ? signature!.toUpperCase() : signature!.toLowerCase(),
+      ],
+      [signature, signature!.slice(1)],
+      [`${path}?`, `${path}#`],
+      [`${path}?`, `${path}/?`],
+      [`${path}?`, `${path};?`],
+      [`${path}?`, `${path}%3F`],
+      ['/images/', '//images/'],
+      ['/images/', '/./images/'],
+      ['/images/', '/images/%2e/'],
+      ['/images/', '/images/x/../'],
+      ['/images/', '/images%2f'],
+      ['/images/', '/Images/'],
+      [id, other.id],
+      [id, `%${id.charCodeAt(0).toString(16)}${id.slice(1)}`],
+    ].map(([from, to]) => signed.replace(from!, to!)),
+    `${signed}#`,
+    `${signed}#&w=12`,
+    // The key of variants opens no private image, and the key of private images allows no size of a public one.
+    by(OTHER_KEY, { expires: expires!, w: '12' }),
+    by(OTHER_KEY, { w: '12' }),
+    by(KEY, { w: '12' }),
+    by(KEY, { expires: String(Math.floor(Date.now() / 1000)), w: '12' }),
+  ]
+  for (const spelling of spellings)
+    for (const [method, headers] of [
+      ['GET', { 'if-none-match': first.etag }],
+      ['HEAD', { 'if-none-match': '*' }],
+      ['GET', { range: 'bytes=0-3' }],
+      ['GET', { accept: 'image/avif', 'if-modified-since': new Date(Date.now() + 1000).toUTCString() }],
+    ] as const) {
+      const answer = await statusOf(spelling, method, headers)
+      t.ok(answer.status === 404 || answer.status === 400, `${method} ${spelling}: ${answer.status}`)
+      t.notOk(answer.etag)
+      t.equal(answer.cacheControl, 'no-store')
+    }
+  t.match(await statusOf(signed, 'GET', { range: 'bytes=999999-' }), {
+    status: 416,
+    cacheControl: 'no-store',
+  })
+})
+
+t.test(
+  'a public image that becomes private is hidden with its variants, also if they are cached',
+  async (t) => {
+    const app = await build(t)
+    const { id } = await upload(app)
+    const url = `/images/${id}?w=160&format=png`
+    for (let n = 0; n < 3; n++) t.match((await app.inject(url)).headers['cache-control'], /^public/)
+    await app.stores.data.sql`update images set private = true where id = ${id}`
+    app.cache.images.clear()
+    await isHidden(t, app, url)
+    await isHidden(t, app, `/images/${id}`)
+    const own = await app.inject({ url, headers: admin })
+    t.equal(own.headers['cache-control'], 'private, no-cache')
+    t.notOk(own.headers['cache-tag'])
+  },
+)
+
+t.test('no name of a file can add a header field or another extension to a download', async (t) => {
+  const app = await build(t)
+  const body = await makeImage('png')
+  const link = await makeLink(app)
+  for (const name of [
+    'a\r\nSet-Cookie: x=1.png',
+    'a"; filename="evil.html',
+    "a'; filename*=UTF-8''evil.html",
+    '../../etc/passwd',
+    'C:\\Windows\\win.ini',
+    'page.html',
+    'gpj.\u202Eexe',
+    '\u0000\u0007.png',
+    '\uFEFF🐩 ä.png',
+    '%0d%0aX: y.png',
+    'x'.repeat(255),
+    '.htaccess',
+    '   ',
+  ]) {
+    // Other bytes each time, so that it is no duplicate.
+    const sent = await app.inject({
+      method: 'POST',
+      url: `${link}?name=${encodeURIComponent(name)}`,
+      headers: { 'content-type': 'image/png' },
+      payload: Buffer.concat([body, Buffer.from(name)]),
+    })
+    t.equal(sent.statusCode, 200, sent.body)
+    const { headers } = await app.inject(`/images/${sent.json().processed[0].id}?download`)
+    t.notOk(headers['set-cookie'] ?? headers.x, name)
+    const disposition = String(headers['content-disposition'])
+    t.match(
+      disposition,
+      /^attachment; filename=("[^"\\]+\.png"|[\w.!#$&+^`|~-]+\.png)(; filename\*=UTF-8''[\w.!#$&+^`|~%-]+\.png)?$/,
+    )
+    const [, extended] = /filename\*=UTF-8''(.*)$/.exec(disposition) ?? []
+    t.notMatch(decodeURIComponent(extended ?? ''), /[\p{Cc}\p{Cf}"*/:<>?\\|]/u)
+  }
 })
