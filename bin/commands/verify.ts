@@ -31,7 +31,7 @@ export const verify: Command = {
         EXIT.unreachable,
       )
     const faults = state.mismatches + state.missing
-    const { after: _, ...result } = state
+    const { after: _, afterVariant: _key, ...result } = state
     print(options, result, () => {
       const counts = pairs([
         ['Images', count(state.images)],
@@ -40,6 +40,10 @@ export const verify: Command = {
         ['Missing', count(state.missing)],
         ['Restored', `${count(state.restored)} from the other tier`],
         ['Repaired', `${count(state.recovered)} since the last pass`],
+        [
+          'Variants',
+          `${count(state.variants)}, of which ${count(state.removedVariants)} were damaged and removed`,
+        ],
       ])
       return faults === 0
         ? `${counts}\n\nAll objects are intact.`

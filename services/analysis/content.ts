@@ -1,7 +1,7 @@
 import { type FileHandle, mkdtemp, open, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
+import { type HasPaths, hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import type { FileContent } from './sandbox/decoder.ts'
 
 /** A file up to this size is sent to a decoder as bytes. For a larger one, a separate process gets the open file. */
@@ -14,9 +14,9 @@ export async function withContent<T>(
   work: (content: FileContent) => Promise<T>,
 ): Promise<T> {
   if (hasPaths(store)) {
-    await store.size(key) // throws an error of the store if there is no such object
-    await using file = await open(store.path(key))
-    return await work(await contentOf(file))
+    await using file = await openObject(store, key)
+    const { size } = await file.stat()
+    return await work(size > MAX_BYTES ? { descriptor: file.fd } : { file, size })
   }
   const chunks: Buffer[] = []
   let size = 0
@@ -33,9 +33,14 @@ export async function withContent<T>(
   return work(chunks)
 }
 
-async function contentOf(file: FileHandle): Promise<FileContent> {
-  const { size } = await file.stat()
-  return size > MAX_BYTES ? { descriptor: file.fd } : [await file.readFile()]
+/** @throws an error of the store if there is no such object */
+async function openObject(store: ObjectStore & HasPaths, key: string): Promise<FileHandle> {
+  try {
+    return await open(store.path(key))
+  } catch (error) {
+    await store.size(key)
+    throw error
+  }
 }
 
 const PREFIX = 'hasty-object-'

@@ -3,6 +3,7 @@ import type { Verdict } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
 import { measure } from '../../stores/telemetry.ts'
+import { removeVariants } from '../variants/remove.ts'
 import { removeTemporaryFiles, withContent } from './content.ts'
 import { decoderLimits, timeLimitOf } from './limits.ts'
 import { createOccupancy, type Occupancy } from './occupancy.ts'
@@ -158,6 +159,9 @@ async function writeVerdict({ stores, log }: Context, lease: Lease, verdict: Ver
   const settled = await stores.data.imageLeases.settle(lease, verdict)
   stores.queue.done(lease)
   if (!settled) return
-  if (verdict.status === 'rejected') await stores.objects.at(lease).delete(imageId)
+  if (verdict.status === 'rejected') {
+    await stores.objects.at(lease).delete(imageId)
+    await removeVariants(stores, [{ id: imageId, region: lease.region }])
+  }
   log.info({ imageId, attempt, status: verdict.status }, 'image analysed')
 }

@@ -8,6 +8,7 @@ import {
   type ObjectStore,
   type ReadOptions,
   readsWhole,
+  WrongSize,
 } from '../../stores/objects/object-store.ts'
 import type { ByteCache } from './byte-cache.ts'
 
@@ -79,7 +80,7 @@ export async function readObject<T>(
 async function readWhole(store: ObjectStore, { id, size }: StoredBytes) {
   if (readsWhole(store)) return store.readWhole(id, size)
   const bytes = await buffer(await store.get(id))
-  if (bytes.length !== size) throw new Error(`the object ${id} does not have ${size} bytes`)
+  if (bytes.length !== size) throw new WrongSize(id, size)
   return bytes
 }
 

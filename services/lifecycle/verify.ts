@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../../config.ts'
 import type { VerifyState } from '../../schemas/verify.ts'
-import type { LiveImage, ObjectFault } from '../../stores/data/data-store.ts'
+import type { LiveImage, ObjectFault, StoredVariant } from '../../stores/data/data-store.ts'
 import type { Stores } from '../../stores/index.ts'
 import { ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'
@@ -104,13 +104,15 @@ async function runPass(parts: Parts, { signal, rate, onProgress }: Parameters<Ve
 
 async function openState(stores: Stores): Promise<VerifyState> {
   const last = await readVerifyState(stores)
-  if (last && !last.finishedAt) return last
-  const startedAt = new Date().toISOString()
-  return { startedAt, after: '', images: 0, bytes: 0, mismatches: 0, missing: 0, restored: 0, recovered: 0 }
+  const images = { after: '', images: 0, bytes: 0, mismatches: 0, missing: 0, restored: 0, recovered: 0 }
+  const variants = { afterVariant: '', variants: 0, removedVariants: 0 }
+  // An earlier release has stored a state without variants.
+  if (last && !last.finishedAt) return { ...variants, ...last }
+  return { startedAt: new Date().toISOString(), ...images, ...variants }
 }
 
 function report(state: VerifyState, log: Log) {
-  const { after: _, ...shown } = state
+  const { after: _, afterVariant: _key, ...shown } = state
   if (state.mismatches + state.missing > 0)
     log.error(shown, 'the verification found objects that are damaged or missing')
   else log.info(shown, 'the verification found no damaged object')
@@ -125,23 +127,56 @@ interface Pass extends Parts {
   save(): Promise<void>
 }
 
-/** Reads the objects in the order of their ids. An image that is received during the pass may be read in the next one. */
+/**
+ * Reads the objects of the images in the order of their ids, then those of the variants in the order of their keys. What is
+ * received or made during the pass may be read in the next one.
+ */
 async function readAll(pass: Pass) {
-  const { stores, state, signal } = pass
-  let savedAt = performance.now()
-  for (;;) {
-    const images = await stores.data.lifecycle.after(state.after, BATCH)
-    if (images.length === 0) return
-    for (const image of images) {
-      signal.throwIfAborted()
+  const { state, stores } = pass
+  await readEach(pass, {
+    next: () => stores.data.lifecycle.after(state.after, BATCH),
+    async read(image) {
       await verify(pass, image)
       state.after = image.id
-      pass.onProgress?.(state)
+    },
+  })
+  await readEach(pass, {
+    next: () => stores.data.variants.after(state.afterVariant, BATCH),
+    async read(variant) {
+      await verifyVariant(pass, variant)
+      state.afterVariant = variant.objectKey
+    },
+  })
+}
+
+/** Reads batches until there is none, and saves the progress. */
+async function readEach<Row>(
+  pass: Pass,
+  { next, read }: { next(): Promise<Row[]>; read(row: Row): Promise<void> },
+) {
+  let savedAt = performance.now()
+  for (let rows = await next(); rows.length > 0; rows = await next()) {
+    for (const row of rows) {
+      pass.signal.throwIfAborted()
+      await read(row)
+      pass.onProgress?.(pass.state)
       if (performance.now() - savedAt < SAVE_MS) continue
       await pass.save()
       savedAt = performance.now()
     }
   }
+}
+
+/** Removes a variant whose object is damaged or missing: the next request makes it again. */
+async function verifyVariant(pass: Pass, { objectKey: id, hash, imageId, region }: StoredVariant) {
+  const { stores, state, log } = pass
+  state.variants++
+  const store = stores.objects.find({ region, tier: 'hot' })
+  if (!store || !(await examine(pass, store, { id, hash }))) return
+  await stores.data.variants.remove(id)
+  await store.delete(id)
+  state.removedVariants++
+  log.warn({ imageId }, 'a variant whose object was damaged or missing was removed: it is made again')
 }
 
 /** The fault of an object in a store; undefined if the store has the right object. */
@@ -167,7 +202,11 @@ async function verify(pass: Pass, image: LiveImage) {
 const currentRow = async ({ data }: Stores, { id }: LiveImage) => (await data.lifecycle.find([id]))[0]
 
 /** Reads an object at the rate of the pass. */
-async function examine(pass: Pass, store: ObjectStore, { id, hash }: LiveImage): Promise<Fault> {
+async function examine(
+  pass: Pass,
+  store: ObjectStore,
+  { id, hash }: Pick<LiveImage, 'id' | 'hash'>,
+): Promise<Fault> {
   const sha256 = createHash('sha256')
   try {
     for await (const chunk of (await store.get(id)) as AsyncIterable<Buffer>) {
@@ -179,7 +218,7 @@ async function examine(pass: Pass, store: ObjectStore, { id, hash }: LiveImage):
     if (error instanceof ObjectNotFound) return 'missing'
     if (error instanceof StoreUnavailable || pass.signal.aborted) throw error
     // The disk reports an error for this file.
-    pass.log.error({ err: error, imageId: id }, 'the object of an image cannot be read')
+    pass.log.error({ err: error, imageId: id }, 'an object cannot be read')
     return 'mismatch'
   }
   return sha256.digest('hex') === hash ? undefined : 'mismatch'

@@ -1,4 +1,5 @@
 import type { MadeVariant, ServedRow } from '../../stores/data/data-store.ts'
+import { WrongSize } from '../../stores/objects/object-store.ts'
 import type { Cache } from '../cache.ts'
 import { Problem } from '../errors.ts'
 import type { ByteCache } from '../images/byte-cache.ts'
@@ -38,7 +39,7 @@ export interface VariantRequest extends Omit<ServeRequest, 'metadata'> {
   isSigned: boolean
 }
 
-/** An object of a variant is missing, although it has a row. */
+/** An object of a variant is missing or cut off, although it has a row. */
 class ObjectLost extends Error {}
 
 /** Pictures that are made from images for web pages. */
@@ -49,8 +50,7 @@ export function createVariants(options: VariantsOptions) {
   const content = createContent({
     objects: stores.objects,
     byteCache: options.bytes,
-    async refind(objectKey) {
-      await stores.data.variants.remove(objectKey)
+    async refind() {
       throw new ObjectLost()
     },
   })
@@ -81,8 +81,16 @@ export function createVariants(options: VariantsOptions) {
       return { image, isFresh: false, size, range, content: await content.read(stored, range) }
     } catch (error) {
       cache.delete(key)
-      throw error
+      if (!(error instanceof ObjectLost || error instanceof WrongSize)) throw error
+      await removeFaulty(row.objectKey, servable.row.region)
+      throw new ObjectLost()
     }
+  }
+
+  /** Deletes a variant whose object cannot be used. The next request makes it again. */
+  async function removeFaulty(objectKey: string, region: string) {
+    await stores.data.variants.remove(objectKey)
+    await stores.objects.at({ region, tier: 'hot' }).delete(objectKey)
   }
 
   async function serve(id: string, request: VariantRequest): Promise<Served> {

@@ -8,8 +8,9 @@ import type { Stores } from '../../stores/index.ts'
 import { measure } from '../../stores/telemetry.ts'
 import { withContent } from '../analysis/content.ts'
 import { timeLimitOf } from '../analysis/limits.ts'
-import { DecoderUnavailable } from '../analysis/sandbox/decoder.ts'
+import { type Decoder, DecoderUnavailable, type FileContent } from '../analysis/sandbox/decoder.ts'
 import { Busy, ImageGone, ImageNotDecodable, ImageNotShowable, VariantFailed } from '../errors.ts'
+import { readObject } from '../images/content.ts'
 import { newVariantKey } from './keys.ts'
 import type { Renderers } from './renderers.ts'
 
@@ -72,7 +73,10 @@ async function makeOrWait(options: MakeOptions, order: Order): Promise<MadeVaria
     if (!claim) throw new ImageGone()
     if (claim.state === 'ready') return claim.row as MadeVariant
     if (claim.state === 'failed') throw problemOf(claim.row)
-    if (claim.state === 'claimed') return makeOne(options, order, { lease, attempts: claim.attempts })
+    if (claim.state === 'claimed') {
+      const made = await makeOne(options, order, { lease, attempts: claim.attempts })
+      if (made) return made
+    }
     if (performance.now() > deadline) throw new Busy()
     await sleep(pause)
   }
@@ -89,18 +93,22 @@ interface Claimed {
   attempts: number
 }
 
-async function makeOne(options: MakeOptions, order: Order, claimed: Claimed): Promise<MadeVariant> {
+/** Makes a variant. Resolves with undefined if the variants of the image were deleted meanwhile. */
+async function makeOne(
+  options: MakeOptions,
+  order: Order,
+  claimed: Claimed,
+): Promise<MadeVariant | undefined> {
   const { stores } = options
   const { image, spec } = order
   try {
     const outcome = await options.renderers.run((decoder) =>
-      withContent(stores.objects.at(image), image.id, (content) => {
-        const format = formatOf(image.mediaType)!
-        const milliseconds = timeLimitOf(format.format)
-        return measure({ kind: 'variant', name: 'render' }, () =>
-          decoder.render(format, content, { milliseconds, request: order.request }),
-        ).catch(asFailure)
-      }),
+      readObject(
+        stores.objects,
+        image,
+        (store) => withContent(store, image.id, (content) => render(decoder, content, order)),
+        (id) => findAgain(stores, id),
+      ),
     )
     if (outcome instanceof RenderFailure) return await refuse(options, order, claimed, outcome)
     if ('kind' in outcome)
@@ -113,6 +121,21 @@ async function makeOne(options: MakeOptions, order: Order, claimed: Claimed): Pr
       ? new Busy({ detail: `${error.message}. Try again later.` })
       : error
   }
+}
+
+function render(decoder: Pick<Decoder, 'render'>, content: FileContent, { image, request }: Order) {
+  const format = formatOf(image.mediaType)!
+  const milliseconds = timeLimitOf(format.format)
+  return measure({ kind: 'variant', name: 'render' }, () =>
+    decoder.render(format, content, { milliseconds, request }),
+  ).catch(asFailure)
+}
+
+/** The row of an image whose object was not where its row said. @throws {ImageGone} */
+async function findAgain({ data }: Stores, id: string): Promise<ServedRow> {
+  const row = await data.images.findServed(id)
+  if (!row || row.removedAt) throw new ImageGone()
+  return row
 }
 
 /** The image has no variant, or the process that made it has ended. */
@@ -147,13 +170,13 @@ async function refuse(
 
 const sentence = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
 
-/** Stores a variant: the object first, then its row. */
+/** Stores a variant: the object first, then its row. Without a lease any more, nothing is stored. */
 async function store(
   { stores: { data, objects }, counts }: MakeOptions,
   { image: { id, region }, spec, request }: Order,
   { lease }: Claimed,
   bytes: Buffer,
-): Promise<MadeVariant> {
+): Promise<MadeVariant | undefined> {
   const objectKey = newVariantKey(id)
   const hot = objects.at({ region, tier: 'hot' })
   const staged = await hot.stage(objectKey, Readable.from([bytes]))
@@ -164,11 +187,13 @@ async function store(
     hash: createHash('sha256').update(bytes).digest('hex'),
     mediaType: mediaTypes[request.format],
   }
-  if (!(await data.variants.settle(id, spec, lease, made))) {
+  const variants = await data.variants.settle(id, spec, lease, made)
+  if (variants === 0) {
     await hot.delete(objectKey)
-    throw new ImageGone()
+    return undefined
   }
   counts.created++
-  for (const key of await data.variants.trim(id, MOST_VARIANTS)) await hot.delete(key)
+  if (variants > MOST_VARIANTS)
+    for (const key of await data.variants.trim(id, MOST_VARIANTS)) await hot.delete(key)
   return { ...made, imageId: id, spec, createdAt: new Date(), attempts: 0, failure: null, failureKind: null }
 }

@@ -850,6 +850,16 @@ export type VariantClaim =
   /** It could not be made. No process tries again for `wait` milliseconds. */
   | { state: 'failed'; row: VariantRow; wait: number }
 
+/** A variant that was made. */
+export interface StoredVariant {
+  objectKey: string
+  imageId: string
+  /** The region of its image. */
+  region: string
+  /** SHA-256 of the object in hex. */
+  hash: string
+}
+
 export interface VariantStore {
   /** Finds a variant that was made. */
   find(imageId: string, spec: string): Promise<VariantRow | undefined>
@@ -862,13 +872,16 @@ export interface VariantStore {
     milliseconds: number
   }): Promise<VariantClaim | undefined>
 
-  /** Records a variant that was made. False if another process has the lease, or the image was removed. */
+  /**
+   * Records a variant that was made. Resolves with the number of the image's variants; 0 if another process has the lease,
+   * or the image was removed.
+   */
   settle(
     imageId: string,
     spec: string,
     lease: string,
     made: { objectKey: string; size: number; hash: string; mediaType: string },
-  ): Promise<boolean>
+  ): Promise<number>
 
   /** Records that a variant could not be made. No process tries again for `milliseconds`. */
   fail(
@@ -893,17 +906,14 @@ export interface VariantStore {
   /** Deletes the rows of removed images, whose removal was interrupted. Resolves with their number. */
   removeOrphans(): Promise<number>
 
-  /** Deletes the row of a variant whose object is missing. */
+  /** Deletes the row of a variant whose object is missing or damaged. */
   remove(objectKey: string): Promise<void>
 
   /** Those of the keys that a variant of an image that is not removed has. */
   live(objectKeys: string[]): Promise<string[]>
 
   /** Variants in the order of their keys, after `objectKey`. */
-  after(
-    objectKey: string,
-    limit: number,
-  ): Promise<{ objectKey: string; imageId: string; region: string; size: number; hash: string }[]>
+  after(objectKey: string, limit: number): Promise<StoredVariant[]>
 }
 
 // Secrets

@@ -1,4 +1,4 @@
-import type { VariantClaim, VariantRow, VariantStore } from './data-store.ts'
+import type { StoredVariant, VariantClaim, VariantRow, VariantStore } from './data-store.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
@@ -18,13 +18,16 @@ export function createVariants(sql: Database): StoreCalls<VariantStore> {
 
     settle: repeatable(async (imageId, spec, lease, { objectKey, size, hash, mediaType }) => {
       // The row of a removed image was deleted in the transaction of the removal.
-      const rows = await sql`
-        update variants set
-          object_key = ${objectKey}, size = ${size}, hash = ${hash}, media_type = ${mediaType}, created_at = now(),
-          lease = null, failure = null, failure_kind = null
-        where image_id = ${imageId} and spec = ${spec} and (lease = ${lease} or object_key = ${objectKey})
-        returning spec`
-      return rows.length > 0
+      const [row] = await sql<[{ count: number }]>`
+        with settled as (
+          update variants set
+            object_key = ${objectKey}, size = ${size}, hash = ${hash}, media_type = ${mediaType}, created_at = now(),
+            lease = null, failure = null, failure_kind = null
+          where image_id = ${imageId} and spec = ${spec} and (lease = ${lease} or object_key = ${objectKey})
+          returning image_id
+        )
+        select count(*)::int as count from settled join variants on variants.image_id = settled.image_id`
+      return row.count
     }),
 
     fail: repeatable(async (imageId, spec, lease, { failure, kind, milliseconds }) => {
@@ -81,10 +84,8 @@ export function createVariants(sql: Database): StoreCalls<VariantStore> {
     }),
 
     after: repeatable(
-      (objectKey, limit) => sql<
-        { objectKey: string; imageId: string; region: string; size: number; hash: string }[]
-      >`
-        select object_key, image_id, region, variants.size, variants.hash
+      (objectKey, limit) => sql<StoredVariant[]>`
+        select object_key, image_id, region, variants.hash
         from variants join images on images.id = variants.image_id
         where object_key > ${objectKey} order by object_key limit ${limit}`,
     ),
@@ -95,30 +96,31 @@ export function createVariants(sql: Database): StoreCalls<VariantStore> {
  * The image's row is locked, so that it is not removed in between. The statement inserts a row, takes over one whose lease
  * or pause is over, or changes nothing. Then the row says why.
  */
-function claim(
+async function claim(
   sql: Database,
   { imageId, spec, lease, milliseconds }: Parameters<VariantStore['claim']>[0],
 ): Promise<VariantClaim | undefined> {
-  return sql.begin(async (sql) => {
-    const [image] = await sql`select id from images where id = ${imageId} and removed_at is null for share`
-    if (!image) return undefined
-    const claimed = await sql<{ attempts: number }[]>`
+  const [claimed] = await sql<[{ isThere: boolean; attempts: number | null }]>`
+    with image as (select id from images where id = ${imageId} and removed_at is null for share),
+    claimed as (
       insert into variants (image_id, spec, lease, due_at)
-      values (${imageId}, ${spec}, ${lease}, now() + ${milliseconds}::float8 * interval '1 millisecond')
+      select id, ${spec}, ${lease}, now() + ${milliseconds}::float8 * interval '1 millisecond' from image
       on conflict (image_id, spec) do update set lease = excluded.lease, due_at = excluded.due_at
       where variants.object_key is null and (variants.due_at <= now() or variants.lease = excluded.lease)
-      returning attempts`
-    if (claimed[0]) return { state: 'claimed', attempts: claimed[0].attempts }
-    const [row] = await sql<(VariantRow & { wait: number; isMade: boolean })[]>`
-      select ${sql.unsafe(columns)}, lease is not null as is_made,
-        (extract(epoch from due_at - now()) * 1000)::double precision as wait
-      from variants where image_id = ${imageId} and spec = ${spec}`
-    if (!row) return { state: 'made elsewhere' }
-    if (row.objectKey !== null) return { state: 'ready', row }
-    return row.isMade || row.failure === null
-      ? { state: 'made elsewhere' }
-      : { state: 'failed', row, wait: Math.max(0, row.wait) }
-  })
+      returning attempts
+    )
+    select exists (select id from image) as is_there, (select attempts from claimed) as attempts`
+  if (!claimed.isThere) return undefined
+  if (claimed.attempts !== null) return { state: 'claimed', attempts: claimed.attempts }
+  const [row] = await sql<(VariantRow & { wait: number; isMade: boolean })[]>`
+    select ${sql.unsafe(columns)}, lease is not null as is_made,
+      (extract(epoch from due_at - now()) * 1000)::double precision as wait
+    from variants where image_id = ${imageId} and spec = ${spec}`
+  if (!row) return { state: 'made elsewhere' }
+  if (row.objectKey !== null) return { state: 'ready', row }
+  return row.isMade || row.failure === null
+    ? { state: 'made elsewhere' }
+    : { state: 'failed', row, wait: Math.max(0, row.wait) }
 }
 
 async function keysOf(

@@ -6,6 +6,15 @@ export class ObjectNotFound extends Error {
   override name = 'ObjectNotFound'
 }
 
+/** The object has another size than its row says: the storage has damaged it. */
+export class WrongSize extends Error {
+  override name = 'WrongSize'
+
+  constructor(key: string, size: number) {
+    super(`The size of the object ${key} is not ${size} bytes.`)
+  }
+}
+
 /** The store has no space left. */
 export class StoreFull extends Error {
   override name = 'StoreFull'
@@ -140,8 +149,9 @@ export interface ReadsWhole {
   /**
    * The object's bytes.
    *
-   * @param size the object's size in bytes; any other size is an error
+   * @param size the object's size in bytes
    * @throws {ObjectNotFound}
+   * @throws {WrongSize}
    */
   readWhole(key: string, size: number): Promise<Buffer>
 }

@@ -8,6 +8,7 @@ import type { SweepSummary } from '../../schemas/sweeps.ts'
 import { newId } from '../../services/ids.ts'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
 import type { SweepOptions } from '../../services/lifecycle/sweep-context.ts'
+import { newVariantKey } from '../../services/variants/keys.ts'
 import type { Stores } from '../../stores/index.ts'
 import { hasPaths, type ObjectStore } from '../../stores/objects/object-store.ts'
 import { type App, build, makeLink } from './app.ts'
@@ -124,4 +125,14 @@ export async function dump({ stores: { data } }: Pick<App, 'stores'>) {
   const tables = ['images', 'uploads', 'upload_counts', 'links', 'sweeps', 'leases']
   const rows = tables.map((table) => data.sql`select * from ${data.sql(table)} as t order by t::text`)
   return JSON.stringify(await Promise.all(rows))
+}
+
+/** Gives an image a variant whose object has these bytes. Resolves with the key of the object. */
+export async function putVariant({ stores }: Pick<App, 'stores'>, id: string, bytes = Buffer.from('bytes')) {
+  const { variants } = stores.data
+  await variants.claim({ imageId: id, spec: 'a', lease: 'l', milliseconds: 60_000 })
+  const objectKey = newVariantKey(id)
+  await put(stores.objects.at({ region: '', tier: 'hot' }), objectKey, bytes)
+  await variants.settle(id, 'a', 'l', { objectKey, size: bytes.length, hash: '', mediaType: 'image/jpeg' })
+  return objectKey
 }

@@ -1,11 +1,9 @@
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
-import { createRenderers } from '../../services/variants/renderers.ts'
-import { type App, build, imageReader, makeLink } from '../helpers/app.ts'
+import { type App, build, makeLink } from '../helpers/app.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { startPostgres } from '../helpers/postgres.ts'
-import { isProblem } from '../helpers/problem.ts'
 
 const postgres = startPostgres(t)
 const noisy = (width: number, height: number) =>
@@ -67,20 +65,4 @@ t.test('10,000 sizes without a signature make nothing', async (t) => {
   }
   t.equal(refused, 10_000)
   t.equal((await app.stores.data.sql`select spec from variants`).length, 0)
-})
-
-t.test('a picture that takes too much memory ends its process only, and the others continue', async (t) => {
-  const renderers = createRenderers({ concurrency: 2, memory: 2 ** 28 })
-  t.teardown(() => renderers.close())
-  const app = await build(t, {}, { imageReader, renderers })
-  // A progressive JPEG is decoded as a whole.
-  const large = await upload(app, await noisy(9_000, 9_000).jpeg({ progressive: true }).toBuffer())
-  const small = await upload(app, await noisy(400, 300).jpeg().toBuffer())
-  const [refused, other] = await Promise.all([
-    app.inject(`/images/${large}?w=2560&format=png`),
-    app.inject(`/images/${small}?w=160&format=png`),
-  ])
-  isProblem(t, refused, 503, 'variant-failed', /256 MiB|ended/)
-  t.equal(other.statusCode, 200)
-  t.equal((await app.inject(`/images/${small}?w=320&format=png`)).statusCode, 200)
 })

@@ -2,11 +2,13 @@ import sharp from 'sharp'
 import t from 'tap'
 import { type Decoder, DecoderTimeout } from '../../services/analysis/sandbox/decoder.ts'
 import { newId } from '../../services/ids.ts'
-import { newVariantKey } from '../../services/variants/keys.ts'
+import { createLifecycle } from '../../services/lifecycle/index.ts'
+import { isVariantKey, newVariantKey } from '../../services/variants/keys.ts'
 import { createRenderers, rendererLimits } from '../../services/variants/renderers.ts'
-import { type App, build, imageReader, makeLink } from '../helpers/app.ts'
+import { type App, admin, build, imageReader, makeLink } from '../helpers/app.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
-import { backdate, buildWithSweep, DAY, HOUR, keysOf, put, putOld } from '../helpers/lifecycle.ts'
+import { backdate, buildWithSweep, DAY, HOUR, keysOf, put, putOld, putVariant } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
 
@@ -97,6 +99,69 @@ t.test('a picture without a decoder gets 406, and no process is asked again', as
     isProblem(t, await app.inject(url), 406, 'image-not-showable', /^There is no decoder for it\.$/)
 })
 
+t.test('what happens to an image while a process makes its variant leaves nothing behind', async (t) => {
+  const gates: { started(): void; free: Promise<unknown> }[] = []
+  const gated: Render = async (...job) => {
+    const gate = gates.shift()
+    gate?.started()
+    await gate?.free
+    return works(...job)
+  }
+  const jobs = Array.from({ length: 20 }, () => gated)
+  const folder = newFolder(t)
+  const app = await build(
+    t,
+    { OBJECT_STORE_URL: `file://${folder}/objects`, COLD_STORE_URL: `file://${folder}/cold` },
+    { imageReader, renderers: fakeRenderers(jobs) },
+  )
+  const [hot, cold] = app.stores.objects.of('')
+
+  /** Requests a variant, and runs `act` while a process makes it. */
+  async function during(id: string, act: () => Promise<unknown>) {
+    const [started, free] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    gates.push({ started: started.resolve, free: free.promise })
+    const answer = app.inject(`/images/${id}?w=160&format=jpeg`).then((answer) => answer)
+    await started.promise
+    await act()
+    free.resolve()
+    return answer
+  }
+  const remove = (path: string) => app.inject({ method: 'DELETE', url: path, headers: admin })
+  const left = async () => ({
+    hot: await keysOf(hot!),
+    cold: await keysOf(cold!),
+    rows: (await app.stores.data.sql`select spec from variants`).length,
+  })
+
+  const removed = await upload(app)
+  const gone = await during(removed, () => remove(`/admin/images/${removed}`))
+  t.equal(gone.statusCode, 410)
+  t.strictSame(await left(), { hot: [], cold: [], rows: 0 }, 'the image was removed')
+
+  const archived = await upload(app)
+  const { lifecycle } = app.stores.data
+  const shown = await during(archived, async () => {
+    await app.stores.data.sql`update images set last_accessed_at = now() - interval '9 days'`
+    await app.stores.data.sql`update uploads set received_at = now() - interval '9 days'`
+    const log = { info() {}, warn() {}, error() {} }
+    const config = { ...app.config, archiveAfter: DAY }
+    const sweep = createLifecycle({ stores: app.stores, log, config })
+    t.match(await sweep.sweep({ signal: new AbortController().signal }), { archived: 1 })
+  })
+  t.equal(shown.statusCode, 200, 'the image was archived, and its variant is made again')
+  const own = { hot: await keysOf(hot!), cold: await keysOf(cold!) }
+  t.strictSame([own.hot.length, own.cold], [1, [archived]])
+  t.equal((await lifecycle.find([archived]))[0]?.tier, 'cold')
+
+  await remove(`/admin/images/${archived}/variants`)
+  const again = await during(archived, () => remove('/admin/variants'))
+  t.equal(again.statusCode, 200)
+  const other = await during(await upload(app), () => remove(`/admin/images/${archived}/variants`))
+  t.equal(other.statusCode, 200)
+  const { hot: objects, rows } = await left()
+  t.equal(objects.filter(isVariantKey).length, rows, 'each object of a variant has its row')
+})
+
 t.test('the processes of all API processes together fit in the memory', async (t) => {
   const GiB = 2 ** 30
   t.strictSame(rendererLimits(1, 8 * GiB, 2), { concurrency: 2, memory: 2 * GiB })
@@ -110,11 +175,7 @@ t.test('the sweep', async (t) => {
   /** An image with a variant. */
   async function withVariant({ app, objects, upload }: Awaited<ReturnType<typeof fresh>>) {
     const { id } = await upload(await makeImage())
-    const { variants } = app.stores.data
-    await variants.claim({ imageId: id, spec: 'a', lease: 'l', milliseconds: 60_000 })
-    const objectKey = newVariantKey(id)
-    await put(objects, objectKey, bytes)
-    await variants.settle(id, 'a', 'l', { objectKey, size: bytes.length, hash: '', mediaType: 'image/jpeg' })
+    const objectKey = await putVariant(app, id)
     await backdate(objects, objectKey, HOUR)
     return { id, objectKey }
   }

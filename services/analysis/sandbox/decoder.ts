@@ -5,6 +5,7 @@ import {
   spawn,
 } from 'node:child_process'
 import { once } from 'node:events'
+import type { FileHandle } from 'node:fs/promises'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -20,8 +21,14 @@ import { type Answer, encodeMessage, type Job, type Task } from './messages.ts'
 const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
 const MAX_STDERR_BYTES = 2_000
 
-/** A file for a decoder: its bytes in pieces, or an open file. */
-export type FileContent = Buffer[] | { descriptor: number }
+/**
+ * A file for a decoder: its bytes in pieces, or an open file. A `file` is read here and sent to the process. A
+ * `descriptor` is passed to a process of its own.
+ */
+export type FileContent = Buffer[] | { file: FileHandle; size: number } | { descriptor: number }
+
+/** An open file is sent in pieces of this size, so that a large one takes no memory here. */
+const PIECE_BYTES = 2 ** 20
 
 /** The file took longer than the limit. */
 export class DecoderTimeout extends Error {
@@ -106,6 +113,9 @@ export interface DecoderOptions {
 /** @param task the task of the process for each file */
 export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
   let running: Promise<Running> | undefined
+  // It is used again, because buffers outside of V8's heap make its garbage collection frequent. A file that is being sent
+  // takes it, because its sending may continue for a moment after a timeout.
+  let idlePiece: Buffer | undefined
   const haveRead = new WeakSet<Promise<Running>>()
   const tooMuchMemory = `the image takes more than ${memory / 2 ** 20} MiB to decode`
 
@@ -151,15 +161,21 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     content: FileContent,
     { milliseconds, pick, onHeader = () => {} }: JobOptions<Result>,
   ): Promise<Result | 'again'> {
-    const hasBytes = Array.isArray(content)
-    if (hasBytes) running ??= start()
-    const used = hasBytes ? running! : startProcess(content.descriptor)
+    const isSent = !('descriptor' in content)
+    if (isSent) running ??= start()
+    const used = isSent ? running! : startProcess(content.descriptor)
     const isNew = !haveRead.has(used)
     haveRead.add(used)
-    const size = hasBytes ? { size: content.reduce((sum, { length }) => sum + length, 0) } : {}
-    const job: Job = { ...given, task, ...size }
+    const job: Job = { ...given, task, ...(isSent && { size: sizeOf(content) }) }
     try {
-      const working = used.then((process) => runJob(process, job, hasBytes ? content : [], onHeader))
+      const working = used.then((process) =>
+        runJob(
+          process,
+          job,
+          (message) => send(process.child.stdin, message, isSent ? content : []),
+          onHeader,
+        ),
+      )
       const answer = await withTimeout(working, milliseconds)
       if (answer.last && running === used) running = undefined
       if (answer.outOfMemory) decoderEnds.publish('memory')
@@ -182,7 +198,35 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
       if (running === used) running = undefined
       throw error
     } finally {
-      if (!hasBytes) used.then(end).catch(() => {})
+      if (!isSent) used.then(end).catch(() => {})
+    }
+  }
+
+  /** Sends a message and a file. It stops if the process has ended: then there is no answer, either. */
+  async function send(
+    stdin: Writable,
+    message: Buffer,
+    content: Buffer[] | { file: FileHandle; size: number },
+  ) {
+    if (Array.isArray(content)) {
+      stdin.cork()
+      for (const chunk of [message, ...content]) stdin.write(chunk)
+      stdin.uncork()
+      return
+    }
+    const { file, size } = content
+    const piece = idlePiece ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
+    idlePiece = undefined
+    try {
+      stdin.write(message)
+      for (let sent = 0; sent < size && !stdin.destroyed; ) {
+        const { bytesRead } = await file.read(piece, 0, Math.min(PIECE_BYTES, size - sent), sent)
+        if (bytesRead === 0) throw new Error(`the file ends after ${sent} of ${size} bytes`)
+        await new Promise((resolve) => stdin.write(piece.subarray(0, bytesRead), resolve))
+        sent += bytesRead
+      }
+    } finally {
+      idlePiece = piece
     }
   }
 
@@ -227,15 +271,13 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
 async function runJob(
   running: Running,
   job: Job,
-  file: Buffer[],
+  send: (message: Buffer) => Promise<void>,
   onHeader: (metadata: Metadata) => void,
 ): Promise<Answer & { content?: Buffer }> {
   const { child, answers, ended } = running
   setBusy(running, true)
   try {
-    child.stdin.cork()
-    for (const chunk of [encodeMessage(job), ...file]) child.stdin.write(chunk)
-    child.stdin.uncork()
+    await send(encodeMessage(job))
     let answered = await answers.next()
     if (answered?.header) {
       onHeader(answered.header)
@@ -255,6 +297,9 @@ async function runJob(
     setBusy(running, false)
   }
 }
+
+const sizeOf = (content: Buffer[] | { size: number }) =>
+  Array.isArray(content) ? content.reduce((sum, { length }) => sum + length, 0) : content.size
 
 async function withTimeout<T>(work: Promise<T>, milliseconds: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()

@@ -23,6 +23,7 @@ import {
   TRASH,
   type UnfinishedObject,
   UploadLost,
+  WrongSize,
 } from '../object-store.ts'
 import { abandon, append, begin, joinSegments, sizeOfUnfinished } from './append.ts'
 import { createFolders, syncFolder } from './folders.ts'
@@ -217,7 +218,7 @@ async function readWhole(root: Root, key: string, size: number) {
       if (bytesRead === 0) break
       length += bytesRead
     } while (length < size)
-    if (length !== size) throw new Error(`The size of the object ${key} is not ${size} bytes.`)
+    if (length !== size) throw new WrongSize(key, size)
     return bytes.subarray(0, size)
   } catch (error) {
     throw toStoreFault(error)

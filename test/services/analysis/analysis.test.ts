@@ -8,6 +8,7 @@ import { StoreUnavailable } from '../../../stores/unavailable.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../../helpers/app.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
 import { makeImage } from '../../helpers/images.ts'
+import { putVariant } from '../../helpers/lifecycle.ts'
 import { multipart } from '../../helpers/multipart.ts'
 import { until } from '../../helpers/pending.ts'
 import { inTier } from '../../helpers/tiers.ts'
@@ -97,12 +98,13 @@ eachDatabase(async (t, env) => {
     t.match(await counted(app, 'Box 2'), { today: 4, format: 2, model: 1 })
   })
 
-  await t.test('the worker rejects a file that is no accepted image, and deletes its object', async (t) => {
+  await t.test('the worker rejects a file that is no accepted image, and deletes its objects', async (t) => {
     const before = await counted(app, '')
     const objects = await Array.fromAsync(objectsOf(app).list())
     const broken = Buffer.concat([(await makeImage('jpeg')).subarray(0, 20), Buffer.alloc(300_000)])
     const [png, none] = await upload(app, await makeImage('png', large), broken)
     t.match([png, none], [{ status: 'pending' }, { status: 'pending' }])
+    await putVariant(app, png!.id)
     await analyse(app, new Set(['image/jpeg']))
     t.match(await show(app, png!.id), {
       status: 'rejected',
@@ -111,6 +113,7 @@ eachDatabase(async (t, env) => {
     t.match(await show(app, none!.id), { status: 'rejected', failure: /no readable header/ })
     t.equal((await app.inject(`/images/${png!.id}`)).statusCode, 410)
     t.equal((await Array.fromAsync(objectsOf(app).list())).length, objects.length)
+    t.equal((await app.stores.data.sql`select spec from variants`).length, 0, 'also the variants')
     t.strictSame(await counted(app, ''), before)
   })
 

@@ -84,6 +84,38 @@ t.test('a pass finds each changed and each missing object, keeps and marks it, a
   t.equal(await app.stores.data.lifecycle.faulty(), 1, 'a removed one does not count')
 })
 
+t.test('a pass removes each damaged and each missing variant, and it is made again', async (t) => {
+  const app = await start(t)
+  const { id } = (await upload(app, 1))[0]!
+  const url = (w: number) => `/images/${id}?w=${w}&format=jpeg`
+  const hot = app.stores.objects.at({ region: '', tier: 'hot' })
+  if (!hasPaths(hot)) throw new Error('no files')
+  const made = new Map<number, { etag: string; path: string }>()
+  for (const w of [160, 320, 640, 960]) {
+    const known = new Set([...made.values()].map(({ path }) => path))
+    const { etag } = (await app.inject(url(w))).headers
+    const rows = await app.stores.data.sql<{ objectKey: string }[]>`select object_key from variants`
+    const path = rows.map(({ objectKey }) => hot.path(objectKey)).find((path) => !known.has(path))!
+    made.set(w, { etag: String(etag), path })
+  }
+  const changed = await readFile(made.get(320)!.path)
+  changed[changed.length - 3]! ^= 1
+  await writeFile(made.get(320)!.path, changed)
+  await rm(made.get(640)!.path)
+  await writeFile(made.get(960)!.path, changed.subarray(0, 20))
+
+  const { pass, lines } = verifier(app)
+  t.match(await pass(), { images: 1, mismatches: 0, missing: 0, variants: 4, removedVariants: 3 })
+  t.equal(lines.filter(({ level }) => level === 'warn').length, 3)
+  t.equal((await app.stores.data.sql`select spec from variants`).length, 1)
+  for (const [w, { etag }] of made) {
+    const again = await app.inject(url(w))
+    t.equal(again.statusCode, 200)
+    t.equal(again.headers.etag, etag, `${w}: the bytes are those that were made first`)
+  }
+  t.match(await pass(), { variants: 4, removedVariants: 0 })
+})
+
 t.test('an object is restored from the other tier, if that has the right one', async (t) => {
   const app = await start(t)
   const [flipped, lost, hopeless] = await upload(app, 3)
