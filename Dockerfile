@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# In production, pin the base image: --build-arg NODE_IMAGE=node:24-slim@sha256:… (docs/operations.md#images)
-ARG NODE_IMAGE=node:24-slim
+# compose.yaml has the same default. docs/operations.md#images describes how to update the digest.
+ARG NODE_IMAGE=node:24.21.0-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /hasty

@@ -398,9 +398,9 @@ inTier.default('compose.yaml', async (t) => {
     },
   )
 
-  await t.test('every image can be pinned by digest with a variable', async (t) => {
+  await t.test('every image is pinned by digest, and a variable selects another one', async (t) => {
     for (const [name, { image, build }] of services)
-      t.match(image ?? build?.args.NODE_IMAGE, /^\$\{[A-Z]+_IMAGE:-[\w./-]+:[\w.-]+\}$/, name)
+      t.match(image ?? build?.args.NODE_IMAGE, /^\$\{[A-Z]+_IMAGE:-[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}\}$/, name)
   })
 })
 
@@ -420,8 +420,10 @@ inTier.default('Dockerfile', async (t) => {
     }
   })
 
-  await t.test('it does not run as root, and its base image is an argument', async (t) => {
+  await t.test('it does not run as root, and its base image is that of compose.yaml', async (t) => {
     t.match(dockerfile, /^USER node$/m)
+    const [, image] = /^ARG NODE_IMAGE=(\S+)$/m.exec(dockerfile) ?? []
+    t.match(read('compose.yaml'), `NODE_IMAGE: \${NODE_IMAGE:-${image}}`)
     for (const [, image] of dockerfile.matchAll(/^FROM (\S+)/gm)) t.match(image, /^\$\{NODE_IMAGE\}$/)
   })
 })
