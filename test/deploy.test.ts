@@ -400,7 +400,11 @@ inTier.default('compose.yaml', async (t) => {
 
   await t.test('every image is pinned by digest, and a variable selects another one', async (t) => {
     for (const [name, { image, build }] of services)
-      t.match(image ?? build?.args.NODE_IMAGE, /^\$\{[A-Z]+_IMAGE:-[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}\}$/, name)
+      t.match(
+        image ?? build?.args.NODE_IMAGE,
+        /^\$\{[A-Z]+_IMAGE:-[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}\}$/,
+        name,
+      )
   })
 })
 

@@ -188,9 +188,9 @@ async function checkDecoders(): Promise<Result> {
   const { level } = await detectSandbox()
   const reader = createImageReader({ log, milliseconds: DECODE_MS })
   try {
-    const image = await reader.read({ format: 'PNG', mediaType: 'image/png' }, async () => [
-      Buffer.from(PNG, 'base64'),
-    ])
+    const image = await reader
+      .of('doctor')
+      .read({ format: 'PNG', mediaType: 'image/png' }, async () => [Buffer.from(PNG, 'base64')])
     if (typeof image !== 'object' || image.width !== 1)
       return fault('a decoder cannot read a small PNG', 'Install the dependencies again: npm ci')
     return level === 'namespaces'

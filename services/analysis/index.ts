@@ -88,7 +88,7 @@ async function runPipeline(
 /** Leases the next image. Resolves with undefined, after a pause, if the database does not answer. */
 async function take({ stores: { queue }, log }: Context, occupancy: Occupancy, signal: AbortSignal) {
   try {
-    return await queue.take(signal, occupancy.notLike)
+    return await queue.take(signal, occupancy.avoided)
   } catch (error) {
     log.error({ err: error }, 'no image can be taken from the queue')
     await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})

@@ -3,8 +3,12 @@ import type { Metadata } from '../../schemas/images.ts'
 import { createDecoder, type Decoder, type FileContent } from './sandbox/decoder.ts'
 import { detectSandbox } from './sandbox/levels.ts'
 
-/** Processes for each API process. One that a slow file occupies leaves the other for other senders. */
+/** Processes for each API process. */
 const PROCESSES = 2
+/** For how many milliseconds after a file that was not read in time its link has one process at most. */
+const SLOW_LINK_MS = 60_000
+/** The most links that are remembered as slow. */
+const MAX_SLOW_LINKS = 1_000
 const MILLISECONDS = 1_000
 const MEMORY_BYTES = 2 ** 28
 
@@ -14,6 +18,17 @@ export interface ImageReader {
   warmUp(): Promise<void>
 
   /**
+   * The reader for the uploads of one link. While a link sends slow files, it has one process at most, so that the other
+   * is free for other links.
+   */
+  of(linkId: string): LinkReader
+
+  /** Ends the processes. */
+  close(): Promise<void>
+}
+
+export interface LinkReader {
+  /**
    * Reads an image's metadata. Resolves with undefined if that cannot be done in time: the processes are busy, the file
    * is slow, or a process ended.
    *
@@ -21,10 +36,16 @@ export interface ImageReader {
    * @returns `not_an_image` if the file has no readable header
    */
   read(format: Format, open: () => Promise<FileContent>): Promise<Metadata | 'not_an_image' | undefined>
-
-  /** Ends the processes. */
-  close(): Promise<void>
 }
+
+/** An upload that waits for a process. */
+interface Waiting {
+  linkId: string
+  resolve: (decoder: Decoder | undefined) => void
+}
+
+/** The id that a process has while no upload needs it. */
+const NO_LINK = ''
 
 interface Log {
   warn(context: object, message: string): void
@@ -39,62 +60,91 @@ export function createImageReader({
   milliseconds?: number
 }): ImageReader {
   const idle: Decoder[] = []
-  const waiting: ((decoder: Decoder | undefined) => void)[] = []
+  const waiting: Waiting[] = []
   const all: Decoder[] = []
+  /** The links of the files that are read now, one for each file. */
+  const occupying: string[] = []
+  /** The links that sent slow files, and until when each has one process at most. */
+  const slowUntil = new Map<string, number>()
 
-  /** An idle process, or a new one, or the first that becomes idle in time. */
-  async function take(deadline: number): Promise<Decoder | undefined> {
-    const free = idle.pop()
-    if (free) return free
-    if (all.length < PROCESSES) {
-      const added = createDecoder('read', { sandbox: detectSandbox(), memory: MEMORY_BYTES })
-      all.push(added)
-      return added
+  function mustWait(linkId: string) {
+    return (slowUntil.get(linkId) ?? 0) > performance.now() && occupying.includes(linkId)
+  }
+
+  function noteSlow(linkId: string) {
+    slowUntil.delete(linkId)
+    slowUntil.set(linkId, performance.now() + SLOW_LINK_MS)
+    const [oldest] = slowUntil.keys()
+    if (slowUntil.size > MAX_SLOW_LINKS && oldest !== undefined) slowUntil.delete(oldest)
+  }
+
+  function add() {
+    const added = createDecoder('read', { sandbox: detectSandbox(), memory: MEMORY_BYTES })
+    all.push(added)
+    return added
+  }
+
+  /** An idle process, or a new one, or the first that becomes idle in time. The caller gives it back. */
+  async function take(linkId: string, deadline: number): Promise<Decoder | undefined> {
+    const free = mustWait(linkId) ? undefined : (idle.pop() ?? (all.length < PROCESSES ? add() : undefined))
+    if (free) {
+      occupying.push(linkId)
+      return free
     }
     const { promise, resolve } = Promise.withResolvers<Decoder | undefined>()
+    const entry = { linkId, resolve }
     const timer = setTimeout(() => {
-      waiting.splice(waiting.indexOf(resolve), 1)
+      waiting.splice(waiting.indexOf(entry), 1)
       resolve(undefined)
     }, deadline - performance.now())
-    waiting.push(resolve)
+    waiting.push(entry)
     return promise.finally(() => clearTimeout(timer))
   }
 
   const start = (decoder: Decoder) =>
     decoder.start().catch((error) => log.warn({ err: error }, 'an upload cannot be read before the response'))
 
-  function giveBack(decoder: Decoder) {
-    const next = waiting.shift()
-    if (next) next(decoder)
-    else idle.push(decoder)
+  function giveBack(linkId: string, decoder: Decoder) {
+    occupying.splice(occupying.indexOf(linkId), 1)
+    const next = waiting.findIndex((entry) => !mustWait(entry.linkId))
+    const [entry] = next === -1 ? [] : waiting.splice(next, 1)
+    if (!entry) {
+      idle.push(decoder)
+      return
+    }
+    occupying.push(entry.linkId)
+    entry.resolve(decoder)
+  }
+
+  async function read(linkId: string, format: Format, open: () => Promise<FileContent>) {
+    const deadline = performance.now() + milliseconds
+    const decoder = await take(linkId, deadline)
+    if (!decoder) return undefined
+    let isUsable = Promise.resolve()
+    try {
+      const left = deadline - performance.now()
+      const verdict = await decoder.run(format, await open(), { milliseconds: left })
+      if (verdict.status === 'rejected') return 'not_an_image'
+      return verdict.status === 'ready' ? verdict.metadata : undefined
+    } catch {
+      noteSlow(linkId)
+      // The process is started again now. The next upload must not wait for it, or end it because it is slow to start.
+      isUsable = start(decoder)
+      return undefined
+    } finally {
+      isUsable.then(() => giveBack(linkId, decoder))
+    }
   }
 
   return {
     async warmUp() {
-      const decoder = await take(performance.now())
+      const decoder = await take(NO_LINK, performance.now())
       if (!decoder) return
       await start(decoder)
-      giveBack(decoder)
+      giveBack(NO_LINK, decoder)
     },
 
-    async read(format, open) {
-      const deadline = performance.now() + milliseconds
-      const decoder = await take(deadline)
-      if (!decoder) return undefined
-      let isUsable = Promise.resolve()
-      try {
-        const left = deadline - performance.now()
-        const verdict = await decoder.run(format, await open(), { milliseconds: left })
-        if (verdict.status === 'rejected') return 'not_an_image'
-        return verdict.status === 'ready' ? verdict.metadata : undefined
-      } catch {
-        // The process is started again now. The next upload must not wait for it, or end it because it is slow to start.
-        isUsable = start(decoder)
-        return undefined
-      } finally {
-        isUsable.then(() => giveBack(decoder))
-      }
-    },
+    of: (linkId) => ({ read: (format, open) => read(linkId, format, open) }),
 
     async close() {
       await Promise.all(all.map((decoder) => decoder.close()))

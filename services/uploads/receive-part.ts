@@ -133,7 +133,7 @@ async function stagePart(
   { stores: { objects }, imageReader, inlineLimit }: PartOptions,
 ): Promise<StagedPart> {
   const id = newId()
-  const sniffer = createSniffer(inlineLimit, imageReader)
+  const sniffer = createSniffer(inlineLimit, imageReader.of(link.id))
   const hashing = createHashing(new Set(['sha256', ...digests.keys()]), (chunk) => {
     staging.add(chunk.length)
     return sniffer.take(chunk)

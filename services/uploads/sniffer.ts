@@ -5,7 +5,7 @@ import type { Format } from '../../formats/format.ts'
 import type { Source } from '../../formats/headers/bytes.ts'
 import { readStart, START_BYTES } from '../../formats/start.ts'
 import type { Metadata } from '../../schemas/images.ts'
-import type { ImageReader } from '../analysis/reader.ts'
+import type { LinkReader } from '../analysis/reader.ts'
 import { Rejection } from '../errors.ts'
 
 /** The size of the front of a part that is held, in bytes. Most photographs have their metadata there. */
@@ -39,7 +39,7 @@ export interface Sniffed {
 }
 
 /** @param inlineLimit bytes; only the front of a larger file is read */
-export function createSniffer(inlineLimit: number, reader: Pick<ImageReader, 'read'>): Sniffer {
+export function createSniffer(inlineLimit: number, reader: LinkReader): Sniffer {
   const front = createFront()
   let passedBytes = 0
   let format: Format | undefined

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DataStore } from '../data/data-store.ts'
-import { LEASE_MS, pauseAfter, type Queue } from './queue.ts'
+import { LEASE_MS, leaseFairly, nothingAvoided, pauseAfter, type Queue } from './queue.ts'
 
 const POLL_MS = 250
 
@@ -10,13 +10,18 @@ export function createDatabaseQueue(
   { imageLeases }: Pick<DataStore, 'imageLeases'>,
   leaseMs = LEASE_MS,
 ): Queue {
+  async function lease(notLike: string[]) {
+    const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
+    const [taken] = await imageLeases.lease({ ...request, notLike })
+    return taken
+  }
+
   return {
     announce() {},
 
-    async take(signal, notLike = () => []) {
+    async take(signal, avoided = nothingAvoided) {
       while (!signal.aborted) {
-        const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
-        const [taken] = await imageLeases.lease({ ...request, notLike: notLike() })
+        const taken = await leaseFairly(lease, avoided())
         if (taken) return taken
         await sleep(POLL_MS, undefined, { signal }).catch(() => {})
       }

@@ -5,7 +5,15 @@ import { Value } from 'typebox/value'
 import { Id } from '../../schemas/ids.ts'
 import type { DataStore } from '../data/data-store.ts'
 import { type Notifier, openNotifier } from './notifier.ts'
-import { LEASE_MS, type Lease, pauseAfter, type Queue } from './queue.ts'
+import {
+  type Avoided,
+  LEASE_MS,
+  type Lease,
+  leaseFairly,
+  nothingAvoided,
+  pauseAfter,
+  type Queue,
+} from './queue.ts'
 
 const POLL_MS = 5_000
 const DISCONNECTED_POLL_MS = 250
@@ -30,10 +38,13 @@ export async function openJetStreamQueue(
   const untilPoll = () =>
     Math.max(0, polledAt + (notifier.connected ? pollMs : DISCONNECTED_POLL_MS) - Date.now())
 
-  async function poll(notLike: string[]) {
+  async function poll(avoided: Avoided) {
     polledAt = Date.now()
-    const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
-    const [lease] = await imageLeases.lease({ ...request, notLike })
+    const lease = await leaseFairly(async (notLike) => {
+      const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
+      const [taken] = await imageLeases.lease({ ...request, notLike })
+      return taken
+    }, avoided)
     if (lease && quiet) polledAt = 0
     return lease
   }
@@ -41,18 +52,18 @@ export async function openJetStreamQueue(
   return {
     announce: (imageId) => notifier.notify(imageId, imageId),
 
-    async take(signal, notLike = () => []) {
+    async take(signal, avoided = nothingAvoided) {
       while (!signal.aborted) {
-        const avoided = notLike()
-        const due = (untilPoll() <= 0 || avoided.length > 0) && (await poll(avoided))
+        // A message names an image of any link, so the database is asked if some must wait.
+        const now = avoided()
+        const due = (untilPoll() <= 0 || now.images.length > 0) && (await poll(now))
         if (due) return due
-        if (avoided.length > 0) {
-          // A message names an image of any link, so only the database is asked.
+        if (now.strictly) {
           await sleep(DISCONNECTED_POLL_MS, undefined, { signal }).catch(() => {})
           continue
         }
         const message = await notifier.next(signal, untilPoll())
-        if (message && notLike().length > 0) {
+        if (message && avoided().strictly) {
           notifier.redeliver(message, DISCONNECTED_POLL_MS)
           continue
         }

@@ -21,10 +21,9 @@ export interface Queue {
    * aborted. If it resolves with a lease at that moment, the caller must release it. Rejects if the database does not
    * respond.
    *
-   * @param notLike gives the ids of images that occupy decoders for long. An image that was uploaded by one of their links
-   *   is not taken. A queue with a broker ignores it.
+   * @param avoided gives the images whose links must wait; it is called before each search
    */
-  take(signal: AbortSignal, notLike?: () => string[]): Promise<Lease | undefined>
+  take(signal: AbortSignal, avoided?: () => Avoided): Promise<Lease | undefined>
 
   /** Extends the lease to `LEASE_MS` from now; false if it has expired and another worker may have the image. */
   extend(lease: Lease): Promise<boolean>
@@ -52,6 +51,29 @@ export interface Queue {
 
   /** Resolves when all connections of the queue are closed. Call it after all leases were ended. */
   close(): Promise<void>
+}
+
+/** The links of these images must wait: images that these links uploaded are taken after those of other links. */
+export interface Avoided {
+  /** Their ids. */
+  images: string[]
+  /** Whether images of these links are not taken at all. */
+  strictly: boolean
+}
+
+/** No link must wait. */
+export const nothingAvoided = (): Avoided => ({ images: [], strictly: false })
+
+/**
+ * Leases an image that is due: one of the links that need not wait, or else of any link, if that is permitted.
+ *
+ * @param lease leases an image that was not uploaded by the links of the given images
+ */
+export async function leaseFairly(
+  lease: (notLike: string[]) => Promise<Lease | undefined>,
+  { images, strictly }: Avoided,
+): Promise<Lease | undefined> {
+  return (await lease(images)) ?? (images.length > 0 && !strictly ? await lease([]) : undefined)
 }
 
 /** The duration of a worker's lease in milliseconds. */

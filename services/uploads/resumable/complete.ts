@@ -79,7 +79,7 @@ export function createCompletion(options: PartOptions & { digestings: ReturnType
       }
       upload = await store.append(upload, noBody(), { exclusive, checkpoint })
     }
-    const digesting: Digesting = digestings.take(row.id, Object.keys(row.digests))
+    const digesting: Digesting = digestings.take(row)
     const isInline = row.size > FRONT_BYTES && row.size <= inlineLimit
     if (digesting.hashing.size === row.size && !isInline) {
       const staged: StagedObject = {

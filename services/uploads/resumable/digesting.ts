@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { ResumableRow } from '../../../stores/data/data-store.ts'
 import type { ImageReader } from '../../analysis/reader.ts'
 import { createHashing, type Hashing } from '../hashing.ts'
 import { createSniffer, type Sniffer } from '../sniffer.ts'
@@ -20,20 +21,19 @@ export interface Digesting {
 export function createDigestings(reader: ImageReader, inlineLimit: number) {
   const kept = new Map<string, Digesting>()
 
-  const create = (algorithms: Iterable<string>): Digesting => {
-    const sniffer = createSniffer(inlineLimit, reader)
+  const create = (linkId: string, algorithms: Iterable<string>): Digesting => {
+    const sniffer = createSniffer(inlineLimit, reader.of(linkId))
     const hashing = createHashing(new Set(['sha256', ...algorithms]), (chunk) => sniffer.take(chunk))
     return { hashing, sniffer }
   }
 
   return {
     /** Takes out the digesting of an upload, or begins one. The caller puts it back if its bytes are durable. */
-    take(id: string, algorithms: Iterable<string>): Digesting {
-      const found = kept.get(id) ?? create(algorithms)
+    take({ id, linkId, digests }: ResumableRow): Digesting {
+      const found = kept.get(id) ?? create(linkId, Object.keys(digests))
       kept.delete(id)
       return found
     },
-    create,
     put(id: string, digesting: Digesting) {
       kept.set(id, digesting)
       const [oldest] = kept.keys()

@@ -220,7 +220,7 @@ export function createResumable(options: ResumableOptions) {
   async function store(held: HeldUpload, intake: Intake, body: Appended): Promise<HeldUpload> {
     let { row } = held
     const objects = storeOf(stores, row)
-    const digesting = digestings.take(row.id, Object.keys(row.digests))
+    const digesting = digestings.take(row)
     const follows = digesting.hashing.size === row.size
     const source = follows ? hashed(intake, digesting.hashing.open()) : intake.bytes
     const save = async ({ size, details }: { size: number; details: object }, isLast = false) => {

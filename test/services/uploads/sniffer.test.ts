@@ -21,7 +21,7 @@ async function pass(
     content = false,
   }: { chunk?: number; inlineLimit?: number; content?: boolean },
 ) {
-  const sniffer = createSniffer(inlineLimit, imageReader)
+  const sniffer = createSniffer(inlineLimit, imageReader.of('a'))
   try {
     for (const taken of chunksOf(file, chunk)) {
       const taking = sniffer.take(taken)
@@ -79,7 +79,7 @@ inTier.default('rejects a file that is no image after its first bytes, a short o
   t.equal(await pass(randomBytes(100_000), {}), 'not_an_image')
   t.equal(await pass(Buffer.from('GIF89a'), {}), 'not_an_image')
   t.equal(await pass(Buffer.concat([jpeg.subarray(0, 20), randomBytes(10_000)]), {}), 'not_an_image')
-  const sniffer = createSniffer(MiB, imageReader)
+  const sniffer = createSniffer(MiB, imageReader.of('a'))
   const taking = sniffer.take(randomBytes(5000))
   await t.rejects(taking!, { name: 'Rejection' })
 })
@@ -101,7 +101,7 @@ inTier.default('holds only the front, for any limit and any sizes of chunks', as
   ] as const) {
     const chunk = Buffer.concat([image, Buffer.alloc(MiB)])
     const before = await held()
-    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30, imageReader))
+    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30, imageReader.of('a')))
     for (const sniffer of sniffers) {
       await sniffer.take(Buffer.from(chunk))
       for (let n = 0; n < 8; n++) await sniffer.take(Buffer.alloc(MiB))

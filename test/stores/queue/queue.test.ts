@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 import { createDatabaseQueue } from '../../../stores/queue/database.ts'
 import { openJetStreamQueue } from '../../../stores/queue/jetstream.ts'
-import type { Queue } from '../../../stores/queue/queue.ts'
+import type { Lease, Queue } from '../../../stores/queue/queue.ts'
 import { newLink } from '../../helpers/links.ts'
 import { startNats, withoutNats } from '../../helpers/nats.ts'
 import { pendingImages, ready, until } from '../../helpers/pending.ts'
@@ -50,19 +50,43 @@ async function contract(t: Test, open: (t: Test, leaseMs?: number) => Promise<Qu
     const queue = await open(t)
     const slow = await upload()
     queue.announce(slow)
+    const strictly = () => ({ images: [slow], strictly: true })
     const first = await queue.take(soon())
     const next = await upload()
     queue.announce(next)
-    t.equal(await queue.take(AbortSignal.timeout(600), () => [slow]), undefined, 'the same link')
+    t.equal(await queue.take(AbortSignal.timeout(600), strictly), undefined, 'the same link')
     const other = await upload(await data.links.insert(newLink()))
     queue.announce(other)
-    const taken = await queue.take(soon(), () => [slow])
+    const taken = await queue.take(soon(), strictly)
     t.equal(taken?.imageId, other, 'another link')
     const last = await queue.take(soon())
     t.equal(last?.imageId, next, 'later')
     for (const lease of [first, taken, last]) {
       await imageLeases.settle(lease!, ready)
       queue.done(lease!)
+    }
+  })
+
+  await t.test('images of other links come before those of a link that must wait', async (t) => {
+    const queue = await open(t)
+    const [slow, next, other] = [
+      await upload(),
+      await upload(),
+      await upload(await data.links.insert(newLink())),
+    ]
+    for (const id of [slow, next, other]) queue.announce(id)
+    const leases: Lease[] = []
+    for (const expected of [slow, other, next]) {
+      const lease = await queue.take(soon(), () => ({
+        images: leases.length > 0 ? [slow] : [],
+        strictly: false,
+      }))
+      t.equal(lease?.imageId, expected)
+      leases.push(lease!)
+    }
+    for (const lease of leases) {
+      await imageLeases.settle(lease, ready)
+      queue.done(lease)
     }
   })
 
