@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Transform } from 'node:stream'
+import { freeChunks } from './free-chunks.ts'
 
 /** A Transform that passes bytes on unchanged, and computes their digests. */
 export interface Hashing {
@@ -29,6 +30,7 @@ export function createHashing(
     new Transform({
       transform(chunk: Buffer, _encoding, done) {
         size += chunk.length
+        freeChunks(chunk.length)
         for (const hash of hashes.values()) hash.update(chunk)
         const inspecting = inspect(chunk)
         if (inspecting) inspecting.then(() => done(null, chunk), done)

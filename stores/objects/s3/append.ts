@@ -12,8 +12,9 @@ import { type AppendOptions, RESUMABLE, type UnfinishedObject, UploadLost } from
 import type { Bucket } from './bucket.ts'
 import { toStoreFull } from './faults.ts'
 import { sizeOfUpload } from './listing.ts'
+import { PART_BYTES } from './memory.ts'
 import { abortMultipart, isNoSuchUpload } from './multipart.ts'
-import { inParts, PART_BYTES, PARTS_AT_ONCE, type Part } from './parts.ts'
+import { inParts, PARTS_AT_ONCE, type Part } from './parts.ts'
 import { put, remove, sizeOf, target } from './staging.ts'
 
 /**
@@ -115,6 +116,7 @@ export async function append(
     }
     // If this fails, the sweep does it.
     if (tail && detailsOf(saved).tail?.name !== tail.name) await remove(bucket, tail.name).catch(() => {})
+    memory.releaseParts()
     return saved
   } catch (error) {
     stop.abort()
@@ -139,19 +141,26 @@ const abortUnused = (bucket: Bucket, key: string, UploadId: string) =>
   ).catch(() => {})
 
 async function* tailThen(bucket: Bucket, tail: Details['tail'], source: Readable): AsyncGenerator<Buffer> {
-  if (tail) yield await readTail(bucket, tail)
+  if (tail) yield* readTail(bucket, tail)
   for await (const chunk of source) yield chunk
 }
 
-async function readTail(bucket: Bucket, { name, bytes }: NonNullable<Details['tail']>): Promise<Buffer> {
+/** @throws {UploadLost} at the end, if it does not have all bytes */
+async function* readTail(
+  bucket: Bucket,
+  { name, bytes }: NonNullable<Details['tail']>,
+): AsyncGenerator<Buffer> {
+  let size = 0
   try {
     const { Body } = await bucket.client.send(new GetObjectCommand(target(bucket, name)))
-    const tail = await buffer(Body as Readable)
-    if (tail.length === bytes) return tail
+    for await (const chunk of Body as Readable) {
+      size += chunk.length
+      yield chunk
+    }
   } catch (error) {
     if (!isMissing(error)) throw error
   }
-  throw new UploadLost('The tail of the upload is missing.')
+  if (size !== bytes) throw new UploadLost('The tail of the upload is missing.')
 }
 
 const isMissing = (error: unknown) =>
@@ -212,7 +221,7 @@ export async function sizeOfUnfinished(bucket: Bucket, upload: UnfinishedObject)
 export async function finish(bucket: Bucket, upload: UnfinishedObject) {
   const { uploadId, parts, tail } = detailsOf(upload)
   try {
-    const rest = tail && (await readTail(bucket, tail))
+    const rest = tail && (await buffer(readTail(bucket, tail)))
     if (!uploadId) await put(bucket, upload.key, rest ?? Buffer.alloc(0))
     else {
       await complete(bucket, upload.key, uploadId, parts, rest)

@@ -1,6 +1,12 @@
 const MIB = 2 ** 20
 
 /**
+ * The bytes of each part of a multipart upload, except the last. S3 requires at least 5 MiB and at most 10,000 parts, R2
+ * requires equal sizes. So an object has at most 78 GiB.
+ */
+export const PART_BYTES = 8 * MIB
+
+/**
  * The memory of all uploads of a process. Uploads that receive bytes and uploads that only send have separate budgets: so
  * a client that stops sending never delays an upload whose bytes have all arrived.
  */
@@ -19,6 +25,13 @@ export interface UploadMemory {
   release(bytes: number): void
   /** Reserves bytes to send from; waits until the budget has enough. */
   reserveForSending(bytes: number): Promise<void>
+  /**
+   * A buffer of `PART_BYTES`, which are reserved already. It is one that an upload has released, if the garbage collector
+   * has not freed it yet: new buffers would fill the memory until it runs.
+   */
+  takePart(): Buffer
+  /** Ends the use of all these buffers of this upload. Call it only if no request can still send from one of them. */
+  releaseParts(): void
   /** Returns all bytes. It may be called several times. */
   close(): void
 }
@@ -31,6 +44,15 @@ export function createMemoryBudget({ receiving = 128 * MIB, sending = 48 * MIB }
   let freeToReceive = receiving
   let freeToSend = sending
   const waiting: { bytes: number; resolve: () => void }[] = []
+  const released: WeakRef<Buffer>[] = []
+
+  function takeReleased() {
+    for (let last = released.pop(); last; last = released.pop()) {
+      const part = last.deref()
+      if (part) return part
+    }
+    return undefined
+  }
 
   function serveWaiting() {
     for (let first = waiting[0]; first && first.bytes <= freeToSend; first = waiting[0]) {
@@ -48,6 +70,7 @@ export function createMemoryBudget({ receiving = 128 * MIB, sending = 48 * MIB }
     open() {
       let received = 0
       let sent = 0
+      let taken: Buffer[] = []
       const release = (bytes: number) => {
         received -= bytes
         freeToReceive += bytes
@@ -67,7 +90,17 @@ export function createMemoryBudget({ receiving = 128 * MIB, sending = 48 * MIB }
           await promise
           sent += bytes
         },
+        takePart() {
+          const part = takeReleased() ?? Buffer.allocUnsafeSlow(PART_BYTES)
+          taken.push(part)
+          return part
+        },
+        releaseParts() {
+          for (const part of taken) released.push(new WeakRef(part))
+          taken = []
+        },
         close() {
+          taken = []
           release(received)
           freeToSend += sent
           sent = 0

@@ -1,12 +1,6 @@
 import type { Readable } from 'node:stream'
-import type { UploadMemory } from './memory.ts'
+import { PART_BYTES, type UploadMemory } from './memory.ts'
 import { openSpool, type Spool } from './spool.ts'
-
-/**
- * The bytes of each part of a multipart upload, except the last. S3 requires at least 5 MiB and at most 10,000 parts, R2
- * requires equal sizes. So an object has at most 78 GiB.
- */
-export const PART_BYTES = 8 * 2 ** 20
 
 /** How many parts are sent at the same time. An upload keeps this many parts in memory. */
 export const PARTS_AT_ONCE = 3
@@ -76,10 +70,15 @@ function grow(
 ) {
   const size = number > 1 ? PART_BYTES : Math.min(Math.max(wanted, 2 * bytes.length, FIRST_BYTES), PART_BYTES)
   if (!memory.tryReserve(size - bytes.length)) return undefined
-  const grown = Buffer.allocUnsafeSlow(size)
+  const grown = allocate(size, memory)
   bytes.copy(grown, 0, 0, length)
+  // Only this function has seen the shorter buffer. Its memory is freed now, and not by the garbage collector.
+  if (length > 0) (bytes.buffer as ArrayBuffer).transfer(0)
   return grown
 }
+
+const allocate = (size: number, memory: UploadMemory) =>
+  size === PART_BYTES ? memory.takePart() : Buffer.allocUnsafeSlow(size)
 
 /** The parts of a temporary file, from number `first` on. */
 async function* spooledParts(spool: Spool, first: number, memory: UploadMemory): Parts {
@@ -87,7 +86,7 @@ async function* spooledParts(spool: Spool, first: number, memory: UploadMemory):
   let spent: Buffer | undefined
   for (let position = 0, number = first; ; number++) {
     const size = Math.min(spool.size - position, PART_BYTES)
-    const bytes = (spent ?? Buffer.allocUnsafeSlow(size)).subarray(0, size)
+    const bytes = (spent ?? allocate(size, memory)).subarray(0, size)
     await spool.read(bytes, position)
     position += size
     const last = position === spool.size

@@ -20,6 +20,7 @@ export async function stage(bucket: Bucket, key: string, source: Readable): Prom
       return stagedInMemory(bucket, key, first.bytes, memory)
     }
     const upload = await sendMultipart(bucket, bucket.prefix + key, { source, first, parts })
+    memory.releaseParts()
     memory.close()
     return stagedOnServer(bucket, key, upload)
   } catch (error) {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createMemoryBudget } from '../../../stores/objects/s3/memory.ts'
-import { inParts, PART_BYTES } from '../../../stores/objects/s3/parts.ts'
+import { createMemoryBudget, PART_BYTES } from '../../../stores/objects/s3/memory.ts'
+import { inParts } from '../../../stores/objects/s3/parts.ts'
 
 const MIB = 2 ** 20
 
@@ -59,6 +59,23 @@ t.test('60 stalled uploads keep no more memory than the budget', async (t) => {
     memory.close()
   }
   t.equal(budget.reserved, 0)
+})
+
+t.test('the buffers of an upload that has ended are used by the next one, and never by two', async (t) => {
+  const budget = createMemoryBudget()
+  const [first, second] = [budget.open(), budget.open()]
+  const parts = [first.takePart(), first.takePart()]
+  t.notOk(parts.includes(second.takePart()), 'they are in use')
+  first.releaseParts()
+  first.close()
+  const again = [second.takePart(), second.takePart(), second.takePart()]
+  t.strictSame(new Set(parts), new Set(again.slice(0, 2)), 'both are used again')
+  t.notOk(parts.includes(again[2]!), 'once')
+
+  const failed = budget.open()
+  const part = failed.takePart()
+  failed.close()
+  t.not(second.takePart(), part, 'a request may still send the buffer of an upload that has failed')
 })
 
 t.test('uploads that only send wait for memory in their order', async (t) => {
