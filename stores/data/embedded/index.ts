@@ -34,7 +34,8 @@ export interface Embedded {
   close(): Promise<void>
 }
 
-const DATABASE = fileURLToPath(new URL('./thread.ts', import.meta.url))
+const THREAD = fileURLToPath(new URL('./thread.ts', import.meta.url))
+const CREATOR = fileURLToPath(new URL('./creator.ts', import.meta.url))
 
 // The address of a socket (sockaddr_un) has 108 bytes on Linux and 104 on macOS and the BSDs, including the final NUL.
 const SOCKET_PATH_BYTES = 103
@@ -117,7 +118,7 @@ async function create(dataDir: string, folder: string) {
   }
   // The name is random: after a kill, the creating process may still write to its own folder.
   const draft = join(dataDir, `db.new-${randomUUID()}`)
-  const [code] = await warnWhenSlow('Creating the embedded database', once(fork(DATABASE, [draft]), 'exit'))
+  const [code] = await warnWhenSlow('Creating the embedded database', once(fork(CREATOR, [draft]), 'exit'))
   if (code !== 0) throw new Error(`the process that creates the embedded database ended with ${code}`)
   renameSync(draft, folder)
   flush(dataDir)
@@ -160,7 +161,7 @@ async function serve(database: { folder: string; socket: string }) {
 /** Starts the thread of the database. `open` resolves when it accepts connections, `ended` with its error, if any. */
 function startThread(workerData: { folder: string; socket: string }) {
   rmSync(workerData.socket, { force: true })
-  const thread = new Worker(DATABASE, { workerData })
+  const thread = new Worker(THREAD, { workerData })
   const ended = new Promise<Error | undefined>((resolve) => {
     let failure: Error | undefined
     thread.once('error', (error: Error) => {

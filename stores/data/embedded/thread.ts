@@ -1,5 +1,5 @@
-// The thread of the embedded database: PGlite blocks its event loop while a query runs, so it has a separate one. If this
-// file runs as a process, it creates a database in the folder of its argument, and ends.
+// The thread of the embedded database: PGlite blocks its event loop while a query runs, so it has a separate one. Without a
+// socket, it creates a database in the folder, and ends.
 import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -17,9 +17,7 @@ const SETTINGS = ['shared_buffers = 32MB']
 // PGlite's POSTGRES_MAIN_LONGJMP: PostgreSQL continues after an ERROR with an exception of this status.
 const ERROR_STATUS = 100
 
-const { folder, socket } = (workerData ?? { folder: process.argv[2] }) as { folder: string; socket?: string }
-// If the process that waits for the database is killed, this one ends.
-if (!socket) process.once('disconnect', () => process.exit(1))
+const { folder, socket } = workerData as { folder: string; socket?: string }
 assertPgliteVersion()
 const database = await PGlite.create({
   fs: new DurableFiles(folder),

@@ -194,8 +194,10 @@ inTier.campaign(
     killed.catch(() => {})
     while (drafts().length === 0) await sleep(5)
     const holder = Number(readFileSync(join(dataDir, 'db.pid'), 'utf8'))
+    const creator = readFileSync(`/proc/${holder}/task/${holder}/children`, 'utf8').trim()
     process.kill(holder, 'SIGKILL')
     await t.rejects(killed)
+    await until(async () => hasEnded(creator) || undefined, 5_000)
     t.notOk(existsSync(join(dataDir, 'db')))
 
     const next = await open(dataDir)
@@ -346,6 +348,15 @@ inTier.default('queries of several connections and processes do not get mixed up
   const working = () => startProcess(t, dataDir, { attach: true }, work)
   await t.resolves(Promise.all([working(), working()]))
 })
+
+/** Whether a process has ended. Nobody may have read its exit code yet. */
+function hasEnded(pid: string) {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return true
+  }
+}
 
 /** What stands in the temporary folder for a folder whose path is too long. */
 const linksTo = (dataDir: string) =>
