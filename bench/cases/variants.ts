@@ -1,6 +1,7 @@
 import { symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import { fill } from '../fill.ts'
 import { type Case, Missing, type Scope } from '../harness.ts'
 import { makeJpeg, photograph } from '../images.ts'
@@ -21,16 +22,14 @@ export const variants: Case[] = [
     async prepare(scope, { seconds }) {
       needWrk()
       const source = await photograph({ width: 2048, height: 1536 })
-      const { images, env } = await fill(scope, [source])
-      const first = await startHasty(scope, env)
-      const variant = `${first.url}/images/${images[0]!.id}?${VARIANT}`
-      const bytes = (await (await fetch(variant)).arrayBuffer()).byteLength
-      const plain = await fill(scope, [await makeJpeg(bytes)])
-      const second = await startHasty(scope, plain.env)
+      const { length } = await sharp(source).resize(640).webp({ quality: 75, effort: 3 }).toBuffer()
+      const { images, env } = await fill(scope, [source, await makeJpeg(length)])
+      // One process for both, because a process can be slow for its whole life.
+      const { url } = await startHasty(scope, env)
       const load = { connections: CONNECTIONS, seconds }
       return {
-        baseline: () => get(`${second.url}/images/${plain.images[0]!.id}`, load),
-        hasty: () => get(variant, load),
+        baseline: () => get(`${url}/images/${images[1]!.id}`, load),
+        hasty: () => get(`${url}/images/${images[0]!.id}?${VARIANT}`, load),
       }
     },
   },
