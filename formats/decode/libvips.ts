@@ -109,6 +109,14 @@ export function explain(message: string): Undecodable {
     : new Undecodable('unknown', `the decoder has failed (${detail})`)
 }
 
-/** The decoder stopped at its last message, which can begin with the path of the file. */
+/** The decoder stopped at its last message, which can begin with the path of the file. An encoder that then has no pixels adds one. */
 const lastLine = (message: string) =>
-  (message.trim().split('\n').at(-1) ?? '').replace(/^\S*[/\\]\S*:? |:?\s*$/g, '').slice(0, 200)
+  (
+    message
+      .replace(/^.*unable to write to target.*$/gm, '')
+      .trim()
+      .split('\n')
+      .at(-1) ?? ''
+  )
+    .replace(/^\S*[/\\]\S*:? |:?\s*$/g, '')
+    .slice(0, 200)

@@ -173,8 +173,9 @@ async function verifyVariant(pass: Pass, { objectKey: id, hash, imageId, region 
   state.variants++
   const store = stores.objects.find({ region, tier: 'hot' })
   if (!store || !(await examine(pass, store, { id, hash }))) return
-  await stores.data.variants.remove(id)
+  const isRemoved = await stores.data.variants.remove(id)
   await store.delete(id)
+  if (!isRemoved) return // It was removed in the meantime.
   state.removedVariants++
   log.warn({ imageId }, 'a variant whose object was damaged or missing was removed: it is made again')
 }

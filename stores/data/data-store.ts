@@ -906,8 +906,8 @@ export interface VariantStore {
   /** Deletes the rows of removed images, whose removal was interrupted. Resolves with their number. */
   removeOrphans(): Promise<number>
 
-  /** Deletes the row of a variant whose object is missing or damaged. */
-  remove(objectKey: string): Promise<void>
+  /** Deletes the row of a variant whose object is missing or damaged. False if there is none. */
+  remove(objectKey: string): Promise<boolean>
 
   /** Those of the keys that a variant of an image that is not removed has. */
   live(objectKeys: string[]): Promise<string[]>

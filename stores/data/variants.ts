@@ -73,7 +73,8 @@ export function createVariants(sql: Database): StoreCalls<VariantStore> {
     }),
 
     remove: repeatable(async (objectKey) => {
-      await sql`delete from variants where object_key = ${objectKey}`
+      const rows = await sql`delete from variants where object_key = ${objectKey} returning spec`
+      return rows.length > 0
     }),
 
     live: repeatable(async (objectKeys) => {

@@ -110,6 +110,10 @@ t.test(
   { skip: !existsSync(LOGL) && 'the case is not here' },
   async (t) => {
     await t.rejects(shown(readFileSync(LOGL)), { kind: 'unsupported', message: /does not support this kind/ })
+    await t.rejects(shown(readFileSync(new URL('tiff-planar-ycbcr.tif', LOGL))), {
+      kind: 'unsupported',
+      message: /tiff2vips: Sorry, can not handle image/,
+    })
     const size = { width: 2, height: 1 }
     const plane = Buffer.from([1, 2])
     await t.rejects(shown(make.mergedPsd(7, 8, size, [plane, plane])), {
