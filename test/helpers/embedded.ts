@@ -1,22 +1,23 @@
+import { spawn } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
-import { on } from 'node:events'
+import { once } from 'node:events'
 import {
   constants,
   cpSync,
   existsSync,
   globSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
 } from 'node:fs'
+import { createConnection, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { Worker } from 'node:worker_threads'
 import postgres from 'postgres'
 import type { Test } from 'tap'
 import { openDataStore } from '../../stores/data/index.ts'
@@ -24,6 +25,8 @@ import { newFolder } from './folder.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const TEMPLATES = join(ROOT, 'node_modules/.cache/test-databases')
+const LENDER_POLL_MS = 50
+const LENDER_TRIES = 600
 
 /** A folder for `DATA_DIR` that has an empty database with the current schema. It goes with the test. */
 export async function dataDirWithDatabase(t: Test) {
@@ -52,45 +55,54 @@ export async function copyDatabase(dataDir: string) {
   cpSync(template, folder, { recursive: true, mode: constants.COPYFILE_FICLONE, filter })
 }
 
-interface Lent {
-  /** The socket that it is served on. */
-  socket: string
-  /** Removes all rows. Nothing may be connected. */
-  empty(): Promise<void>
-}
-
-const idle: Lent[] = []
+/** The sockets of databases that this file has borrowed and that no test uses. */
+const idle: string[] = []
 
 /**
  * Lends an empty database to a test, which connects to it with `attach` in `dataDir`. To open a database takes a second of
- * CPU time, so a test file opens one, and empties it for the next test. A test that changes the schema, or looks at the
- * files of the database, needs one of its own: see `copyDatabase`.
+ * CPU time, so one process opens databases for all test files: see `lent-databases.ts`. A test that changes the schema, or
+ * looks at the files of the database, needs one of its own: see `copyDatabase`.
  */
 export async function lendDatabase(t: Pick<Test, 'teardown'>, dataDir: string): Promise<void> {
-  const database = idle.pop() ?? (await openDatabase())
+  const socket = idle.pop() ?? (await borrow())
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  symlinkSync(database.socket, join(dataDir, 'db.sock'))
+  symlinkSync(socket, join(dataDir, 'db.sock'))
   t.teardown(async () => {
-    await database.empty()
-    idle.push(database)
+    await emptyDatabase(socket)
+    idle.push(socket)
   })
 }
 
-async function openDatabase(): Promise<Lent> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'hasty-test-'))
-  process.once('exit', () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 3 }))
-  await copyDatabase(dataDir)
-  const socket = join(dataDir, 'db.sock')
-  const thread = new Worker(join(ROOT, 'stores/data/embedded/thread.ts'), {
-    workerData: { folder: join(dataDir, 'db'), socket },
-  })
-  // Modules that tap loads into every thread may send other messages before.
-  for await (const [message] of on(thread, 'message')) if (message === 'open') break
-  thread.unref()
-  return { socket, empty: () => emptyDatabase(socket) }
+/** Gets the socket of a database, which is this process' own until it ends. */
+async function borrow(): Promise<string> {
+  const lender = join(tmpdir(), `hasty-test-${basename(await findTemplate())}.sock`)
+  for (let tries = 0; ; tries++) {
+    const connection = createConnection(lender)
+    try {
+      const [line] = await Promise.race([once(connection, 'data'), refuseClosed(connection)])
+      connection.unref()
+      return String(line).trim()
+    } catch (error) {
+      connection.destroy()
+      if (tries === 0) startLender(lender)
+      if (tries === LENDER_TRIES) throw error
+      await sleep(LENDER_POLL_MS)
+    }
+  }
 }
 
-async function emptyDatabase(socket: string) {
+async function refuseClosed(connection: Socket): Promise<never> {
+  await once(connection, 'close')
+  throw new Error('the process that lends databases has ended')
+}
+
+function startLender(path: string) {
+  const script = fileURLToPath(new URL('./lent-databases.ts', import.meta.url))
+  spawn(process.execPath, [script, path], { stdio: 'ignore', detached: true }).unref()
+}
+
+/** Removes all rows. Nothing may be connected. */
+export async function emptyDatabase(socket: string) {
   const sql = postgres({ path: socket, user: 'postgres', database: 'postgres', max: 1, onnotice: () => {} })
   await sql.unsafe(EMPTY)
   await sql.end()
@@ -112,7 +124,7 @@ async function findTemplate() {
   const sources = globSync(['migrations/*', 'stores/data/embedded/*', 'package-lock.json'], {
     cwd: ROOT,
   }).sort()
-  const hash = createHash('sha256')
+  const hash = createHash('sha256').update(ROOT)
   for (const source of sources) hash.update(source).update(readFileSync(join(ROOT, source)))
   const template = join(TEMPLATES, hash.digest('hex').slice(0, 16))
   if (!existsSync(template)) await makeTemplate(template)
