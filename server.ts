@@ -5,7 +5,7 @@ import worker from './plugins/worker.ts'
 import { startCluster } from './process/cluster.ts'
 import { serveOperations } from './process/metrics/server.ts'
 import { run } from './process/run.ts'
-import { stopListening } from './process/stop-listening.ts'
+import { QUEUE_LENGTH, stopListening } from './process/stop-listening.ts'
 import { isTerminal, printStart, printStarting } from './process/terminal.ts'
 import { answerPings, watchOwnEventLoop } from './process/watchdog.ts'
 
@@ -26,7 +26,7 @@ await run('server', async (config, log) => {
   await app.ready()
   // In a terminal, the summary replaces Fastify's line about the address.
   if (isTerminal()) log.level = 'warn'
-  await app.listen({ host: config.host, port: config.port })
+  await app.listen({ host: config.host, port: config.port, backlog: QUEUE_LENGTH })
   log.level = config.logLevel
   operations?.started(app)
   if (isTerminal() && !cluster.isWorker) printStart(config, (app.server.address() as AddressInfo).port)

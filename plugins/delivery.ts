@@ -111,6 +111,8 @@ function drop(request: IncomingMessage, { bytes, total, idle }: DropLimits): Pro
     const onEnd = () => finish('ended')
     const idleTimer = setTimeout(finish, idle, 'limit')
     const totalTimer = setTimeout(finish, total, 'limit')
+    // A pipe to a reader that has stopped would hold the body.
+    request.unpipe()
     request.on('data', count).once('end', onEnd).once('close', onEnd).resume()
   })
 }

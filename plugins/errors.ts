@@ -110,7 +110,8 @@ function challenge(problem: Problem, request: FastifyRequest, reply: FastifyRepl
   reply.header('WWW-Authenticate', `${scheme} realm="link", charset="UTF-8"`)
 }
 
-function logProblem({ status, title }: Problem, error: unknown, { log }: FastifyRequest) {
+function logProblem({ name, status, title }: Problem, error: unknown, { log }: FastifyRequest) {
+  if (name === 'Busy') return // nothing failed, and each refusal costs time that an accepted request needs
   if (status === 503) {
     // An outage fails every request in the same way. A stack would only fill the log.
     const { cause, message } = error as Error

@@ -13,11 +13,12 @@ declare module 'fastify' {
     /** Whether the media type says that the body is one image: `image/*` or `application/octet-stream`. */
     isRawBody(): boolean
     /**
-     * The body as one part. Its name is that of Content-Disposition (RFC 6266), or else `name`.
+     * Gives the body as one part. Its name is that of Content-Disposition (RFC 6266), or else `name`. Nothing is read before
+     * the caller takes the part, so that a request can be refused first.
      *
      * @throws {InvalidRequest} a digest is not valid
      */
-    readRawBody(name?: string): FilePart
+    readRawBody(name?: string): Generator<FilePart, void, void>
     /** The file name of Content-Disposition (RFC 6266), if the request has one. */
     fileName(): string | undefined
     /** The digests of these fields (RFC 9530). @throws {InvalidRequest} one is not valid */
@@ -44,8 +45,8 @@ export default fp(
         detail: 'Content-Digest or Repr-Digest is not valid (RFC 9530), or they contradict each other.',
       })
     })
-    app.decorateRequest('readRawBody', function (name) {
-      return {
+    app.decorateRequest('readRawBody', function* (name) {
+      yield {
         name: this.fileName() ?? name ?? '',
         digests: this.digests(['content-digest', 'repr-digest']),
         file: fileOf(this.raw, maxFileSize),

@@ -13,8 +13,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 const LONGEST_MS = 3_000
 const KEEP_OUT_AFTER_MS = 500
-/** Node's default. */
-const QUEUE_LENGTH = 511
+/**
+ * Connections that wait to be accepted. The kernel ignores clients above it, and above its own limit (`net.core.somaxconn`,
+ * 4096 on Linux); they try again after 1, 3 and 7 s. Node's default of 511 is full after half a second of an overload.
+ */
+export const QUEUE_LENGTH = 4096
 const IDLE_CHECK_MS = 250
 /** Connections that a process can accept, now or soon: ESTABLISHED, SYN_RECV, CLOSE_WAIT (Linux, `tcp_states.h`). */
 const ACCEPTABLE = new Set(['01', '03', '08'])

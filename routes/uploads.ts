@@ -69,8 +69,11 @@ export default (async (app) => {
         return request.wantsPage() ? sendResult(received, request, reply) : received
       }
       if (!request.isRawBody()) throw new NotMultipart()
-      const parts = [request.readRawBody(request.query.name)]
-      return uploads.receive({ ...uploadRequest, method: 'raw', parts })
+      return uploads.receive({
+        ...uploadRequest,
+        method: 'raw',
+        parts: request.readRawBody(request.query.name),
+      })
     },
   )
 }) satisfies FastifyPluginAsyncTypebox

@@ -46,7 +46,11 @@ const problem = (name: string, status: number, title: string, message: string) =
     declare readonly opensOn?: Date
 
     constructor({ detail = message, rejected, opensOn }: ProblemOptions = {}) {
+      const { stackTraceLimit } = Error
+      // The stack of a refusal is never logged, and takes a tenth of its time.
+      if (status < 500 || status === 503) Error.stackTraceLimit = 0
       super(detail)
+      Error.stackTraceLimit = stackTraceLimit
       if (rejected) Object.assign(this, { rejected })
       if (opensOn) Object.assign(this, { opensOn })
     }

@@ -133,6 +133,23 @@ t.test('a stalled connection above a limit gets its 429 at once, not at the end 
   await stalled.send(Buffer.concat([Buffer.from(head(url, 5_000_000)), large.subarray(0, 1_000)]))
   t.equal((await refused).statusCode, 429)
   t.ok(performance.now() - start < 10_000, 'CLIENT_TIMEOUT is 30 s')
+  const raw = (url: string, fields: string[] = []) =>
+    head(url, large.length, fields).replace(headers['content-type'], 'image/png')
+  const sending = await openConnection(port)
+  await sending.send(Buffer.concat([Buffer.from(raw(url)), large]))
+  const answer = await sending.answer()
+  t.equal(answer.statusCode, 429)
+  t.not(answer.headers.connection, 'close', 'the body of an image was read and dropped')
+  const expecting = await openConnection(port)
+  await expecting.send(raw(url, ['Expect: 100-continue']))
+  t.equal((await expecting.answer()).statusCode, 429, 'without a 100')
+  const anonymous = await openConnection(port)
+  await anonymous.send(
+    Buffer.concat([Buffer.from(raw(await makeLink(limited, { sinceNow: 'PT1H', askSender: 'required' }))), large]),
+  )
+  t.equal((await anonymous.answer()).statusCode, 400)
+  t.ok(performance.now() - start < 10_000, 'each refusal is sent at once')
+  for (const { socket } of [sending, expecting, anonymous]) socket.destroy()
   first.socket.destroy()
   stalled.socket.destroy()
 })
