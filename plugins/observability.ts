@@ -12,8 +12,9 @@ import {
 } from '../process/metrics/processes.ts'
 import { type Count, createMetrics, exportCounts } from '../process/metrics/registries.ts'
 import { createSharedMetrics } from '../process/metrics/shared.ts'
-import { rejectionReasons } from '../schemas/uploads.ts'
+import { type RejectionReason, rejectionReasons } from '../schemas/uploads.ts'
 import { Unavailable } from '../services/errors.ts'
+import type { MethodCounts } from '../services/uploads/counts.ts'
 import { UPLOAD_METHODS } from '../services/uploads/upload-request.ts'
 
 declare module 'fastify' {
@@ -95,6 +96,8 @@ const LINK_REFUSALS: Record<string, string> = {
   UnknownRegion: 'unknown_region',
 }
 
+const REASONS = Object.keys(rejectionReasons) as RejectionReason[]
+
 /** The counts that services keep in plain variables. To export another one, add it here. */
 function countsOf({
   cache,
@@ -103,18 +106,20 @@ function countsOf({
 }: FastifyInstance): Count[] {
   const lookUps = (kind: 'hits' | 'misses') =>
     Object.entries(cache).map(([name, { count }]) => [name, count[kind]] as const)
+  const byMethod = (read: (counts: MethodCounts) => number) =>
+    UPLOAD_METHODS.map((method) => [method, read(uploads.counts[method])] as const)
   return [
     {
       name: 'hasty_problems_total',
       help: 'Responses with an error, by the name of the problem',
-      label: 'problem',
+      labels: ['problem'],
       read: () => withZeros(problemCounts, ['Busy', 'InsufficientStorage', 'InternalError', 'Unavailable']),
     },
     { name: 'hasty_links_created_total', help: 'Links that were created', read: () => links.counts.created },
     {
       name: 'hasty_link_refusals_total',
       help: 'Requests that were refused because of a link, by reason',
-      label: 'reason',
+      labels: ['reason'],
       read: () =>
         Object.entries(LINK_REFUSALS).map(
           ([name, reason]) => [reason, problemCounts.get(name) ?? 0] as const,
@@ -123,29 +128,36 @@ function countsOf({
     {
       name: 'hasty_uploads_total',
       help: 'Accepted parts, including duplicates, by upload method',
-      label: 'method',
-      read: () => withZeros(uploads.counts.methods, UPLOAD_METHODS),
+      labels: ['method'],
+      read: () => byMethod(({ received }) => received),
     },
     {
       name: 'hasty_upload_duplicates_total',
-      help: 'Accepted duplicates',
-      read: () => uploads.counts.duplicates,
+      help: 'Accepted duplicates, by upload method',
+      labels: ['method'],
+      read: () => byMethod(({ duplicates }) => duplicates),
     },
     {
       name: 'hasty_upload_bytes_total',
-      help: 'Accepted bytes, including duplicates',
-      read: () => uploads.counts.bytes,
+      help: 'Accepted bytes, including duplicates, by upload method',
+      labels: ['method'],
+      read: () => byMethod(({ bytes }) => bytes),
     },
     {
       name: 'hasty_upload_rejections_total',
-      help: 'Rejected parts, by reason',
-      label: 'reason',
-      read: () => withZeros(uploads.counts.rejected, Object.keys(rejectionReasons)),
+      help: 'Rejected parts, by upload method and reason',
+      labels: ['method', 'reason'],
+      read: () =>
+        UPLOAD_METHODS.flatMap((method) =>
+          REASONS.map(
+            (reason) => [method, reason, uploads.counts[method].rejected.get(reason) ?? 0] as const,
+          ),
+        ),
     },
     {
       name: 'hasty_images_served_total',
       help: 'Responses with an image: full, partial (206) or not_modified (304)',
-      label: 'result',
+      labels: ['result'],
       read: () => [
         ['full', images.counts.full],
         ['partial', images.counts.partial],
@@ -175,13 +187,13 @@ function countsOf({
     {
       name: 'hasty_cache_hits_total',
       help: 'Look-ups that a cache answered, by cache',
-      label: 'cache',
+      labels: ['cache'],
       read: () => lookUps('hits'),
     },
     {
       name: 'hasty_cache_misses_total',
       help: 'Look-ups that a cache could not answer, by cache',
-      label: 'cache',
+      labels: ['cache'],
       read: () => lookUps('misses'),
     },
   ]

@@ -16,10 +16,10 @@ export interface Metrics {
 export interface Count {
   name: string
   help: string
-  /** The name of the label, if `read` gives several numbers. */
-  label?: string
-  /** A number, or numbers by the value of the label. */
-  read(): number | Iterable<readonly [string, number]>
+  /** The names of the labels, if `read` gives several numbers. */
+  labels?: readonly string[]
+  /** A number, or numbers after the values of their labels. */
+  read(): number | Iterable<readonly [...string[], number]>
 }
 
 // The library's metrics with a name that promtool refuses. Others have the same information.
@@ -57,7 +57,7 @@ export function createMetrics(role: string): Metrics {
         help: 'Calls of the database that have not ended, beyond the connections of the pool',
         read: () => Math.max(0, databaseCalls.running - databaseCalls.connections),
       },
-    ].map(({ read, ...count }) => ({ ...count, label: 'process', read: () => [[role, read()]] as const })),
+    ].map(({ read, ...count }) => ({ ...count, labels: ['process'], read: () => [[role, read()]] as const })),
     Gauge,
   )
   return { work, state, close: measureOperations(work) }
@@ -69,17 +69,21 @@ export function exportCounts(
   counts: readonly Count[],
   Kind: typeof Counter | typeof Gauge = Counter,
 ): void {
-  for (const { name, help, label, read } of counts) {
+  for (const { name, help, labels = [], read } of counts) {
     new Kind({
       name,
       help,
       registers: [register],
-      labelNames: label ? [label] : [],
+      labelNames: labels,
       collect() {
         this.reset()
         const value = read()
         if (typeof value === 'number') this.inc(value)
-        else for (const [key, each] of value) this.inc({ [label!]: key }, each)
+        else
+          for (const row of value) {
+            const values = labels.map((label, n) => [label, row[n] as string])
+            this.inc(Object.fromEntries(values), row.at(-1) as number)
+          }
       },
     })
   }

@@ -5,9 +5,10 @@ import type { Links } from '../links/index.ts'
 import type { Passwords } from '../links/passwords.ts'
 import { readSender, requireSender, type Sender } from '../links/rules.ts'
 import { type AdmissionLimits, type AdmittedUpload, createAdmission } from './admission.ts'
+import { countRejection, createUploadCounts } from './counts.ts'
 import { cleanName } from './names.ts'
 import type { Part, TextPart } from './part.ts'
-import { createPartReceiver, type PartOptions, type PartSource, type UploadCounts } from './receive-part.ts'
+import { createPartReceiver, type PartOptions, type PartSource } from './receive-part.ts'
 import { problemOf, reasonOf } from './rejections.ts'
 import { createResumable } from './resumable/index.ts'
 import type { UploadRequest } from './upload-request.ts'
@@ -43,13 +44,7 @@ export function createUploads({
   resumableBytesPerLink: bytesPerLink,
   ...options
 }: UploadOptions) {
-  const counts: UploadCounts = {
-    received: 0,
-    duplicates: 0,
-    bytes: 0,
-    rejected: new Map(),
-    methods: new Map(),
-  }
+  const counts = createUploadCounts()
   const admission = createAdmission(limits)
   const receivePart = createPartReceiver({ ...options, counts })
   const sizesOf = (link: LinkRow) =>
@@ -136,7 +131,7 @@ export function createUploads({
           } catch (error) {
             if ('file' in part) part.file.resume()
             const reason = reasonOf(error)
-            counts.rejected.set(reason, (counts.rejected.get(reason) ?? 0) + 1)
+            countRejection(counts[request.method], reason)
             rejected.push({ name, reason })
           }
         }

@@ -1,5 +1,5 @@
 import { finished, type Writable } from 'node:stream'
-import type { Processed, RejectionReason } from '../../schemas/uploads.ts'
+import type { Processed } from '../../schemas/uploads.ts'
 import {
   isRefusal,
   type LinkRow,
@@ -18,21 +18,12 @@ import { newId } from '../ids.ts'
 import { showMetadata } from '../images/show-metadata.ts'
 import { requireSize, requireType, type Sender } from '../links/rules.ts'
 import type { Staging } from './admission.ts'
+import type { UploadCounts } from './counts.ts'
 import type { Digests } from './digests.ts'
 import { createHashing, type Hashing } from './hashing.ts'
 import type { FilePart, PartFile } from './part.ts'
 import { createSniffer, type Sniffer } from './sniffer.ts'
 import type { UploadMethod } from './upload-request.ts'
-
-/** Counts of the parts that this process has received. */
-export interface UploadCounts {
-  received: number
-  /** The received parts by their method. */
-  methods: Map<UploadMethod, number>
-  duplicates: number
-  bytes: number
-  rejected: Map<RejectionReason, number>
-}
 
 export interface PartOptions {
   stores: Stores
@@ -197,10 +188,10 @@ function finish(
   if (isRefusal(recorded)) throw new Rejection(recorded)
   const { size } = received
   knownHashes.set(knownKey(received), recorded.id)
-  counts.received++
-  counts.methods.set(method, (counts.methods.get(method) ?? 0) + 1)
-  counts.bytes += size
-  if (recorded.duplicate) counts.duplicates++
+  const count = counts[method]
+  count.received++
+  count.bytes += size
+  if (recorded.duplicate) count.duplicates++
   return toProcessed(received, recorded)
 }
 

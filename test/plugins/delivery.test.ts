@@ -145,7 +145,10 @@ t.test('a stalled connection above a limit gets its 429 at once, not at the end 
   t.equal((await expecting.answer()).statusCode, 429, 'without a 100')
   const anonymous = await openConnection(port)
   await anonymous.send(
-    Buffer.concat([Buffer.from(raw(await makeLink(limited, { sinceNow: 'PT1H', askSender: 'required' }))), large]),
+    Buffer.concat([
+      Buffer.from(raw(await makeLink(limited, { sinceNow: 'PT1H', askSender: 'required' }))),
+      large,
+    ]),
   )
   t.equal((await anonymous.answer()).statusCode, 400)
   t.ok(performance.now() - start < 10_000, 'each refusal is sent at once')

@@ -39,9 +39,9 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
         ?.slice(line.length + 1),
     )
   t.equal(value('hasty_uploads_total{method="multipart"}'), 2)
-  t.equal(value('hasty_upload_duplicates_total'), 1)
-  t.equal(value('hasty_upload_bytes_total'), 2 * body.length)
-  t.equal(value('hasty_upload_rejections_total{reason="not_an_image"}'), 1)
+  t.equal(value('hasty_upload_duplicates_total{method="multipart"}'), 1)
+  t.equal(value('hasty_upload_bytes_total{method="multipart"}'), 2 * body.length)
+  t.equal(value('hasty_upload_rejections_total{method="multipart",reason="not_an_image"}'), 1)
   t.equal(value('hasty_images_served_total{result="full"}'), 2)
   t.equal(value('hasty_images_served_total{result="partial"}'), 1)
   t.equal(value('hasty_images_served_total{result="not_modified"}'), 1)
@@ -52,7 +52,7 @@ inTier.default('metrics count requests and uploads, and contain no id', async (t
   t.equal(value('hasty_variant_duration_seconds_count{outcome="success"}'), 1)
   t.equal(value('hasty_unfinished_uploads'), 1)
   t.equal(
-    value('hasty_upload_rejections_total{reason="insufficient_storage"}'),
+    value('hasty_upload_rejections_total{method="multipart",reason="insufficient_storage"}'),
     0,
     'an increase from 0 is seen',
   )

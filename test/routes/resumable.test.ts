@@ -466,11 +466,6 @@ t.test('an upload belongs to its link', async (t) => {
   isProblem(t, await client.get(`${link}/files/unknown`), 404, 'upload-not-found')
 })
 
-t.test('all methods are counted', async (t) => {
-  const { methods } = app.services.uploads.counts
-  for (const method of ['multipart', 'tus', 'draft'] as const) t.ok(methods.get(method)! > 0, method)
-})
-
 t.test('the sweep deletes what has expired, and nothing that can be continued', async (t) => {
   const folder = newFolder(t)
   const app = await build(t, { DATA_DIR: folder, SWEEP_GRACE: 'PT1S' })

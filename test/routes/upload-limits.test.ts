@@ -49,7 +49,7 @@ t.test('the bytes that a link no longer accepts are not staged', async (t) => {
   const link = await makeLink(app, { sinceNow: 'PT1H', maxBytes: 1000 })
   const uploads = Array.from({ length: 6 }, () => startUpload(app, link))
   for (const upload of uploads) upload.sendPart('large', image(300_000))
-  const { rejected } = app.services.uploads.counts
+  const { rejected } = app.services.uploads.counts.multipart
   await until(async () => (rejected.get('link_used_up') === 6 ? true : undefined))
   t.match(await staged(app), { files: 0, bytes: 0 }, 'while the six connections are still open')
   for (const upload of uploads) {

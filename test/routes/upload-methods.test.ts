@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { build, makeLink } from '../helpers/app.ts'
-import { makeImage, noSamples } from '../helpers/images.ts'
+import { rejectionReasons } from '../../schemas/uploads.ts'
+import { UPLOAD_METHODS } from '../../services/uploads/upload-request.ts'
+import { type App, build, makeLink } from '../helpers/app.ts'
+import { makeImage, makePadded, noSamples } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { locationOf, pieces, resumableClient } from '../helpers/resumable.ts'
 import { times } from '../helpers/tiers.ts'
@@ -21,10 +23,9 @@ function* readSamples() {
 // Each upload becomes an image of its own, so that no response depends on the one before it.
 const app = await build(t, { HIDE_DUPLICATES: 'true', GUESS_LIMIT: '0' })
 const link = await makeLink(app)
-const { tus, draft, call } = resumableClient(app)
 const octets = { 'content-type': 'application/octet-stream' }
 
-const methods = {
+const methodsOf = (app: App, link: string, { tus, draft, call } = resumableClient(app)) => ({
   multipart: (body: Buffer, filename: string) =>
     app.inject({ method: 'POST', url: link, ...multipart([{ body, filename }]) }),
   raw: (body: Buffer, name: string) => call('POST', `${link}?name=${encodeURIComponent(name)}`, octets, body),
@@ -46,7 +47,8 @@ const methods = {
     )
     return draft.append(locationOf(begun), 10, body.subarray(10), { 'upload-complete': '?1' })
   },
-}
+})
+const methods = methodsOf(app, link)
 
 async function compare(t: import('tap').Test, name: string, body: Buffer) {
   const responses = []
@@ -86,4 +88,31 @@ t.test('bytes that are not accepted get the same response by all methods', async
     'a PNG of 11 bytes': png.subarray(0, 11),
   }))
     await compare(t, name, bytes)
+})
+
+t.test('the metrics count parts, bytes, duplicates and rejections of each method', async (t) => {
+  const app = await build(t, { HIDE_DUPLICATES: 'false' })
+  const link = await makeLink(app)
+  const send = methodsOf(app, link)
+  const sizes = new Map<string, number>()
+  for (const [n, method] of UPLOAD_METHODS.entries()) {
+    const body = await makePadded(1000 * (n + 1))
+    sizes.set(method, body.length)
+    for (let sent = 0; sent <= n + 1; sent++) t.equal((await send[method](body, 'a.png')).statusCode, 200)
+    t.equal((await send[method](Buffer.from('no image, but long enough'), 'b.txt')).statusCode, 415)
+  }
+  const { body: text } = await app.inject('/metrics')
+  for (const [n, method] of UPLOAD_METHODS.entries())
+    for (const [name, labels, value] of [
+      ['uploads', '', n + 2],
+      ['upload_duplicates', '', n + 1],
+      ['upload_bytes', '', (n + 2) * sizes.get(method)!],
+      ['upload_rejections', ',reason="not_an_image"', 1],
+      ['upload_rejections', ',reason="too_large"', 0],
+    ] as const) {
+      const line = `hasty_${name}_total{method="${method}"${labels}} ${value}`
+      t.ok(text.split('\n').includes(line), line)
+    }
+  const series = text.split('\n').filter((line) => line.startsWith('hasty_upload_rejections_total{'))
+  t.equal(series.length, UPLOAD_METHODS.length * Object.keys(rejectionReasons).length, 'no other label')
 })

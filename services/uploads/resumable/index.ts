@@ -9,6 +9,7 @@ import { newId } from '../../ids.ts'
 import type { Links } from '../../links/index.ts'
 import { readSender, requireSender, type Sender } from '../../links/rules.ts'
 import type { Admission } from '../admission.ts'
+import { countRejection } from '../counts.ts'
 import type { Digests } from '../digests.ts'
 import { cleanName } from '../names.ts'
 import type { PartOptions } from '../receive-part.ts'
@@ -178,7 +179,7 @@ export function createResumable(options: ResumableOptions) {
     const answer = { processed: [], rejected: [{ name: row.name, reason }] }
     await resumable.reject(key, answer)
     digestings.delete(row.id)
-    options.counts.rejected.set(reason, (options.counts.rejected.get(reason) ?? 0) + 1)
+    countRejection(options.counts[row.method], reason)
     await removeBytes(stores, row).catch(() => {}) // then the sweep does it
     return stateOf({ ...row, answer })
   }
