@@ -13,11 +13,15 @@ export type Answered = Map<string, string>
 /** The ids of those answered images that are not served, or with other bytes. */
 export async function wrongAmong(url: string, answered: Answered) {
   const wrong: string[] = []
-  for (const [id, hash] of answered) {
-    const answer = await fetch(`${url}/images/${id}`)
-    const bytes = Buffer.from(await answer.arrayBuffer())
-    if (answer.status !== 200 || sha256(bytes) !== hash) wrong.push(`${id}: ${answer.status}`)
+  const images = answered.entries()
+  const check = async () => {
+    for (const [id, hash] of images) {
+      const answer = await fetch(`${url}/images/${id}`)
+      const bytes = Buffer.from(await answer.arrayBuffer())
+      if (answer.status !== 200 || sha256(bytes) !== hash) wrong.push(`${id}: ${answer.status}`)
+    }
   }
+  await Promise.all(Array.from({ length: 8 }, check))
   return wrong
 }
 

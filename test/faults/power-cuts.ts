@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { TOKEN } from '../helpers/app.ts'
+import { build, TOKEN } from '../helpers/app.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { type Disk, findLoopDevices, makeDisk } from '../helpers/loop-disk.ts'
@@ -15,6 +15,7 @@ import { post, type Server, startServer, until } from '../helpers/server.ts'
 import { type Answered, wrongAmong } from './harness.ts'
 
 const CLIENTS = 4
+const MINUTE = 60_000
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 /** How long the first start takes in which a database is created, at least. */
 const CREATION_MS = 6_000
@@ -36,9 +37,12 @@ export function testPowerCuts({ uploads: cuts, creations }: { uploads: number; c
     'the embedded database': noLoop,
     'PostgreSQL and files': noLoop || (bin ? false : 'PostgreSQL is not installed'),
   }
+  t.setTimeout(20 * MINUTE)
+  // A test waits for most of its time, so two run at the same time.
+  t.jobs = 2
   for (const [name, skip] of Object.entries(databases)) {
     const usePostgres = name !== 'the embedded database'
-    const options = { skip, timeout: 30 * 60_000 }
+    const options = { skip, timeout: 20 * MINUTE, buffered: true }
 
     t.test(`on ${name}, ${cuts} power cuts during uploads lose no answered image`, options, async (t) => {
       const machine = await boot(makeDisk(), usePostgres ? bin : undefined)
@@ -110,16 +114,19 @@ function cutPower({ disk, postgres }: Machine, server: ChildProcess): Disk {
   return disk.copy()
 }
 
-/** Cuts the power, starts the service from the copy of the disk, and lets the original go on. */
+/**
+ * Cuts the power, opens the service from the copy of the disk, and lets the original go on. The service is opened in this
+ * process, which is faster than a new one. The tests of the first start start the new process.
+ */
 async function cutAndCheck(t: Test, machine: Machine, server: Server, answered: Answered) {
   const copy = cutPower(machine, server.process)
   // Answers that were on their way.
   await sleep(20)
   const promised = new Map(answered)
   const again = await boot(copy, machine.postgres && findPostgres())
-  const restarted = await startServer(t, again.env, { newDatabase: true })
-  const wrong = await wrongAmong(restarted.url, promised)
-  await restarted.end('SIGKILL', { group: true })
+  const app = await build(t, again.env)
+  const wrong = await wrongAmong(await app.listen({ port: 0, host: '127.0.0.1' }), promised)
+  await app.close()
   await shutDown(again)
   machine.postgres?.signal('SIGCONT')
   process.kill(-server.process.pid!, 'SIGCONT')

@@ -8,17 +8,20 @@ import { type Kind, missing, type ProxyName, startProxy } from '../helpers/proxi
 import { type Server, startServer } from '../helpers/server.ts'
 
 const postgres = startPostgres(t)
-// `npm run test:campaign -- test/faults/restarts.campaign.test.ts --timeout=4000 --test-arg=200` makes 200 restarts.
+// `npm run test:campaign -- test/faults/restarts.campaign.test.ts --test-arg=200` makes 200 restarts.
 const RESTARTS = Number(process.argv.slice(2).find((argument) => /^\d+$/.test(argument)) ?? 10)
 const REQUESTS = 200 * RESTARTS
-// They wait most of the time.
+const TIMEOUT = Math.max(600_000, 20_000 * RESTARTS)
+
+t.setTimeout(TIMEOUT)
+// The servers wait for most of the time, so both proxies are tested at the same time.
 t.jobs = 2
 
 for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
   const skip = missing(kind.split(',')[0] as ProxyName) || postgres.missing
   t.test(
     `${kind}: no request fails during ${RESTARTS} restarts of two processes`,
-    { skip, timeout: Math.max(600_000, 20_000 * RESTARTS), buffered: true },
+    { skip, timeout: TIMEOUT, buffered: true },
     async (t) => {
       const DATABASE_URL = await postgres.createDatabase()
       const DATA_DIR = t.testdir()
@@ -64,6 +67,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
         const n = restart % 2
         t.equal(await servers[n]!.end('SIGTERM'), 0, `restart ${restart}`)
         servers[n] = await start(n)
+        await sleep(1_500)
       }
       isDone = true
       await Promise.all(clients)

@@ -18,15 +18,17 @@ const UPLOADS = 3
 const BYTES = 20_000_000
 const MINUTE = 60_000
 
+t.setTimeout(10 * MINUTE)
+t.jobs = 2
 const postgres = startPostgres(t)
 t.test(
   `on the embedded database, ${EMBEDDED.kills} kills in the middle of ${UPLOADS} PATCHes lose no acknowledged byte`,
-  { timeout: 10 * MINUTE },
+  { timeout: 10 * MINUTE, buffered: true },
   (t) => killServers(t, EMBEDDED, {}),
 )
 t.test(
   `with two servers on PostgreSQL, ${POSTGRES.kills} kills in the middle of ${UPLOADS} PATCHes lose no acknowledged byte`,
-  { skip: postgres.missing, timeout: 10 * MINUTE },
+  { skip: postgres.missing, timeout: 10 * MINUTE, buffered: true },
   async (t) => killServers(t, POSTGRES, { DATABASE_URL: await postgres.createDatabase() }),
 )
 

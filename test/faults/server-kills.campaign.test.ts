@@ -12,6 +12,8 @@ import { type Answered, hasNoOrphans, wrongAmong } from './harness.ts'
 const CLIENTS = 8
 const MIN = 60_000
 
+t.setTimeout(15 * MIN)
+t.jobs = 2
 const postgres = startPostgres(t)
 for (const [name, missing, kills] of [
   ['the embedded database', false, 30],
@@ -19,7 +21,7 @@ for (const [name, missing, kills] of [
 ] as const) {
   t.test(
     `on ${name}, a server is killed ${kills} times under ${CLIENTS} clients`,
-    { skip: missing, timeout: 30 * MIN },
+    { skip: missing, timeout: 15 * MIN, buffered: true },
     async (t) => {
       const DATA_DIR = newFolder(t)
       const env: Record<string, string> = { DATA_DIR, WORKER_PROCESSES: '0' }

@@ -33,6 +33,7 @@ const API_MS = 5
 /** For a sandboxed process. After this time the image becomes pending. */
 const SANDBOX_MS = 1_000
 const SECONDS = times(4, Number(process.env.TIME_FUZZ_SECONDS ?? 600))
+t.setTimeout(180_000 + SECONDS * 1_000)
 const SLOW_INPUTS = new URL('../../build/slow-inputs/', import.meta.url)
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
 /** The slowest inputs of a target, from which the next ones are made. */
