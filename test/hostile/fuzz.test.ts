@@ -7,7 +7,7 @@ import { createLog } from '../../process/log.ts'
 import { makeLink, TOKEN } from '../helpers/app.ts'
 import { type Schema, valid, wild } from '../helpers/arbitraries.ts'
 import { watchContract } from '../helpers/contract.ts'
-import { dataDirWithDatabase } from '../helpers/embedded.ts'
+import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { seed, times } from '../helpers/tiers.ts'
@@ -31,7 +31,7 @@ interface Contract {
   components: { schemas: Record<string, Schema> }
 }
 
-const DATA_DIR = await dataDirWithDatabase(t)
+const DATA_DIR = await dataDirWithLentDatabase(t)
 const config = readConfig({
   ACCESS_TOKEN: TOKEN,
   DATA_DIR,
@@ -43,7 +43,7 @@ const config = readConfig({
   MAX_FILE_SIZE: '20000B',
   MAX_FILES: '4',
 })
-const app = buildApp(config, createLog(config, 'test'))
+const app = buildApp(config, createLog(config, 'test'), { attach: true })
 const faults = watchContract(app)
 t.teardown(() => app.close())
 await app.ready()

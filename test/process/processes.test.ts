@@ -45,7 +45,7 @@ t.test('every acknowledged image is served after SIGKILL of the process group du
   }
   t.ok(answered.size >= 10 * ROUNDS, `${answered.size} images were acknowledged`)
 
-  const server = await startServer(t, { DATA_DIR })
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
   let wrong = 0
   for (const [id, body] of answered) {
     const answer = await fetch(`${server.url}/images/${id}`)

@@ -34,7 +34,6 @@ eachDatabase(async (t, env) => {
   const folder = newFolder(t)
   const place = (name: string) => `file://${folder}/${name}`
   const app = await build(t, {
-    DATA_DIR: join(folder, 'data'),
     OBJECT_STORE_URLS: `eu=${place('eu')},us=${place('us')}`,
     COLD_STORE_URLS: `eu=${place('eu-cold')}`,
     ARCHIVE_AFTER: 'P30D',

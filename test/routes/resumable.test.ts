@@ -3,7 +3,6 @@ import { readdir, utimes } from 'node:fs/promises'
 import t from 'tap'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { admin, build, makeLink, objectsOf } from '../helpers/app.ts'
-import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
@@ -467,8 +466,7 @@ t.test('an upload belongs to its link', async (t) => {
 })
 
 t.test('the sweep deletes what has expired, and nothing that can be continued', async (t) => {
-  const folder = newFolder(t)
-  const app = await build(t, { DATA_DIR: folder, SWEEP_GRACE: 'PT1S' })
+  const app = await build(t, { SWEEP_GRACE: 'PT1S' })
   const { tus, draft, ...client } = resumableClient(app)
   const link = await makeLink(app)
   const keys = async () => (await Array.fromAsync(objectsOf(app).list())).map(({ key }) => key)
@@ -478,7 +476,7 @@ t.test('the sweep deletes what has expired, and nothing that can be continued', 
   const bytes = image()
   const finished = locationOf(await tus.begin(link, { 'upload-length': bytes.length }, bytes))
   // Segments look old, as if they had waited for a day.
-  const incoming = `${folder}/objects/incoming`
+  const incoming = `${app.config.dataDir}/objects/incoming`
   for (const name of await readdir(incoming)) await utimes(`${incoming}/${name}`, 0, 0)
   await sweep()
   t.equal((await tus.head(url)).headers['upload-offset'], '100')

@@ -42,7 +42,6 @@ async function upload(app: App, count: number) {
 async function start(t: Parameters<typeof build>[0]) {
   const folder = newFolder(t)
   return build(t, {
-    DATA_DIR: `${folder}/data`,
     OBJECT_STORE_URL: `file://${folder}/objects`,
     COLD_STORE_URL: `file://${folder}/cold`,
   })
