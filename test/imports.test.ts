@@ -37,7 +37,7 @@ const MUST_NOT_KNOW: Record<string, RegExp[]> = {
 
 // Programs of their own, which other modules start and do not import.
 const isProgram = ({ path }: Source) =>
-  layerOf(path) === 'entries' || path === 'web/build.ts' || /(thread|child)\.ts$/.test(path)
+  layerOf(path) === 'entries' || path === 'web/build.ts' || /(thread|child|creator)\.ts$/.test(path)
 
 function layerOf(path: string) {
   const [first = ''] = path.split('/')
