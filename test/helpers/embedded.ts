@@ -26,7 +26,7 @@ import { newFolder } from './folder.ts'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const TEMPLATES = join(ROOT, 'node_modules/.cache/test-databases')
 const LENDER_POLL_MS = 50
-const LENDER_TRIES = 600
+const LENDER_TRIES = 1200
 
 /** A folder for `DATA_DIR` that has an empty database with the current schema. It goes with the test. */
 export async function dataDirWithDatabase(t: Test) {
