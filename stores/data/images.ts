@@ -1,8 +1,8 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import { batchLookups } from './batch-lookups.ts'
-import type { Box, ImageRow, ImageSearch, ImageStore, ObjectFault, ServedRow } from './data-store.ts'
+import type { ImageRow, ImageStore, ObjectFault, ServedRow } from './data-store.ts'
 import { type CountedImage, keysOfAnalysed, moveCounts } from './image-counts.ts'
-import { afterKeyset, toPage } from './keyset.ts'
+import { searchImages } from './image-search.ts'
 import { markRemoved } from './removal.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
@@ -40,13 +40,9 @@ export function createImages(sql: Database): StoreCalls<ImageStore> {
         select status, count(*) as count from images where status = any(${statuses}) group by status`,
     ),
 
-    page: repeatable(async (request) => {
-      const rows = await sql<ImageRow[]>`
-        select ${sql.unsafe(columns)} from images
-        where ${afterKeyset(sql, 'received_at', request)} ${searchConditions(sql, request.search ?? {})}
-        order by received_at desc, id desc limit ${request.limit + 1}`
-      return toPage(rows, request, (row) => row.receivedAt)
-    }),
+    page: repeatable(({ search = {}, ...request }) =>
+      searchImages({ sql, columns, request: { ...request, search } }),
+    ),
 
     remove: once((id) => remove(sql, id)),
 
@@ -74,66 +70,3 @@ async function markFault(sql: Sql, id: string, fault: ObjectFault | null) {
     await sql`update images set object_fault = ${fault} where id = ${id} and removed_at is null`
   return image?.objectFault
 }
-
-/** The conditions of a search, each after an `and`. */
-function searchConditions(sql: Sql, search: ImageSearch) {
-  const {
-    status,
-    format,
-    cameraModel,
-    receivedFrom,
-    receivedTo,
-    takenFrom,
-    takenTo,
-    link,
-    name,
-    hash,
-    ids,
-    box,
-    objectFault,
-  } = search
-  const all = [
-    status && sql`and status = ${status}`,
-    format && sql`and format = ${format}`,
-    cameraModel && sql`and camera_model = ${cameraModel}`,
-    receivedFrom && sql`and received_at >= ${receivedFrom}`,
-    receivedTo && sql`and received_at < ${receivedTo}`,
-    takenFrom && sql`and taken_at >= ${takenFrom}`,
-    takenTo && sql`and taken_at < ${takenTo}`,
-    link && sql`and id in (select image_id from uploads where link_id = ${link})`,
-    // Like ilike, and three to four times as fast. An index that finds parts of names would slow down each upload.
-    name && sql`and id in (select image_id from uploads where strpos(lower(name), lower(${name})) > 0)`,
-    hash && withHash(sql, hash),
-    search.damaged === undefined ? undefined : sql`and coalesce(damaged, false) = ${search.damaged}`,
-    ids && sql`and id = any(${ids})`,
-    objectFault && sql`and object_fault = ${objectFault}`,
-    // The same as "removed_at is null". Without statistics, PostgreSQL takes that for rare, and sorts the whole table.
-    search.isPresent ? sql`and status not in ('removed', 'rejected')` : undefined,
-    box && insideBox(sql, box),
-  ].filter((condition) => condition !== undefined && condition !== '')
-  return all.length > 0 ? all : sql``
-}
-
-/**
- * The images whose hash begins with `prefix`, by the unique index on region and hash. The counts name all regions that have
- * images. A letter after f ends the range in any collation.
- */
-const withHash = (sql: Sql, prefix: string) => sql`
-  and id in (
-    select found.id from (
-      select distinct split_part(key, ' ', 2) as region from upload_counts where kind = 'location'
-    ) as place, lateral (
-      select id from images where images.region = place.region and hash >= ${prefix} and hash < ${`${prefix}g`}
-        and removed_at is null and shared
-    ) as found
-    union all
-    select id from images where hash >= ${prefix} and hash < ${`${prefix}g`} and removed_at is null and not shared
-  )`
-
-const insideBox = (sql: Sql, { west, south, east, north }: Box) => sql`
-  and latitude between ${south} and ${north}
-  and ${
-    west <= east
-      ? sql`longitude between ${west} and ${east}`
-      : sql`(longitude >= ${west} or longitude <= ${east})`
-  }`

@@ -19,8 +19,8 @@ export interface PageOf<Item> {
 }
 
 /** The condition for the rows after the keyset: a row comparison that an index on (`column`, `id`) can serve. */
-export const afterKeyset = (sql: Sql, column: string, { after }: PageRequest) =>
-  after ? sql`(${sql(column)}, id) < (${after.at}, ${after.id})` : sql`true`
+export const afterKeyset = (sql: Sql, column: string, { after }: PageRequest, id = 'id') =>
+  after ? sql`(${sql(column)}, ${sql(id)}) < (${after.at}, ${after.id})` : sql`true`
 
 /** Makes a page from the rows of a query with the limit `limit + 1`. */
 export function toPage<Row extends { id: string }>(

@@ -21,7 +21,7 @@ export async function markRemoved(
     where id = any(${ids}) and removed_at is null
     returning id, region, tier, size`
   await sql`
-    update uploads set name = '', sender = null, message = null
+    update uploads set name = '', search_name = null, sender = null, message = null
     where image_id = any(${removed.map(({ id }) => id)})
       and (name <> '' or sender is not null or message is not null)`
   await count(sql, leftLocations(removed))

@@ -14,6 +14,7 @@ import {
 import { groupCommit } from './group-commit.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import { metadataByColumn, toMetadataRow } from './metadata-columns.ts'
+import { toSearchName } from './search-name.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 
@@ -122,11 +123,11 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
       returning id, size, status, region, format, camera_model
     ), recorded as (
       select image.*, file ->> 'link_id' as link_id, file ->> 'name' as name,
-        file ->> 'sender' as sender, file ->> 'message' as message
+        file ->> 'search_name' as search_name, file ->> 'sender' as sender, file ->> 'message' as message
       from given join image on image.id = file ->> 'id'
     ), upload as (
-      insert into uploads (link_id, image_id, name, duplicate, sender, message)
-      select link_id, id, name, false, sender, message from recorded
+      insert into uploads (link_id, image_id, name, search_name, duplicate, sender, message)
+      select link_id, id, name, search_name, false, sender, message from recorded
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
       select line.kind, line.key, ${randomShard()}::smallint, count(*), sum(size)::bigint
@@ -174,7 +175,7 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
       ) as link
     ), recorded as (
       select image.*, (file ->> 'index')::integer as index, file ->> 'link_id' as link_id, file ->> 'name' as name,
-        file ->> 'sender' as sender, file ->> 'message' as message
+        file ->> 'search_name' as search_name, file ->> 'sender' as sender, file ->> 'message' as message
       from given, lateral (
         select
           id, status, size,
@@ -190,8 +191,8 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
       ) as image
       where given.refusal is null
     ), upload as (
-      insert into uploads (link_id, image_id, name, duplicate, sender, message)
-      select link_id, id, name, true, sender, message from recorded
+      insert into uploads (link_id, image_id, name, search_name, duplicate, sender, message)
+      select link_id, id, name, search_name, true, sender, message from recorded
     ), counted as (
       insert into upload_counts (kind, key, shard, uploads, bytes)
       select line.kind, line.key, ${randomShard()}::smallint, count(*), sum(size)::bigint
@@ -232,6 +233,7 @@ const givenFile = ({ link, startedAt, name, hash, size, sender, message }: Recei
   private: link.private ?? false,
   strip_metadata: link.stripMetadata ?? false,
   name,
+  search_name: toSearchName(name),
   hash,
   size,
   // Without a value they are not sent.

@@ -1,3 +1,6 @@
+import type { ImageSearch } from '../../stores/data/data-store.ts'
+import { searchImages } from '../../stores/data/image-search.ts'
+import type { Keyset } from '../../stores/data/keyset.ts'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
 import { makeImage } from '../helpers/images.ts'
@@ -134,4 +137,133 @@ eachDatabase(async (t, env) => {
       t.match(answer, { status: 400, detail }, JSON.stringify(query))
     }
   })
+
+  await t.test(
+    'a name is found in any case of any language, composed or not, until its image is removed',
+    async (t) => {
+      const names = ['ÄRGER im Büro.png', 'A\u0308pfel ΣΊΣΥΦΟΣ.png', 'plain_100%.PNG']
+      const ids: string[] = []
+      for (const filename of names) {
+        const answer = await app.inject({
+          method: 'POST',
+          url: link,
+          ...multipart([{ filename, body: await makeImage('png') }]),
+        })
+        ids.push(answer.json().processed[0].id)
+      }
+      const find = async (name: string) =>
+        (await search(app, { name })).items.map(({ id }: { id: string }) => ids.indexOf(id))
+      t.strictSame(await find('ärger IM b'), [0])
+      t.strictSame(await find('ÄR'), [0])
+      t.strictSame(await find('äpfel σίσυφ'), [1])
+      t.strictSame(await find('a\u0308pfel'), [1])
+      t.strictSame(await find('PLAIN_100%'), [2])
+      // Uploads of an earlier version.
+      await app.stores.data.sql`update uploads set search_name = null where name = ${names[2]!}`
+      t.strictSame(await find('Plain_'), [2])
+      await app.inject({ method: 'DELETE', url: `/admin/images/${ids[0]}`, headers: admin })
+      t.strictSame(await find('ärger'), [])
+      t.notMatch(JSON.stringify(await app.stores.data.sql`select * from uploads`), /ärger/i, 'erased')
+    },
+  )
+
+  await t.test(
+    'each pair of filters has exactly the matching images on its pages, in each step of a search',
+    async (t) => {
+      const { sql } = app.stores.data
+      const ALL = 60
+      const minute = (n: number) => new Date(Date.UTC(2026, 0, 1) - Math.floor(n / 2) * 120_000)
+      const rows = Array.from({ length: ALL }, (_, n) => ({
+        id: String(n).padStart(48, n % 3 ? 'a' : 'B'),
+        hash: (n % 16).toString(16).repeat(63) + (n % 7),
+        status: n % 5 === 0 ? 'removed' : n % 7 === 0 ? 'corrupt' : 'ready',
+        format: n > 40 ? 'AVIF' : 'JPEG',
+        camera_model: n % 4 === 1 ? 'Box' : null,
+        taken_at: n % 2 ? `2020-01-${String(1 + (n % 28)).padStart(2, '0')}T10:00:00` : null,
+        latitude: n % 3 ? n - 30 : null,
+        longitude: n % 3 ? n : null,
+        damaged: n % 10 === 3 ? true : null,
+        object_fault: n % 20 === 4 ? 'missing' : null,
+        received_at: minute(n),
+      }))
+      const links = rows.map((_, n) => (n > 30 && n < 50 ? 'late' : 'early'))
+      const nameOf = (n: number) => (n % 9 === 2 ? `Trip ${n}` : `Img ${n}`)
+      await sql`delete from uploads`
+      await sql`delete from images`
+      await sql`insert into images ${sql(rows.map((row) => ({ ...row, size: 1, media_type: 'image/jpeg', due_at: null })))}`
+      const uploads = rows.map(({ id, received_at }, n) => ({
+        link_id: links[n]!,
+        image_id: id,
+        name: nameOf(n),
+        duplicate: false,
+        received_at,
+      }))
+      await sql`insert into uploads ${sql(uploads)}`
+      // A duplicate of an old image, which is much newer than it.
+      const again = {
+        link_id: 'late',
+        image_id: rows[58]!.id,
+        name: 'Trip again',
+        duplicate: true,
+        received_at: minute(0),
+      }
+      await sql`insert into uploads ${sql(again)}`
+      const isLate = (n: number) => links[n] === 'late' || n === 58
+      type Filter = [ImageSearch, (row: (typeof rows)[number], n: number) => boolean]
+      const filters: Filter[] = [
+        [{}, () => true],
+        [{ isPresent: true }, ({ status }) => status !== 'removed'],
+        [{ status: 'corrupt' }, ({ status }) => status === 'corrupt'],
+        [{ format: 'AVIF' }, ({ format }) => format === 'AVIF'],
+        [{ cameraModel: 'Box' }, (row) => row.camera_model === 'Box'],
+        [
+          { receivedFrom: minute(50), receivedTo: minute(20) },
+          (_, n) => minute(n) >= minute(50) && minute(n) < minute(20),
+        ],
+        [{ takenFrom: '2020-01-10' }, (row) => (row.taken_at ?? '') >= '2020-01-10'],
+        [{ link: 'late' }, (_, n) => isLate(n)],
+        [{ link: 'nowhere' }, () => false],
+        [{ name: 'TRIP' }, (_, n) => n % 9 === 2 || n === 58],
+        [{ name: 'trip a' }, (_, n) => n === 58],
+        [{ hash: 'cccccc' }, ({ hash }) => hash.startsWith('cccccc')],
+        [{ ids: [rows[3]!.id, rows[57]!.id, rows[57]!.id] }, (_, n) => n === 3 || n === 57],
+        [{ damaged: true }, ({ damaged }) => damaged === true],
+        [{ damaged: false }, ({ damaged }) => damaged === null],
+        [{ objectFault: 'missing' }, (row) => row.object_fault === 'missing'],
+        [
+          { box: { west: 20, south: -20, east: 40, north: 20 } },
+          ({ latitude, longitude }) =>
+            latitude !== null && Math.abs(latitude) <= 20 && longitude! >= 20 && longitude! <= 40,
+        ],
+      ]
+      const sorted = (
+        await sql<{ id: string }[]>`select id from images order by received_at desc, id desc`
+      ).map(({ id }) => id)
+      const faults: string[] = []
+      for (const sizes of [
+        { first: 5, next: 16, few: 2 },
+        { first: 5, next: 16, few: 30 },
+      ])
+        for (const [one, isOne] of filters)
+          for (const [two, isTwo] of filters.slice(filters.findIndex(([each]) => each === one))) {
+            const search = { ...one, ...two }
+            if (sizes.few > 2 && one !== two) continue
+            // Two values of one filter are no pair.
+            if (one !== two && Object.keys(search).length < Object.keys(one).length + Object.keys(two).length)
+              continue
+            const expected = rows.filter((row, n) => isOne(row, n) && isTwo(row, n)).map(({ id }) => id)
+            const found: string[] = []
+            let after: Keyset | undefined
+            do {
+              const request = { limit: 12, after, search }
+              const page = await searchImages({ sql, columns: 'images.*', request, sizes })
+              found.push(...page.items.map(({ id }) => id))
+              after = page.next
+            } while (after)
+            const wanted = sorted.filter((id) => expected.includes(id))
+            if (wanted.join() !== found.join()) faults.push(JSON.stringify({ search, sizes, wanted, found }))
+          }
+      t.strictSame(faults, [])
+    },
+  )
 })
