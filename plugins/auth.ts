@@ -67,7 +67,7 @@ export default fp(
         if (!principal) throw new WrongToken()
         return principal
       }
-      const secret = adminPages ? secretOf(request) : undefined
+      const secret = adminPages ? secretOf(app, request) : undefined
       if (!secret) return undefined
       requireOwnPage(request)
       return sessions.find(secret)
@@ -116,29 +116,31 @@ async function challenge<Found>(reply: FastifyReply, find: () => Promise<Found>)
 }
 
 const COOKIE = 'hasty-session'
-// A browser accepts a cookie with this prefix only over TLS (RFC 6265bis §4.1.3).
-const SECURE_COOKIE = `__Secure-${COOKIE}`
 
-/** Sets the cookie of the console. Its path is that of PUBLIC_URL, because private images need it too. */
-function setCookie(
-  { config: { publicUrl } }: FastifyInstance,
-  { protocol }: FastifyRequest,
-  reply: FastifyReply,
-  cookie: { value: string; maxAge: number },
-) {
+/** The cookie of the console for a request. Its path is that of PUBLIC_URL, because private images need it too. */
+function cookieFor({ config: { publicUrl } }: FastifyInstance, { protocol }: FastifyRequest) {
   const secure = protocol === 'https' || publicUrl.startsWith('https:')
   const path = publicUrl ? new URL(`${publicUrl}/`).pathname : '/'
-  const name = secure ? SECURE_COOKIE : COOKIE
-  reply.header(
-    'Set-Cookie',
-    stringifySetCookie({ name, ...cookie, path, secure, httpOnly: true, sameSite: 'strict' }),
-  )
+  // A browser accepts these prefixes only over TLS, and the first one only from the host itself (RFC 6265bis §4.1.3). So
+  // another host of the domain cannot set a session.
+  const prefix = path === '/' ? '__Host-' : '__Secure-'
+  return { name: secure ? prefix + COOKIE : COOKIE, path, secure }
 }
 
-function secretOf({ headers: { cookie } }: FastifyRequest) {
-  if (!cookie?.includes(COOKIE)) return undefined
-  const cookies = parseCookie(cookie)
-  return cookies[SECURE_COOKIE] ?? cookies[COOKIE]
+function setCookie(
+  app: FastifyInstance,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  value: { value: string; maxAge: number },
+) {
+  const cookie = { ...cookieFor(app, request), ...value }
+  reply.header('Set-Cookie', stringifySetCookie({ ...cookie, httpOnly: true, sameSite: 'strict' }))
+}
+
+/** Only the cookie that this service would set: a cookie without the prefix may be from another host, or not from TLS. */
+function secretOf(app: FastifyInstance, request: FastifyRequest) {
+  const { cookie } = request.headers
+  return cookie?.includes(COOKIE) ? parseCookie(cookie)[cookieFor(app, request).name] : undefined
 }
 
 const originFields = ({ method, headers, host }: FastifyRequest) => ({

@@ -59,10 +59,11 @@ export function createFailedLookups({ failedLookups }: Pick<DataStore, 'failedLo
      * Counts one failed look-up and returns the count including it.
      *
      * @param key the kind of look-up and the client's network
+     * @param isAlwaysCounted for the few keys that are no networks: otherwise a client with many addresses could end the count
      */
-    add(key: string): FailedLookupCount {
+    add(key: string, { isAlwaysCounted = false } = {}): FailedLookupCount {
       const { seen, unsent } = current()
-      if (seen.has(key) || seen.size < CAPACITY) {
+      if (isAlwaysCounted || seen.has(key) || seen.size < CAPACITY) {
         seen.set(key, (seen.get(key) ?? 0) + 1)
         unsent.set(key, (unsent.get(key) ?? 0) + 1)
         sending ??= sendAll()

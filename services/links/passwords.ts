@@ -57,21 +57,21 @@ export function createPasswords({
   let last: Promise<unknown> = Promise.resolve()
   let waiting = 0
 
-  /** Checks one password at a time, because each check costs much. */
-  async function checkInTurn(password: string, hash: string) {
+  /** Runs one check at a time, because each costs much. */
+  async function inTurn<Result>(check: () => Promise<Result>): Promise<Result> {
     if (waiting >= MAX_WAITING) throw new Busy()
     waiting++
-    const check = last.then(() => matches(password, hash))
-    last = check.catch(() => {})
-    return check.finally(() => {
+    const result = last.then(check)
+    last = result.catch(() => {})
+    return result.finally(() => {
       waiting--
     })
   }
 
   /** The keys under which wrong passwords are counted, and how many each may have in a minute. */
   const tallies = (link: LinkRow, network: string) => [
-    { key: `password ${network}`, most: Math.ceil(limit / STRICTER_THAN_LOOKUPS) },
-    { key: `password ${digestOf(link.id)}`, most: limit },
+    { key: `password ${network}`, most: Math.ceil(limit / STRICTER_THAN_LOOKUPS), isAlwaysCounted: false },
+    { key: `password ${digestOf(link.id)}`, most: limit, isAlwaysCounted: true },
   ]
 
   return {
@@ -89,9 +89,19 @@ export function createPasswords({
       const digest = digestOf(passwordHash + password)
       if (known.get(digest)) return
       const all = limit === 0 ? [] : tallies(link, network)
-      if (all.some(({ key, most }) => failedLookups.of(key).current >= most)) throw new TooManyFailedLookups()
-      if (await checkInTurn(password, passwordHash)) return known.set(digest, true)
-      for (const { key } of all) failedLookups.add(key)
+      const allow = () => {
+        if (all.some(({ key, most }) => failedLookups.of(key).current >= most))
+          throw new TooManyFailedLookups()
+      }
+      allow()
+      const isRight = await inTurn(async () => {
+        // Once more: passwords that were sent at the same time may have been wrong.
+        allow()
+        const isRight = await matches(password, passwordHash)
+        if (!isRight) for (const { key, isAlwaysCounted } of all) failedLookups.add(key, { isAlwaysCounted })
+        return isRight
+      })
+      if (isRight) return known.set(digest, true)
       throw new WrongPassword()
     },
 

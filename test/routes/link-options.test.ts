@@ -137,6 +137,33 @@ t.test('above the limit of wrong passwords, also the right one is refused', asyn
   t.equal((await from('right', '192.0.2.1')).statusCode, 200, 'a password that was right before')
 })
 
+t.test('wrong passwords that are sent at the same time are limited too', async (t) => {
+  const path = await makeLink(app, { ...HOUR, password: 'right' })
+  const tries = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((password) =>
+    app.inject({ url: path, headers: basic(password), remoteAddress: '192.0.2.9' }),
+  )
+  const statuses = (await Promise.all(tries)).map(({ statusCode }) => statusCode)
+  t.strictSame(statuses.sort(), [401, 401, 401, 429, 429, 429, 429, 429])
+})
+
+t.test('wrong passwords of a link are counted although very many networks have failed', async (t) => {
+  const { createFailedLookups } = await import('../../services/access/failed-lookups.ts')
+  const { createPasswords, hashPassword } = await import('../../services/links/passwords.ts')
+  const failedLookups = createFailedLookups({
+    failedLookups: { add: async () => new Map(), forget: async () => {} },
+  })
+  for (let n = 0; n < 11_000; n++) failedLookups.add(`link ${n}`)
+  const passwords = createPasswords({ failedLookups, limit: 3 })
+  const link = { id: 'x', passwordHash: await hashPassword('right') } as Parameters<
+    typeof passwords.require
+  >[0]
+  const attempt = (n: number) =>
+    passwords.require(link, { password: `wrong ${n}` }, `network ${n}`).catch(({ name }: Error) => name)
+  const names: unknown[] = []
+  for (let n = 0; n < 4; n++) names.push(await attempt(n))
+  t.strictSame(names.map(String), [...Array(3).fill('WrongPassword'), 'TooManyFailedLookups'])
+})
+
 t.test('the form of a browser gets a cookie for its link alone', async (t) => {
   const html = { accept: 'text/html', 'content-type': 'application/x-www-form-urlencoded' }
   const path = await makeLink(app, { ...HOUR, password: 'right', label: 'Secret party' })

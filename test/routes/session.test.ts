@@ -38,6 +38,17 @@ t.test('signing in with the token sets a cookie that only this service can use',
   t.match(forwarded.headers['set-cookie'], /; Secure/)
 })
 
+t.test('behind TLS, a cookie that another host of the domain could set is no session', async (t) => {
+  const app = await build(t, { PUBLIC_URL: 'https://images.example.org' })
+  const headers = await cookieOf(app)
+  t.match(headers.cookie, /^__Host-hasty-session=/)
+  const ask = async (cookie: string) =>
+    (await app.inject({ url: '/admin/stats', headers: { ...headers, cookie } })).statusCode
+  t.equal(await ask(headers.cookie), 200)
+  for (const prefix of ['', '__Secure-'])
+    t.equal(await ask(headers.cookie.replace('__Host-', prefix)), 401, `${prefix}hasty-session`)
+})
+
 t.test('the session can do what the token can, until sign-out', async (t) => {
   const headers = await cookieOf(app)
   const other = await cookieOf(app)

@@ -64,6 +64,60 @@ t.test('each call of the admin declares a scope in the contract, except those of
     }
 })
 
+t.test(
+  'each operation of the contract allows exactly the scope that it names, and the audit log has each change',
+  async (t) => {
+    const app = await build(t, { GUESS_LIMIT: '0' })
+    const tokens = new Map<string, string>()
+    for (const scope of scopes) tokens.set(scope, (await makeToken(app, [scope])).token)
+    const revoked = await makeToken(app, [...scopes])
+    await app.inject({ method: 'DELETE', url: `/admin/tokens/${revoked.id}`, headers: admin })
+    type Operation = { operationId: string; description: string; security: object[] }
+    const paths = Object.entries(app.swagger().paths as Record<string, Record<string, Operation>>)
+    const operations = paths.flatMap(([path, all]) =>
+      Object.entries(all).map(([method, each]) => ({ path, method: method.toUpperCase(), ...each })),
+    )
+    t.ok(operations.length > 30, `${operations.length} operations`)
+    let refused = 0
+    for (const { path, method, operationId, description, security } of operations) {
+      // An unknown id and no body: an allowed call changes nothing.
+      const url = path.replaceAll(/\{\w+\}/g, 'x'.repeat(48))
+      const call = async (headers: Record<string, string>, query = '') => {
+        const answer = await app.inject({ method: method as 'GET', url: url + query, headers })
+        return answer.statusCode
+      }
+      if (security.length === 0) {
+        t.notMatch(path, /^\/admin\/(?!session$)/, `${operationId}: every call of the admin needs a token`)
+        continue
+      }
+      for (const headers of [{}, bearer(revoked.token)])
+      t.equal(await call(headers), 401, `${operationId}: ${JSON.stringify(headers)}`)
+    t.equal(await call({}, `?token=${TOKEN}`), 401, `${operationId}: a token in the URL`)
+    const [, needed] = /Scope: `([^`]+)`/.exec(description) ?? []
+      for (const [scope, token] of tokens) {
+        const status = await call(bearer(token))
+        if (needed === undefined || needed === scope)
+          t.notOk([401, 403].includes(status), `${operationId}: ${scope}`)
+        else {
+          t.equal(status, 403, `${operationId}: ${scope}`)
+          refused++
+        }
+      }
+      const { items } = (
+        await app.inject({ url: `/admin/audit?action=${operationId}&limit=500`, headers: admin })
+      ).json()
+      if (method !== 'GET')
+        t.ok(
+          items.length >= (needed ? scopes.length : 1),
+          `${operationId} is in the audit log: ${items.length}`,
+        )
+      if (needed)
+        t.equal(items.filter((each: { status: number }) => each.status === 403).length, scopes.length - 1)
+    }
+    t.ok(refused > 80)
+  },
+)
+
 t.test('nobody can give a token more scopes than its own', async (t) => {
   const app = await build(t)
   const operator = await makeToken(app, ['operate', 'stats:read'])
