@@ -91,9 +91,9 @@ t.test(
         continue
       }
       for (const headers of [{}, bearer(revoked.token)])
-      t.equal(await call(headers), 401, `${operationId}: ${JSON.stringify(headers)}`)
-    t.equal(await call({}, `?token=${TOKEN}`), 401, `${operationId}: a token in the URL`)
-    const [, needed] = /Scope: `([^`]+)`/.exec(description) ?? []
+        t.equal(await call(headers), 401, `${operationId}: ${JSON.stringify(headers)}`)
+      t.equal(await call({}, `?token=${TOKEN}`), 401, `${operationId}: a token in the URL`)
+      const [, needed] = /Scope: `([^`]+)`/.exec(description) ?? []
       for (const [scope, token] of tokens) {
         const status = await call(bearer(token))
         if (needed === undefined || needed === scope)
