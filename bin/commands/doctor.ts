@@ -89,7 +89,12 @@ const STORE_CHECKS: Record<string, (stores: Stores, config: Config) => Promise<R
     data.migrated.length === 0 ? ok('up to date') : ok(`was updated now: ${data.migrated.join(', ')}`),
   Broker: async ({ queue }, { queueUrls }) => {
     const waiting = `${count(await queue.waiting())} images wait for a worker`
-    return ok(queueUrls ? `JetStream is connected; ${waiting}` : `none: workers ask the database; ${waiting}`)
+    if (!queueUrls) return ok(`none: workers ask the database; ${waiting}`)
+    if (queue.isConnected) return ok(`JetStream is connected; ${waiting}`)
+    return fault(
+      `${queueUrls.map(({ host }) => host).join(', ')} does not answer as JetStream; ${waiting}`,
+      'Start the broker with JetStream, or correct QUEUE_URL. Meanwhile workers ask the database more often.',
+    )
   },
   Clock: async ({ data }) => {
     const difference = Math.abs((await data.lifecycle.now()).getTime() - Date.now())

@@ -50,6 +50,10 @@ export async function openJetStreamQueue(
   }
 
   return {
+    get isConnected() {
+      return notifier.connected
+    },
+
     announce: (imageId) => notifier.notify(imageId, imageId),
 
     async take(signal, avoided = nothingAvoided) {

@@ -46,6 +46,9 @@ export interface Queue {
   /** Ends the lease of an image at once, because the worker stops. */
   release(lease: Lease): Promise<void>
 
+  /** Whether the broker is connected. Without it, workers ask the database more often. Undefined if there is no broker. */
+  readonly isConnected?: boolean
+
   /** How many images wait for a worker. */
   waiting(): Promise<number>
 
