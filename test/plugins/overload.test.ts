@@ -113,7 +113,7 @@ inTier.campaign(
     const refused = await measure(3000, 429)
     const goodput = accepted / (accepted + 4 * refused)
     t.comment(`CPU time: accepted ${accepted * 1e6} us, refused ${refused * 1e6} us; goodput ${goodput}`)
-    t.ok(goodput > 0.6, `${goodput} of the CPU time is left to uploads`)
+    t.ok(goodput > 0.5, `${goodput} of the CPU time is left to uploads`)
     for (const { socket } of held) socket.destroy()
     await sleep(100)
     await measure(32, 200)
