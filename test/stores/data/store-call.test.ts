@@ -65,7 +65,7 @@ t.test(
       apply(target, _this, parameters: Parameters<DataStore['sql']>) {
         const made = Reflect.apply(target, undefined, parameters) as postgres.PendingQuery<postgres.Row[]>
         // A fragment is part of another statement.
-        if (!/^\s*select/.test(parameters[0][0] as string) || !losing) return made
+        if (!/^\s*(select|with)/.test(parameters[0][0] as string) || !losing) return made
         losing = false
         losses++
         return Promise.reject(failure('CONNECTION_CLOSED'))
