@@ -224,7 +224,9 @@ function describe(validation: NonNullable<FastifyError['validation']>, context =
     if (keyword === 'boolean') return []
     const unknown = params.additionalProperties as string[] | undefined
     if (unknown) return `${context} has the unknown field ${unknown.join(', ')}`
-    return `${context}${instancePath.replaceAll('/', '.')} ${message}`
+    const allowed = params.allowedValues as string[] | undefined
+    const rule = allowed ? `must be one of: ${allowed.join(', ')}` : message
+    return `${context}${instancePath.replaceAll('/', '.')} ${rule}`
   })
   return `${[...new Set(faults)].join('; ')}. /docs describes this call.`
 }

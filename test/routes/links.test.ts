@@ -60,6 +60,11 @@ eachDatabase(async (t, env) => {
       ['null', 'invalid-request', /body must be object/],
       ['{}', 'invalid-expiry', /sinceNow.*timeExact/],
       ['{"sinceNow":"PT1H","colour":"red"}', 'invalid-request', /^body has the unknown field colour\. /],
+      [
+        '{"sinceNow":"PT1H","askSender":true}',
+        'invalid-request',
+        /^body.askSender must be one of: no, optional, required\. /,
+      ],
       ['{"sinceNow":"PT1H","__proto__":{}}', 'invalid-request', /JSON/],
       ['{"sinceNow":"PT1H","label":"a\\u0000b"}', 'invalid-request', /body\.label/],
       ['{"sinceNow":"PT1H","label":"a\\nb"}', 'invalid-request', /body\.label/],
