@@ -117,9 +117,10 @@ async function makeOne(
   } catch (error) {
     // A store or the machine has failed, or all processes are busy: that says nothing about the image.
     await stores.data.variants.giveBack(image.id, spec, claimed.lease).catch(() => {})
-    throw error instanceof DecoderUnavailable
-      ? new Busy({ detail: `${error.message}. Try again later.` })
-      : error
+    if (!(error instanceof DecoderUnavailable)) throw error
+    // Its message has what the process printed. Clients must not see that.
+    options.log.warn({ err: error }, 'no process that makes variants can be started')
+    throw new Busy({ detail: 'No process that makes variants can be started now. Try again later.' })
   }
 }
 

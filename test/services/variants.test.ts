@@ -1,6 +1,6 @@
 import sharp from 'sharp'
 import t from 'tap'
-import { type Decoder, DecoderTimeout } from '../../services/analysis/sandbox/decoder.ts'
+import { type Decoder, DecoderTimeout, DecoderUnavailable } from '../../services/analysis/sandbox/decoder.ts'
 import { newId } from '../../services/ids.ts'
 import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { isVariantKey, newVariantKey } from '../../services/variants/keys.ts'
@@ -41,6 +41,23 @@ async function upload(app: App) {
   })
   return answer.json().processed[0].id as string
 }
+
+t.test('if no process can be started, the response does not have what the process printed', async (t) => {
+  const error = new DecoderUnavailable(
+    'a decoder process cannot be started (1) Error: at /srv/hasty/child.ts',
+  )
+  const app = await build(t, {}, { imageReader, renderers: fakeRenderers([fails(error)]) })
+  const url = `/images/${await upload(app)}?w=160&format=jpeg`
+  const refused = await app.inject(url)
+  isProblem(
+    t,
+    refused,
+    503,
+    'busy',
+    /^No process that makes variants can be started now\. Try again later\.$/,
+  )
+  t.equal((await app.inject(url)).statusCode, 200)
+})
 
 for (const [what, error, reason] of [
   ['is killed', new Error('the decoder process ended (SIGKILL)'), /ended \(SIGKILL\)/],

@@ -1,5 +1,5 @@
 import { readSync, writeSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
+import { constants, getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { examine } from './examine.ts'
 import { makeVariant } from './make-variant.ts'
@@ -16,8 +16,8 @@ const REPLACE_ABOVE_BYTES = 2 ** 29
 const [task, memory] = process.argv.slice(2) as [Job['task'], string]
 
 // Uploads and downloads have priority over the worker's decoders. A client waits for the result of `read`.
-if (task === 'examine') setPriority(constants.priority.PRIORITY_LOW)
-if (task === 'render') setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+if (task === 'examine') lowerPriority(constants.priority.PRIORITY_LOW)
+if (task === 'render') lowerPriority(constants.priority.PRIORITY_BELOW_NORMAL)
 if (task !== 'read') await startMemoryThread()
 const { default: sharp } = await import('sharp')
 // There are as many of these processes as cores.
@@ -32,6 +32,11 @@ for (let job = receive(); job; job = receive()) {
   if (last) break
 }
 process.exit()
+
+/** Lowers the priority of this process. A service that runs with a lower one already cannot raise it. */
+function lowerPriority(priority: number) {
+  if (getPriority() < priority) setPriority(priority)
+}
 
 /** Ends the process if it uses too much memory. For `read` the time limit is enough, and a thread takes 0.1 s to start. */
 async function startMemoryThread() {

@@ -25,6 +25,18 @@ function noise(width: number, height: number) {
     .toBuffer()
 }
 
+t.test('a process for variants starts also if the service has the lowest priority', async (t) => {
+  const { command, ...level } = await detectSandbox()
+  const withLowestPriority: typeof command = (...given) => {
+    const [file, args] = command(...given)
+    return ['nice', ['-n', '19', file, ...args]]
+  }
+  const sandbox = Promise.resolve({ ...level, command: withLowestPriority })
+  const decoder = createDecoder('render', { sandbox, memory: 2 ** 30 })
+  t.teardown(() => decoder.close())
+  await t.resolves(decoder.start())
+})
+
 t.test(
   'decodes one file after the other, and ends a process that takes too long or too much memory',
   async (t) => {
