@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { build, TOKEN } from '../helpers/app.ts'
+import { TOKEN } from '../helpers/app.ts'
 import { makePadded } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { type Disk, findLoopDevices, makeDisk } from '../helpers/loop-disk.ts'
@@ -38,11 +38,9 @@ export function testPowerCuts({ uploads: cuts, creations }: { uploads: number; c
     'PostgreSQL and files': noLoop || (bin ? false : 'PostgreSQL is not installed'),
   }
   t.setTimeout(20 * MINUTE)
-  // A test waits for most of its time, so two run at the same time.
-  t.jobs = 2
   for (const [name, skip] of Object.entries(databases)) {
     const usePostgres = name !== 'the embedded database'
-    const options = { skip, timeout: 20 * MINUTE, buffered: true }
+    const options = { skip, timeout: 15 * MINUTE }
 
     t.test(`on ${name}, ${cuts} power cuts during uploads lose no answered image`, options, async (t) => {
       const machine = await boot(makeDisk(), usePostgres ? bin : undefined)
@@ -114,19 +112,16 @@ function cutPower({ disk, postgres }: Machine, server: ChildProcess): Disk {
   return disk.copy()
 }
 
-/**
- * Cuts the power, opens the service from the copy of the disk, and lets the original go on. The service is opened in this
- * process, which is faster than a new one. The tests of the first start start the new process.
- */
+/** Cuts the power, starts the service from the copy of the disk, and lets the original go on. */
 async function cutAndCheck(t: Test, machine: Machine, server: Server, answered: Answered) {
   const copy = cutPower(machine, server.process)
   // Answers that were on their way.
   await sleep(20)
   const promised = new Map(answered)
   const again = await boot(copy, machine.postgres && findPostgres())
-  const app = await build(t, again.env)
-  const wrong = await wrongAmong(await app.listen({ port: 0, host: '127.0.0.1' }), promised)
-  await app.close()
+  const restarted = await startServer(t, again.env, { newDatabase: true })
+  const wrong = await wrongAmong(restarted.url, promised)
+  await restarted.end('SIGKILL', { group: true })
   await shutDown(again)
   machine.postgres?.signal('SIGCONT')
   process.kill(-server.process.pid!, 'SIGCONT')

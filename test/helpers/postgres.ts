@@ -97,7 +97,14 @@ export async function runPostgres(
     stop,
     signal(signal: NodeJS.Signals) {
       const children = readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8')
-      for (const pid of [server.pid!, ...children.trim().split(' ').map(Number)]) process.kill(pid, signal)
+      process.kill(server.pid!, signal)
+      for (const pid of children.match(/\d+/g) ?? []) {
+        try {
+          process.kill(Number(pid), signal)
+        } catch {
+          // It has ended meanwhile.
+        }
+      }
     },
     async restart() {
       server = await run()
