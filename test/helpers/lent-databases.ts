@@ -1,8 +1,8 @@
 // node test/helpers/lent-databases.ts SOCKET: opens empty embedded databases and lends them to the test files of a run.
 //
-// To open a database takes a second of CPU time, and PGlite serves one database, so each test file would need that second.
-// Who connects to SOCKET gets a line with the path of a database's socket, and has that database until it disconnects. Then
-// its rows are removed, and the next file gets it. The process ends when nobody has had a database for some seconds.
+// A test file would need a second of CPU time to open a database. PGlite serves one database only.
+// A client that connects to SOCKET gets a line with the path of a database's socket. It has that database until it disconnects.
+// Then the rows are removed, and the next file gets the database. If no file has one for some seconds, the process ends.
 import { on, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
