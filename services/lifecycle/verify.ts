@@ -128,8 +128,8 @@ interface Pass extends Parts {
 }
 
 /**
- * Reads the objects of the images in the order of their ids, then those of the variants in the order of their keys. What is
- * received or made during the pass may be read in the next one.
+ * Reads the objects of the images in the order of their ids, then those of the variants in the order of their keys. The next
+ * pass may be the first one that reads an image or a variant which is added during this pass.
  */
 async function readAll(pass: Pass) {
   const { state, stores } = pass
