@@ -1,5 +1,6 @@
 import type { Format } from '../../formats/format.ts'
 import type { Metadata } from '../../schemas/images.ts'
+import { createCache } from '../cache.ts'
 import { createDecoder, type Decoder, type FileContent } from './sandbox/decoder.ts'
 import { detectSandbox } from './sandbox/levels.ts'
 
@@ -64,19 +65,10 @@ export function createImageReader({
   const all: Decoder[] = []
   /** The links of the files that are read now, one for each file. */
   const occupying: string[] = []
-  /** The links that sent slow files, and until when each has one process at most. */
-  const slowUntil = new Map<string, number>()
+  /** The links that sent slow files. Each has one process at most. */
+  const slowLinks = createCache<true>({ capacity: MAX_SLOW_LINKS, ttl: SLOW_LINK_MS })
 
-  function mustWait(linkId: string) {
-    return (slowUntil.get(linkId) ?? 0) > performance.now() && occupying.includes(linkId)
-  }
-
-  function noteSlow(linkId: string) {
-    slowUntil.delete(linkId)
-    slowUntil.set(linkId, performance.now() + SLOW_LINK_MS)
-    const [oldest] = slowUntil.keys()
-    if (slowUntil.size > MAX_SLOW_LINKS && oldest !== undefined) slowUntil.delete(oldest)
-  }
+  const mustWait = (linkId: string) => occupying.includes(linkId) && slowLinks.get(linkId) === true
 
   function add() {
     const added = createDecoder('read', { sandbox: detectSandbox(), memory: MEMORY_BYTES })
@@ -127,7 +119,7 @@ export function createImageReader({
       if (verdict.status === 'rejected') return 'not_an_image'
       return verdict.status === 'ready' ? verdict.metadata : undefined
     } catch {
-      noteSlow(linkId)
+      slowLinks.set(linkId, true)
       // The process is started again now. The next upload must not wait for it, or end it because it is slow to start.
       isUsable = start(decoder)
       return undefined
