@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DataStore } from '../data/data-store.ts'
 import { LEASE_MS, leaseFairly, nothingAvoided, pauseAfter, type Queue } from './queue.ts'
@@ -10,18 +9,12 @@ export function createDatabaseQueue(
   { imageLeases }: Pick<DataStore, 'imageLeases'>,
   leaseMs = LEASE_MS,
 ): Queue {
-  async function lease(notLike: string[]) {
-    const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
-    const [taken] = await imageLeases.lease({ ...request, notLike })
-    return taken
-  }
-
   return {
     announce() {},
 
     async take(signal, avoided = nothingAvoided) {
       while (!signal.aborted) {
-        const taken = await leaseFairly(lease, avoided())
+        const taken = await leaseFairly(imageLeases, avoided(), leaseMs)
         if (taken) return taken
         await sleep(POLL_MS, undefined, { signal }).catch(() => {})
       }

@@ -40,11 +40,7 @@ export async function openJetStreamQueue(
 
   async function poll(avoided: Avoided) {
     polledAt = Date.now()
-    const lease = await leaseFairly(async (notLike) => {
-      const request = { token: randomUUID(), limit: 1, milliseconds: leaseMs }
-      const [taken] = await imageLeases.lease({ ...request, notLike })
-      return taken
-    }, avoided)
+    const lease = await leaseFairly(imageLeases, avoided, leaseMs)
     if (lease && quiet) polledAt = 0
     return lease
   }

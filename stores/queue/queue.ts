@@ -1,4 +1,5 @@
-import type { Lease } from '../data/data-store.ts'
+import { randomUUID } from 'node:crypto'
+import type { DataStore, Lease } from '../data/data-store.ts'
 
 export type { Lease }
 
@@ -70,12 +71,15 @@ export const nothingAvoided = (): Avoided => ({ images: [], strictly: false })
 /**
  * Leases an image that is due: one of the links that need not wait, or else of any link, if that is permitted.
  *
- * @param lease leases an image that was not uploaded by the links of the given images
+ * @param milliseconds the duration of the lease
  */
 export async function leaseFairly(
-  lease: (notLike: string[]) => Promise<Lease | undefined>,
+  imageLeases: DataStore['imageLeases'],
   { images, strictly }: Avoided,
+  milliseconds: number,
 ): Promise<Lease | undefined> {
+  const lease = async (notLike: string[]) =>
+    (await imageLeases.lease({ token: randomUUID(), limit: 1, milliseconds, notLike }))[0]
   return (await lease(images)) ?? (images.length > 0 && !strictly ? await lease([]) : undefined)
 }
 
