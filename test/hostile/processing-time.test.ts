@@ -18,6 +18,7 @@ import { parseDigests } from '../../services/uploads/digests.ts'
 import { readDisposition } from '../../services/uploads/disposition.ts'
 import { cleanName } from '../../services/uploads/names.ts'
 import { negotiate } from '../../services/variants/negotiate.ts'
+import { isWithin } from '../helpers/cpu.ts'
 import * as make from '../helpers/make.ts'
 import { mutateFile, mutateText } from '../helpers/mutations.ts'
 import { type Random, seeded } from '../helpers/random.ts'
@@ -101,7 +102,7 @@ const targets: Record<string, Target> = {
   'the declared length': onFile(ofFormat('BMP', 'ICO', 'PSD', 'JPEG 2000', 'JPEG XL', 'CR3'), async (file) =>
     compareLength(file, (await sniff(file.subarray(0, HEAD_BYTES))) ?? { format: 'PSD' }),
   ),
-  // It gives other requests their turn after every 256 headers. So its longest turn counts.
+  // It gives other requests their turn after every 64 headers. So its longest turn counts.
   'the plan without metadata': onFile(ofFormat('JPEG', 'PNG', 'APNG', 'WebP'), async (file) => {
     const { mediaType = '' } = (await sniff(file.subarray(0, HEAD_BYTES))) ?? {}
     if (!strippable.has(mediaType)) return 0
@@ -157,6 +158,9 @@ async function seedFiles(): Promise<Buffer[]> {
       chunk('iCCP', Buffer.concat([Buffer.from('p\0\0'), deflateSync(profile())])),
       chunk('eXIf', make.exif()),
     ]),
+    // Many small chunks, and pixels of many beginnings of names.
+    png(Array.from({ length: 2_000 }, () => chunk('gAMA', Buffer.alloc(4)))),
+    png([chunk('IDAT', Buffer.alloc(60_000, 'IENDtEX'))]),
     await picture().withIccProfile('p3').webp().toBuffer(),
     await picture().withXmp(packet.toString()).webp().toBuffer(),
     await picture().withXmp(packet.toString()).tiff().toBuffer(),
@@ -265,7 +269,7 @@ for (const [name, target] of Object.entries(targets)) {
       (typeof slowest)[0],
     ]
     t.comment(`${tried} inputs, the slowest took ${milliseconds.toFixed(2)} ms of CPU time`)
-    const isQuick = milliseconds <= target.budget
+    const isQuick = isWithin(milliseconds, target.budget)
     t.ok(isQuick, isQuick ? name : `${milliseconds.toFixed(1)} ms: ${keepSlowInput(name, input)}`)
   })
 }
