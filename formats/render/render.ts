@@ -16,6 +16,8 @@ const MAX_FRAMES = 200
 const MAX_ANIMATION_PIXELS = 2 ** 25
 /** An AVIF with more pixels is encoded with the effort of this position. */
 const AVIF_EFFORTS = [2 ** 20, 2 ** 19, 0]
+/** A WebP with more pixels is encoded with less effort: in less than half of the time, and 5 % larger. */
+const LARGE_WEBP_PIXELS = 2 ** 20
 
 /**
  * Makes a variant of a picture: turned as browsers turn it, in sRGB, and without metadata.
@@ -47,14 +49,20 @@ function rethrow(error: unknown): never {
 }
 
 async function encode(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Rendered> {
-  const started = await start(picture, request, options)
-  const encoded = request.format === 'avif' ? await toAvif(started, request) : toFormat(started, request)
+  const prepared = await start(picture, request, options)
+  const encoded =
+    request.format === 'avif' ? await toAvif(prepared.picture, request) : toFormat(prepared, request)
   const { data, info } = await encoded.toBuffer({ resolveWithObject: true })
   return { bytes: data, width: info.width, height: info.pageHeight ?? info.height }
 }
 
-/** The pipeline until the encoder. */
-async function start(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Sharp> {
+/** The pipeline until the encoder, and the size of its result. */
+interface Prepared {
+  picture: Sharp
+  size: Size
+}
+
+async function start(picture: Picture, request: RenderRequest, options: SharpOptions): Promise<Prepared> {
   const { orientation = 1 } = picture
   if ('pixels' in picture) {
     // Resized first: only a small copy of the pixels is needed to give them their profile.
@@ -142,7 +150,7 @@ function resize(picture: Sharp, stored: Size, orientation: number, request: Rend
 }
 
 /** Turns and pads a picture that has been resized. */
-function finish(resized: Sharp, stored: Size, orientation: number, request: RenderRequest): Sharp {
+function finish(resized: Sharp, stored: Size, orientation: number, request: RenderRequest): Prepared {
   const { size, canvas } = layOut(orientation >= 5 ? turned(stored) : stored, request)
   const [mirrored, degrees] = TURNS[orientation] ?? [false, 0]
   const upright = resized.flop(mirrored).rotate(degrees)
@@ -157,15 +165,15 @@ function finish(resized: Sharp, stored: Size, orientation: number, request: Rend
           background: request.format === 'jpeg' ? '#fff' : '#0000',
         })
       : upright
-  return padded.toColourspace('srgb')
+  return { picture: padded.toColourspace('srgb'), size: canvas }
 }
 
-function toFormat(picture: Sharp, { format, quality }: RenderRequest): Sharp {
+function toFormat({ picture, size }: Prepared, { format, quality }: RenderRequest): Sharp {
   switch (format) {
     case 'jpeg':
       return picture.flatten({ background: '#fff' }).jpeg({ quality })
     case 'webp':
-      return picture.webp({ quality, effort: 3 })
+      return picture.webp({ quality, effort: size.width * size.height > LARGE_WEBP_PIXELS ? 2 : 3 })
     default:
       return picture.png({ compressionLevel: 6 })
   }
