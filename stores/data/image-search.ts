@@ -29,17 +29,19 @@ interface Search {
  *
  * 1. The newest images are checked. A filter that many images match fills the page with them.
  * 2. If a filter matches few images, these are checked.
- * 3. Otherwise the list is read on from where it may match, in stretches.
+ * 3. A file name is looked for in the list of uploads, newest first. The images of the uploads with this name are checked.
+ * 4. Otherwise the list of images is read on from where it may match, in stretches.
  */
 export async function searchImages(search: Search): Promise<PageOf<ImageRow>> {
   const { request, sizes = SIZES } = search
   const limit = request.limit + 1
   // Without a filter, all images match.
-  const size = conditionsOf(search.sql, request.search).length > 0 ? sizes.first : limit
+  const size = filtersOf(search.sql, request.search).length > 0 ? sizes.first : limit
   const first = await readStretch(search, request.after, { size, limit })
   if (first.rows.length > request.limit || !first.end) return toPage(first.rows, request, atOf)
   const few = await findFew(search)
-  return toPage(few ? await readFew(search, few) : await readOn(search, first), request, atOf)
+  if (few) return toPage(await readFew(search, few), request, atOf)
+  return toPage(await (request.search.name ? readNamed : readOn)(search, first), request, atOf)
 }
 
 const atOf = ({ receivedAt }: ImageRow) => receivedAt
@@ -103,19 +105,17 @@ interface Bounds {
   oldest: Date
 }
 
-/**
- * When the images were received that match the rest of a search. An image is not newer than its uploads, and only a duplicate
- * is newer than its image.
- */
+/** When the images were received that match the rest of a search. */
 async function findBounds({ sql, request: { search, after } }: Search): Promise<Bounds> {
-  const { link, name, cameraModel, format } = search
+  const { link, cameraModel, format } = search
   const until = after ? new Date(after.at.getTime() + SLACK_MS) : FAR_FUTURE
   const all = [
-    (link || name) &&
+    // An image is not newer than its uploads, and only a duplicate is newer than its image.
+    link &&
       sql`
         select max(received_at) filter (where received_at <= ${until} or duplicate) as newest,
           case when not bool_or(duplicate) then min(received_at) end as oldest
-        from uploads where true ${link ? sql`and link_id = ${link}` : sql``} ${name ? withName(sql, name) : sql``}`,
+        from uploads where link_id = ${link}`,
     cameraModel && sql`select max(received_at) as newest from images where camera_model = ${cameraModel}`,
     format && sql`select max(received_at) as newest from images where format = ${format}`,
   ].filter((statement) => typeof statement === 'object')
@@ -131,12 +131,48 @@ async function findBounds({ sql, request: { search, after } }: Search): Promise<
   }
 }
 
+/**
+ * Reads the list on by the uploads whose file name matches. Each step scans all names, and takes the newest uploads. An image
+ * is not newer than its uploads. Therefore a step finds all images that are newer than its oldest upload.
+ */
+async function readNamed(all: Search, { rows, end }: Stretch): Promise<ImageRow[]> {
+  const { sql, request, sizes = SIZES } = all
+  const { name, receivedFrom, ...rest } = request.search
+  for (let size = sizes.first; end && rows.length <= request.limit; size = sizes.next) {
+    const uploads = await sql<{ imageId: string; receivedAt: Date }[]>`
+      select image_id, received_at from uploads
+      where true ${withName(sql, name!)} and (received_at <= ${new Date(end.at.getTime() + SLACK_MS)} or duplicate)
+        ${receivedFrom ? sql`and received_at >= ${new Date(receivedFrom.getTime() - SLACK_MS)}` : sql``}
+      order by received_at desc limit ${size}`
+    const oldest = uploads.length === size ? uploads.at(-1) : undefined
+    const reached = oldest && new Date(oldest.receivedAt.getTime() + SLACK_MS)
+    // This many uploads with the name are newer: duplicates, or all of one minute.
+    if (reached && reached >= end.at) return readOn(all, { rows, end })
+    const from =
+      receivedFrom && reached ? new Date(Math.max(+receivedFrom, +reached)) : (receivedFrom ?? reached)
+    const next = { limit: request.limit - rows.length, after: end, search: { ...rest, receivedFrom: from } }
+    rows = [
+      ...rows,
+      ...(await readFew(
+        { ...all, request: next },
+        uploads.map(({ imageId }) => imageId),
+      )),
+    ]
+    // All images of this time are checked.
+    end = reached && { at: reached, id: '' }
+  }
+  return rows
+}
+
 /** The ids of all images that match one of the filters, if these are few. */
 async function findFew({ sql, request: { search }, sizes = SIZES }: Search): Promise<string[] | undefined> {
   if (search.ids) return search.ids
-  for (const select of selective(sql, search)) {
-    const found = await sql<{ id: string }[]>`${select} limit ${sizes.few + 1}`
-    if (found.length <= sizes.few) return found.map(({ id }) => id)
+  for (const { select } of filtersOf(sql, search)) {
+    if (!select) continue
+    const [found] = await sql<[{ ids: string[] | null }]>`
+      select case when count(*) <= ${sizes.few} then coalesce(array_agg(id), '{}') end as ids
+      from (${select} limit ${sizes.few + 1}) as found`
+    if (found.ids) return found.ids
   }
 }
 
@@ -152,37 +188,15 @@ async function readFew({ sql, columns, request }: Search, ids: string[]): Promis
     order by received_at desc, images.id desc limit ${request.limit + 1}`
 }
 
-/** One statement for each filter that may match few images: the ids of its images. The cheap ones come first. */
-function selective(sql: Sql, search: ImageSearch): Fragment[] {
-  const { hash, link, name, objectFault, damaged, status, cameraModel, format, takenFrom, takenTo, box } =
-    search
-  return [
-    hash && withHash(sql, hash),
-    objectFault && sql`select id from images where object_fault = ${objectFault}`,
-    damaged && sql`select id from images where damaged`,
-    link && sql`select image_id as id from uploads where link_id = ${link}`,
-    status && sql`select id from images where status = ${status}`,
-    cameraModel && sql`select id from images where camera_model = ${cameraModel}`,
-    format && sql`select id from images where format = ${format}`,
-    (takenFrom || takenTo) && sql`select id from images where true ${whenTaken(sql, search)}`,
-    box && sql`select id from images where true ${insideBox(sql, box)}`,
-    name && sql`select image_id as id from uploads where true ${withName(sql, name)}`,
-  ].filter((statement) => typeof statement === 'object')
+interface Filter {
+  /** The condition for a row of `images`, after an `and`. */
+  condition: Fragment
+  /** Selects the ids of all images that match, if these may be few. */
+  select?: Fragment
 }
 
-/** The driver takes an empty list for a parameter. */
-function conditions(sql: Sql, search: ImageSearch) {
-  const all = conditionsOf(sql, search)
-  return all.length > 0 ? all : sql``
-}
-
-/** The time of receipt, by which the list is sorted. */
-const whenReceived = (sql: Sql, { receivedFrom, receivedTo }: ImageSearch) => sql`
-  ${receivedFrom ? sql`and received_at >= ${receivedFrom}` : sql``}
-  ${receivedTo ? sql`and received_at < ${receivedTo}` : sql``}`
-
-/** The conditions of a search, each after an `and`. */
-function conditionsOf(sql: Sql, search: ImageSearch): Fragment[] {
+/** The filters of a search, except the time of receipt. Those whose images are found quickly come first. */
+function filtersOf(sql: Sql, search: ImageSearch): Filter[] {
   const {
     status,
     format,
@@ -197,22 +211,40 @@ function conditionsOf(sql: Sql, search: ImageSearch): Fragment[] {
     damaged,
     box,
   } = search
+  const selective = (condition: Fragment): Filter => ({
+    condition,
+    select: sql`select id from images where true ${condition}`,
+  })
   return [
-    status && sql`and status = ${status}`,
-    format && sql`and format = ${format}`,
-    cameraModel && sql`and camera_model = ${cameraModel}`,
-    (takenFrom || takenTo) && whenTaken(sql, search),
-    link && withUpload(sql, sql`and link_id = ${link}`),
-    name && withUpload(sql, withName(sql, name)),
-    // A letter after f ends the range in any collation.
-    hash && sql`and hash >= ${hash} and hash < ${`${hash}g`}`,
-    damaged !== undefined && sql`and coalesce(damaged, false) = ${damaged}`,
-    ids && sql`and images.id = any(${ids})`,
-    objectFault && sql`and object_fault = ${objectFault}`,
-    search.isPresent && sql`and status not in ('removed', 'rejected')`,
-    box && insideBox(sql, box),
-  ].filter((condition) => typeof condition === 'object')
+    hash && { condition: sql`and ${isHash(sql, hash)}`, select: withHash(sql, hash) },
+    objectFault && selective(sql`and object_fault = ${objectFault}`),
+    damaged === true && selective(sql`and damaged`),
+    damaged === false && { condition: sql`and damaged is not true` },
+    link && {
+      condition: withUpload(sql, sql`and link_id = ${link}`),
+      select: sql`select image_id as id from uploads where link_id = ${link}`,
+    },
+    status && selective(sql`and status = ${status}`),
+    cameraModel && selective(sql`and camera_model = ${cameraModel}`),
+    format && selective(sql`and format = ${format}`),
+    (takenFrom || takenTo) && selective(whenTaken(sql, search)),
+    box && selective(insideBox(sql, box)),
+    name && { condition: withUpload(sql, withName(sql, name)) },
+    ids && { condition: sql`and images.id = any(${ids})` },
+    search.isPresent && { condition: sql`and status not in ('removed', 'rejected')` },
+  ].filter((filter) => typeof filter === 'object')
 }
+
+/** The driver takes an empty list for a parameter. */
+function conditions(sql: Sql, search: ImageSearch) {
+  const all = filtersOf(sql, search).map(({ condition }) => condition)
+  return all.length > 0 ? all : sql``
+}
+
+/** The time of receipt, by which the list is sorted. */
+const whenReceived = (sql: Sql, { receivedFrom, receivedTo }: ImageSearch) => sql`
+  ${receivedFrom ? sql`and received_at >= ${receivedFrom}` : sql``}
+  ${receivedTo ? sql`and received_at < ${receivedTo}` : sql``}`
 
 /** With `offset 0`, it stays a look-up for each image, and is not joined. */
 const withUpload = (sql: Sql, condition: Fragment) =>
@@ -225,17 +257,20 @@ const withName = (sql: Sql, name: string) =>
 const whenTaken = (sql: Sql, { takenFrom, takenTo }: ImageSearch) => sql`
   ${takenFrom ? sql`and taken_at >= ${takenFrom}` : sql``} ${takenTo ? sql`and taken_at < ${takenTo}` : sql``}`
 
+/** A letter after f ends the range in any collation. */
+const isHash = (sql: Sql, prefix: string) => sql`hash >= ${prefix} and hash < ${`${prefix}g`}`
+
 /** Images whose hash begins with `prefix`, by the unique index on region and hash. The counts name all regions with images. */
 const withHash = (sql: Sql, prefix: string) => sql`
   select id from (
     select found.id from (
       select distinct split_part(key, ' ', 2) as region from upload_counts where kind = 'location'
     ) as place, lateral (
-      select id from images where images.region = place.region and hash >= ${prefix} and hash < ${`${prefix}g`}
+      select id from images where images.region = place.region and ${isHash(sql, prefix)}
         and removed_at is null and shared
     ) as found
     union all
-    select id from images where hash >= ${prefix} and hash < ${`${prefix}g`} and removed_at is null and not shared
+    select id from images where ${isHash(sql, prefix)} and removed_at is null and not shared
   ) as found`
 
 const insideBox = (sql: Sql, { west, south, east, north }: Box) => sql`

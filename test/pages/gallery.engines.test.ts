@@ -7,7 +7,9 @@ import { makeImage } from '../helpers/images.ts'
 const ALL = 100_000
 /** Images that are scrolled over before the memory is measured first, and between the measurements. */
 const STRETCH = 1_500
+/** The limit on a machine that scans all names in `SCAN_MS`. A slower or busy one gets more time. */
 const MOST_MS = 50
+const SCAN_MS = 20
 const [RARE, OFTEN] = ['r'.repeat(48), 'o'.repeat(48)]
 /** How much the memory of two measurements may differ: garbage collection is not exact. */
 const MOST_GROWTH = 300_000
@@ -44,6 +46,11 @@ t.test(
       return Buffer.from(`${time}.${id}`).toString('base64url')
     }
     const [middle, end] = [cursorAt(ALL / 2), cursorAt(ALL - 20)]
+    const scan = async () => {
+      const start = performance.now()
+      await sql`select count(*) from uploads where strpos(search_name, 'nobody') > 0`
+      return performance.now() - start
+    }
     for (const [query, found] of [
       ['', 100],
       [`cursor=${middle}`, 100],
@@ -51,6 +58,10 @@ t.test(
       ['removed=false', 100],
       [`hash=${hash.slice(0, 8)}`, 1],
       ['name=img_', 100],
+      ['name=img_5', 100],
+      ['name=img_5&bbox=-180,-90,0,90', 100],
+      ['name=img_5&takenFrom=2016-05-01', 100],
+      [`name=img_5&link=${OFTEN}`, 100],
       ['name=g_77777.', 1],
       ['name=nobody', 0],
       [`name=img_5&cursor=${middle}`, 100],
@@ -73,19 +84,21 @@ t.test(
       ['name=img_9999&bbox=-180,-90,180,90', 11],
       [`status=corrupt&cameraModel=Model%208&cursor=${middle}`, 100],
     ] as const) {
-      const times: number[] = []
+      let [took, scanned] = [Number.POSITIVE_INFINITY, 0]
       let items: unknown[] = []
-      // A busy machine delays single calls.
-      while (times.length === 0 || (Math.min(...times) > MOST_MS && times.length < 5)) {
+      const isQuick = () => took <= MOST_MS * Math.max(1, scanned / SCAN_MS)
+      // Other work delays single calls.
+      for (let attempt = 0; attempt < 10 && !isQuick(); attempt++) {
+        scanned = await scan()
         const start = performance.now()
         const answer = await app.inject({ url: `/admin/images?limit=100&${query}`, headers: admin })
-        times.push(performance.now() - start)
+        took = performance.now() - start
         items = answer.json().items
       }
-      const best = Math.round(Math.min(...times))
-      t.comment(`${query || 'all'}: ${best} ms, ${items.length}`)
+      const text = `${query || 'all'}: ${Math.round(took)} ms, and ${Math.round(scanned)} ms for a scan of all names`
+      t.comment(`${text}, ${items.length}`)
       if (found !== undefined) t.equal(items.length, found, query)
-      t.ok(best <= MOST_MS, `${query}: ${best} ms`)
+      t.ok(isQuick(), text)
     }
 
     const browser = await startBrowser(t)

@@ -29,8 +29,9 @@ t.test('each filter of the list uses an index', { skip: server.missing }, async 
       timestamptz '2020-01-01' + n * interval '1 hour', null
     from generate_series(1, ${ROWS}) as n`
   await data.sql`
-    insert into uploads (link_id, image_id, name, duplicate)
-    select case when n % 1000 = 0 then ${link} else 'busy' end, lpad(n::text, 48, '0'), 'IMG_' || n, false
+    insert into uploads (link_id, image_id, name, duplicate, received_at)
+    select case when n % 1000 = 0 then ${link} else 'busy' end, lpad(n::text, 48, '0'), 'IMG_' || n, false,
+      timestamptz '2020-01-01' + n * interval '1 hour'
     from generate_series(1, ${ROWS}) as n`
   await data.sql`insert into upload_counts values ('location', 'hot ', 0, ${ROWS}, 0)`
   await data.sql`analyze`
