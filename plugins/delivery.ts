@@ -32,6 +32,8 @@ const AFTER_EXPECTATION: DropLimits = { bytes: MiB, total: 5_000, idle: 1_000 }
 
 /** Clients that wait for 100 (Continue) before they send the body. */
 const waiting = new WeakSet<IncomingMessage>()
+/** Requests that were refused and whose bodies are above `BEFORE_REFUSAL`. */
+const slow = new WeakSet<IncomingMessage>()
 /** Requests whose rest was read, or will be read after the response. After an error in a hook, this hook runs again. */
 const settled = new WeakSet<IncomingMessage>()
 
@@ -68,6 +70,18 @@ export async function receiveBody(request: IncomingMessage): Promise<void> {
   if (isReceiving(request) && !waiting.has(request)) await drop(request, BEFORE)
 }
 
+/**
+ * Reads the rest of the body of a request that was refused, and drops it. Resolves with `false` if it is too slow or too
+ * large: then the response has to be sent first.
+ */
+export async function receiveRefused(request: IncomingMessage): Promise<boolean> {
+  if (!isReceiving(request)) return true
+  if (waiting.has(request)) return false
+  const isReceived = (await drop(request, BEFORE_REFUSAL)) !== 'limit'
+  if (!isReceived) slow.add(request)
+  return isReceived
+}
+
 /** Whether the body of the request is not received yet. */
 function isReceiving(request: IncomingMessage) {
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
@@ -78,7 +92,8 @@ function isReceiving(request: IncomingMessage) {
 async function receiveFirst({ raw }: FastifyRequest, reply: FastifyReply, payload: unknown) {
   const isWaiting = waiting.delete(raw)
   const isBusy = reply.statusCode === 429 || reply.statusCode === 503
-  if (!isWaiting && (await drop(raw, isBusy ? BEFORE_REFUSAL : BEFORE)) !== 'limit') return payload
+  if (!isWaiting && !slow.has(raw) && (await drop(raw, isBusy ? BEFORE_REFUSAL : BEFORE)) !== 'limit')
+    return payload
   reply.header('Connection', 'close')
   if (typeof payload !== 'string') return payload
   reply.header('Content-Length', Buffer.byteLength(payload))

@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
@@ -7,7 +7,7 @@ import * as errors from '../services/errors.ts'
 import { Problem } from '../services/errors.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
 import { renderMessage } from '../web/shared/message.ts'
-import { endGently, receiveBody } from './delivery.ts'
+import { endGently, receiveBody, receiveRefused } from './delivery.ts'
 import { STATUS_CODES } from './node-http.ts'
 
 /** For `Retry-After` (RFC 9110 §10.2.3). */
@@ -153,6 +153,43 @@ export async function sendRoutingProblem(error: unknown, request: FastifyRequest
 export function sendRawProblem(problem: Problem, response: ServerResponse) {
   const body = JSON.stringify(problemDetails(problem))
   response.writeHead(problem.status, { Connection: 'close', ...rawFields(body) }).end(body)
+}
+
+/** The response of a refusal without what differs between requests, by the name of the problem. */
+const prepared = new Map<string, { status: number; fields: Record<string, string>; start: string }>()
+
+/**
+ * Sends the problem of a request that is refused under overload. The response is that of `sendProblem`, but without the
+ * hooks and the serializer: each refusal takes time that an accepted request needs. A page and a client that is too slow
+ * get the usual response.
+ *
+ * @returns whether the response was sent
+ */
+export async function sendRefusal(problem: Problem, request: FastifyRequest, reply: FastifyReply) {
+  if (request.wantsPage() || !(await receiveRefused(request.raw))) return false
+  countProblem(problem, request)
+  reply.hijack()
+  const { status, fields, start } = prepared.get(problem.name) ?? prepare(problem)
+  const body = `${start}${JSON.stringify(request.id)}}`
+  const length = Buffer.byteLength(body)
+  const all = { ...reply.getHeaders(), ...fields, 'content-length': length, 'x-request-id': request.id }
+  reply.raw.writeHead(status, all as OutgoingHttpHeaders).end(body)
+  return true
+}
+
+function prepare(problem: Problem) {
+  const response = {
+    status: problem.status,
+    fields: {
+      'content-type': 'application/problem+json',
+      'cache-control': 'no-store',
+      'retry-after': String(RETRY_AFTER_S),
+      'x-content-type-options': 'nosniff',
+    },
+    start: `${JSON.stringify(problemDetails(problem)).slice(0, -1)},"requestId":`,
+  }
+  prepared.set(problem.name, response)
+  return response
 }
 
 const rawFields = (body: string) => ({

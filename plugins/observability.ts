@@ -1,6 +1,6 @@
 import cluster from 'node:cluster'
 import { Gauge, Histogram, type Registry } from '@prometheus-io/client'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Logger } from 'pino'
 import {
@@ -63,10 +63,25 @@ function logRequests(app: FastifyInstance) {
   app.addHook('onRequestAbort', async (request) => {
     request.log.info(describe(request), 'request aborted')
   })
+  const isNext = createSampling(app.log)
   app.addHook('onResponse', (request, { statusCode, elapsedTime }, done) => {
-    request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
+    if (!request.isRefused || isNext())
+      request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
     done()
   })
+}
+
+/** Selects one refusal in a second. A line for each would take time that accepted requests need, so the others are counted. */
+function createSampling(log: FastifyBaseLogger) {
+  let refused = 0
+  return () => {
+    if (refused++ > 0) return false
+    setTimeout(() => {
+      if (refused > 1) log.warn({ refused: refused - 1 }, 'more requests were refused in the last second')
+      refused = 0
+    }, 1_000).unref()
+    return true
+  }
 }
 
 const describe = ({ method, routeOptions, ip }: FastifyRequest) => ({ method, route: routeOptions.url, ip })

@@ -34,6 +34,12 @@ async function traceRequests(app: FastifyInstance) {
   app.addHook('onRequestAbort', async (request) => {
     request.opentelemetry().span?.end()
   })
+  // The response of a refusal begins without the library.
+  app.addHook('onResponse', (request, { statusCode }, done) => {
+    const { span } = request.opentelemetry()
+    if (span?.isRecording()) span.setAttribute('http.response.status_code', statusCode).end()
+    done()
+  })
 }
 
 /** The URL contains ids and signatures. So the span has the route's pattern. */

@@ -25,6 +25,7 @@ export default (async (app) => {
   app.post(
     '/uploads/:id',
     {
+      onRequest: app.refuseUploads,
       schema: {
         tags: ['uploads'],
         operationId: 'upload',

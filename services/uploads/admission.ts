@@ -1,5 +1,5 @@
 import type { LinkRow } from '../../stores/data/data-store.ts'
-import { Busy, Rejection, TooManyUploads } from '../errors.ts'
+import { Busy, type Problem, Rejection, TooManyUploads } from '../errors.ts'
 
 /** The limits for all uploads of this process together. */
 export interface AdmissionLimits {
@@ -17,9 +17,15 @@ export interface Admission {
   /** The load now: requests that were admitted, and bytes that are staged. */
   readonly load: { requests: number; stagedBytes: number }
   /**
+   * The error of a request that cannot be admitted now, also before its link is known to exist. It takes a few look-ups in
+   * memory.
+   *
+   * @param network returns the client's address, or the network by which it is counted
+   */
+  refusalOf(linkId: string, network: () => string): Problem | undefined
+  /**
    * Admits a request. Call `leave` at its end.
    *
-   * @param network the client's address, or the network by which it is counted
    * @throws {TooManyUploads | Busy}
    */
   enter(link: LinkRow, network: string): AdmittedUpload
@@ -67,17 +73,24 @@ export function createAdmission(limits: AdmissionLimits): Admission {
     }
   }
 
+  const refusalOf: Admission['refusalOf'] = (linkId, network) => {
+    if (load.requests >= limits.uploads) return new Busy()
+    if (
+      uploadsOfLink.of(linkId) >= limits.uploadsPerLink ||
+      (load.requests >= limits.uploadsPerAddress &&
+        uploadsOfNetwork.of(network()) >= limits.uploadsPerAddress)
+    )
+      return new TooManyUploads()
+    return undefined
+  }
+
   return {
     load,
+    refusalOf,
 
     enter(link, network) {
-      if (load.requests >= limits.uploads) throw new Busy()
-      if (
-        uploadsOfLink.of(link.id) >= limits.uploadsPerLink ||
-        uploadsOfNetwork.of(network) >= limits.uploadsPerAddress
-      ) {
-        throw new TooManyUploads()
-      }
+      const refusal = refusalOf(link.id, () => network)
+      if (refusal) throw refusal
       load.requests++
       uploadsOfLink.add(link.id, 1)
       uploadsOfNetwork.add(network, 1)

@@ -74,6 +74,7 @@ export function createUploads({
   return {
     counts,
     load: admission.load,
+    refusalOf: admission.refusalOf,
 
     /** Uploads in several requests. */
     resumable: createResumable({

@@ -105,15 +105,17 @@ inTier.campaign(
     }
 
     await measure(600, 200)
-    const accepted = await measure(600, 200)
+    const accepted = Math.min(await measure(600, 200), await measure(600, 200))
     const held = await Promise.all(Array.from({ length: 32 }, open))
     for (const { send } of held) await send(head + payload.subarray(0, 500).toString('latin1'))
     await sleep(500)
     await measure(1500, 429)
-    const refused = await measure(3000, 429)
+    // Other work of the machine makes a request dearer, never cheaper.
+    let refused = Number.POSITIVE_INFINITY
+    for (let attempt = 0; attempt < 4; attempt++) refused = Math.min(refused, await measure(2000, 429))
     const goodput = accepted / (accepted + 4 * refused)
     t.comment(`CPU time: accepted ${accepted * 1e6} us, refused ${refused * 1e6} us; goodput ${goodput}`)
-    t.ok(goodput > 0.5, `${goodput} of the CPU time is left to uploads`)
+    t.ok(goodput >= 0.8, `${goodput} of the CPU time is left to uploads`)
     for (const { socket } of held) socket.destroy()
     await sleep(100)
     await measure(32, 200)

@@ -90,6 +90,37 @@ t.test('UPLOADS_PER_LINK and UPLOADS_PER_ADDRESS limit concurrent uploads', asyn
   t.equal((await post(first, one)).statusCode, 200, 'a finished upload no longer counts')
 })
 
+t.test('a refusal is a usual error, and only one in a second has its own line in the log', async (t) => {
+  const lines: { msg: string; statusCode?: number; refused?: number }[] = []
+  const env = { LOG_LEVEL: 'info', UPLOADS_PER_LINK: '1', CORS_ORIGIN: 'https://app.example' }
+  const app = await build(t, env, {}, lines)
+  const link = await makeLink(app)
+  const hanging = startUpload(app, link)
+  hanging.sendPart('hanging', image())
+  await untilStaged(app, 1)
+  const post = (fields: object = {}) => {
+    const { payload, headers } = multipart([{ body: image() }])
+    const origin = 'https://app.example'
+    return app.inject({ method: 'POST', url: link, payload, headers: { ...headers, origin, ...fields } })
+  }
+  const refused = await post({ 'x-request-id': 'mine' })
+  isProblem(t, refused, 429, 'too-many-uploads')
+  t.equal(refused.json().requestId, 'mine')
+  const unknown = await app.inject({ url: '/uploads/unknown', headers: { origin: 'https://app.example' } })
+  const { 'retry-after': retryAfter, ...fields } = refused.headers
+  t.match(retryAfter, /^\d+$/)
+  const names = (headers: object) => Object.keys(headers).filter((name) => !/^(date|connection)$/.test(name))
+  t.same(names(fields).sort(), names(unknown.headers).sort())
+  const page = await post({ accept: 'text/html' })
+  t.equal(page.statusCode, 429)
+  t.match(page.headers['content-type'], /^text\/html/)
+  for (let n = 0; n < 3; n++) t.equal((await post()).statusCode, 429)
+  t.equal(lines.filter(({ statusCode }) => statusCode === 429).length, 1)
+  t.match(await until(async () => lines.find(({ msg }) => msg.startsWith('more requests'))), { refused: 4 })
+  t.equal(app.problemCounts.get('TooManyUploads'), 5)
+  t.equal((await hanging.end()).statusCode, 200)
+})
+
 t.test('STAGED_LIMIT limits the bytes of unfinished uploads, half of it by one link', async (t) => {
   const app = await build(t, { MAX_FILE_SIZE: '100KiB', STAGED_LIMIT: '200KiB' })
   const [first, second, third] = [await makeLink(app), await makeLink(app), await makeLink(app)]
