@@ -25,7 +25,7 @@ eachDatabase(async (t, database) => {
       await sleep(100)
     }
     await jump(0)
-    const server = await startServer(t, env)
+    const server = await startServer(t, env, { database: 'lent' })
     const answered: Answered = new Map()
     const lines = () => server.lines.map((line) => JSON.parse(line) as { level: number; msg: string })
     const link = await server.makeLink()

@@ -77,7 +77,7 @@ export function testPowerCuts({ uploads: cuts, creations }: { uploads: number; c
           await shutDown(machine)
 
           const again = await boot(copy, usePostgres ? bin : undefined)
-          const server = await startServer(t, again.env, { newDatabase: true })
+          const server = await startServer(t, again.env, { database: 'new' })
           const { id } = await post(await server.makeLink(), await makePadded(1_000))
           t.equal((await fetch(`${server.url}/images/${id}`)).status, 200)
           await server.end('SIGKILL', { group: true })
@@ -119,7 +119,7 @@ async function cutAndCheck(t: Test, machine: Machine, server: Server, answered: 
   await sleep(20)
   const promised = new Map(answered)
   const again = await boot(copy, machine.postgres && findPostgres())
-  const restarted = await startServer(t, again.env, { newDatabase: true })
+  const restarted = await startServer(t, again.env, { database: 'new' })
   const wrong = await wrongAmong(restarted.url, promised)
   await restarted.end('SIGKILL', { group: true })
   await shutDown(again)

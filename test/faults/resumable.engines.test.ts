@@ -162,7 +162,7 @@ t.test(
       server = await startServer(
         t,
         { DATA_DIR: join(disk.folder, 'data'), WORKER_PROCESSES: '0' },
-        { newDatabase: true },
+        { database: 'new' },
       )
       known = await offsetOf(server.url + upload)
       t.ok(known >= acknowledged, `${known} of ${acknowledged} acknowledged bytes`)

@@ -19,7 +19,7 @@ t.test(
   async (t) => {
     const DATA_DIR = newFolder(t)
     const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
-    const server = await startServer(t, env)
+    const server = await startServer(t, env, { database: 'lent' })
     const link = await server.makeLink()
     const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
     t.teardown(() => data.close())
@@ -57,7 +57,7 @@ t.test(
 inTier.campaign('an image whose workers die is analysed by the next one', { timeout: MIN }, async (t) => {
   const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0', INLINE_LIMIT: '0' }
-  const server = await startServer(t, env)
+  const server = await startServer(t, env, { database: 'lent' })
   const data = await openDataStore({ dataDir: DATA_DIR, databaseUrl: undefined }, { attach: true })
   t.teardown(() => data.close())
   const link = await server.makeLink()

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -7,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { UploadAnswer } from '../../schemas/uploads.ts'
 import { admin, TOKEN } from './app.ts'
-import { copyDatabase } from './embedded.ts'
+import { copyDatabase, lendDatabase } from './embedded.ts'
 
 export interface Server {
   url: string
@@ -20,22 +21,34 @@ export interface Server {
 }
 
 // A third of a start is compiling, and hundreds are made.
-const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
+export const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
+/** The option of Node with which an entry uses a lent database. */
+export const ATTACH = `--import=${new URL('./attach-database.ts', import.meta.url).href}`
 
-/**
- * Starts `server.ts` in a separate process group on a free port. Resolves when it listens.
- *
- * @param options `descriptors`: how many files it may have open; `newDatabase`: it creates its embedded database itself
- */
+interface ServerOptions {
+  /** How many files it may have open. */
+  descriptors?: number
+  /**
+   * Its embedded database in `DATA_DIR`. `own`: the server opens a copy of an empty one, or the one that is there. `new`: it
+   * creates it itself. `lent`: it uses one that is open, which saves the seconds that it takes to open one.
+   */
+  database?: 'own' | 'new' | 'lent'
+}
+
+/** Starts `server.ts` in a separate process group on a free port. Resolves when it listens. */
 export async function startServer(
   t: Test,
   env: Record<string, string>,
-  { descriptors, newDatabase = false }: { descriptors?: number; newDatabase?: boolean } = {},
+  { descriptors, database = 'own' }: ServerOptions = {},
 ): Promise<Server> {
-  if (env.DATA_DIR && !env.DATABASE_URL && !newDatabase) await copyDatabase(env.DATA_DIR)
+  const isLent = database === 'lent' && !env.DATABASE_URL
+  const { DATA_DIR } = env
+  if (isLent && !existsSync(join(DATA_DIR!, 'db.sock'))) await lendDatabase(t, DATA_DIR!)
+  if (database === 'own' && DATA_DIR && !env.DATABASE_URL) await copyDatabase(DATA_DIR)
   const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
-  const child = spawn('sh', ['-c', `${command}exec "$0" "$1"`, process.execPath, SERVER], {
+  const script = [...(isLent ? [ATTACH] : []), SERVER]
+  const child = spawn('sh', ['-c', `${command}exec "$0" "$@"`, process.execPath, ...script], {
     env: {
       ...process.env,
       NODE_OPTIONS: '',

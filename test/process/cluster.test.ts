@@ -14,12 +14,20 @@ import { inTier } from '../helpers/tiers.ts'
 
 const PROCESSES = 2
 
-const startCluster = (t: Test, env: { DATA_DIR: string; [name: string]: string }) =>
-  startServer(t, {
-    API_PROCESSES: String(PROCESSES),
-    WORKER_PROCESSES: '0',
-    ...env,
-  })
+const startCluster = (
+  t: Test,
+  env: { DATA_DIR: string; [name: string]: string },
+  options: Parameters<typeof startServer>[2] = { database: 'lent' },
+) =>
+  startServer(
+    t,
+    {
+      API_PROCESSES: String(PROCESSES),
+      WORKER_PROCESSES: '0',
+      ...env,
+    },
+    options,
+  )
 
 /** Sends a request on a new connection. Connections go to the processes in turn. */
 async function ask(url: string, { method = 'GET', headers = {}, body = '' as string | Buffer } = {}) {
@@ -152,11 +160,13 @@ inTier.default(
 
 inTier.campaign('ends if the API processes cannot start, and all end with the primary process', async (t) => {
   const DATA_DIR = newFolder(t)
-  const server = await startCluster(t, { DATA_DIR, WORKER_PROCESSES: '1' })
+  const server = await startCluster(t, { DATA_DIR, WORKER_PROCESSES: '1' }, { database: 'own' })
   const worker = await until(async () => pidsOf(server, /worker is ready/)[0])
   const PORT = new URL(server.url).port
-  await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }), { message: /EADDRINUSE/ })
-  await t.rejects(startCluster(t, { DATA_DIR }), { message: /in use by another Hasty/ })
+  await t.rejects(startCluster(t, { DATA_DIR: `${DATA_DIR}/other`, PORT }, { database: 'own' }), {
+    message: /EADDRINUSE/,
+  })
+  await t.rejects(startCluster(t, { DATA_DIR }, { database: 'own' }), { message: /in use by another Hasty/ })
 
   const pids = apiPids(server)
   t.equal(pids.length, PROCESSES)

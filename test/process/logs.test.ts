@@ -5,7 +5,8 @@ import { makeImage } from '../helpers/images.ts'
 import { startServer, until } from '../helpers/server.ts'
 
 t.test('the log contains no token, id or file name at any level', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), LOG_LEVEL: 'trace', INLINE_LIMIT: '0' })
+  const env = { DATA_DIR: newFolder(t), LOG_LEVEL: 'trace', INLINE_LIMIT: '0' }
+  const server = await startServer(t, env, { database: 'lent' })
   const link = await server.makeLink()
   const form = new FormData()
   form.append('image', new Blob([(await makeImage()) as Uint8Array<ArrayBuffer>]), 'a-telling-name.png')

@@ -12,7 +12,7 @@ import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { listImages, post, type Server, startServer, until } from '../helpers/server.ts'
-import { inTier, times } from '../helpers/tiers.ts'
+import { inTier, tier, times } from '../helpers/tiers.ts'
 
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
 const noHostile = existsSync(HOSTILE) ? false : 'the hostile files are not here'
@@ -21,6 +21,13 @@ const readImage = async ({ url }: Server, id: string) => {
   const answer = await fetch(`${url}/admin/images/${id}`, { headers: admin })
   return (await answer.json()) as { status: string }
 }
+
+/** The process id of the worker that was started last. */
+const workerPid = ({ lines }: Server) =>
+  until(async () => {
+    const pid = lines.map((line) => /"pid":(\d+).*worker is ready/.exec(line)?.[1]).findLast(Boolean)
+    return pid === undefined ? undefined : Number(pid)
+  })
 
 const ROUNDS = times(1, 3)
 t.test('every acknowledged image is served after SIGKILL of the process group during uploads', async (t) => {
@@ -64,10 +71,22 @@ t.test('every acknowledged image is served after SIGKILL of the process group du
 })
 
 inTier.default(
-  'finishes and answers a current upload on SIGTERM, also if the signal arrives twice',
+  'restarts a killed worker, and finishes a current upload on SIGTERM, also if the signal arrives twice',
   async (t) => {
-    const server = await startServer(t, { DATA_DIR: newFolder(t) })
+    const server = await startServer(t, { DATA_DIR: newFolder(t), INLINE_LIMIT: '0' }, { database: 'lent' })
     const link = await server.makeLink()
+    await t.test('the new worker analyses the waiting images', async (t) => {
+      const first = await workerPid(server)
+      const { id, status } = await post(link, await makeImage('png'))
+      t.equal(status, 'pending')
+      await until(async () => (await readImage(server, id)).status === 'ready' || undefined)
+
+      process.kill(first, 'SIGKILL')
+      const { id: second } = await post(link, await makeImage('png'))
+      await until(async () => (await readImage(server, second)).status === 'ready' || undefined)
+      t.not(await workerPid(server), first)
+    })
+
     const image = await makeImage('png')
     const upload = request(link, {
       method: 'POST',
@@ -89,6 +108,21 @@ inTier.default(
   },
 )
 
+inTier.campaign('a worker ends with its server', async (t) => {
+  const server = await startServer(t, { DATA_DIR: newFolder(t) }, { database: 'lent' })
+  const worker = await workerPid(server)
+  await server.end('SIGKILL')
+  await until(async () => {
+    try {
+      process.kill(worker, 0)
+    } catch {
+      return true
+    }
+    return undefined
+  })
+  t.pass('the worker ends with its server')
+})
+
 inTier.campaign(
   'ends on SIGTERM within its time while it receives and decodes hostile pictures',
   { skip: noHostile },
@@ -106,37 +140,7 @@ inTier.campaign(
   },
 )
 
-inTier.default('restarts a killed worker, which analyses the waiting images', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), INLINE_LIMIT: '0' })
-  const link = await server.makeLink()
-  const workerPid = () =>
-    until(async () =>
-      server.lines.map((line) => /"pid":(\d+).*worker is ready/.exec(line)?.[1]).findLast(Boolean),
-    )
-  const first = await workerPid()
-  const { id, status } = await post(link, await makeImage('png'))
-  t.equal(status, 'pending')
-  await until(async () => ((await readImage(server, id)).status === 'ready' ? true : undefined))
-
-  process.kill(Number(first), 'SIGKILL')
-  const { id: second } = await post(link, await makeImage('png'))
-  await until(async () => ((await readImage(server, second)).status === 'ready' ? true : undefined))
-  const other = await workerPid()
-  t.not(other, first)
-
-  await server.end('SIGKILL')
-  await until(async () => {
-    try {
-      process.kill(Number(other), 0)
-    } catch {
-      return true
-    }
-    return undefined
-  })
-  t.pass('the worker ends with its server')
-})
-
-inTier.default(
+inTier.campaign(
   'a server starts without a cache for compiled code, and a failed start gives the reason',
   async (t) => {
     const folder = t.testdir({ file: '' })
@@ -155,41 +159,42 @@ inTier.default(
 )
 
 const LARGE_MIB = times(128, 1024)
-t.test(`an upload of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {
-  const server = await startServer(t, {
-    DATA_DIR: newFolder(t),
-    MAX_FILE_SIZE: '2GiB',
-    WORKER_PROCESSES: '0',
-  })
-  const link = await server.makeLink()
-  // The first large upload fills the pools of buffers.
-  await uploadZeros(link, 64)
-  const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
-    t.equal((await uploadZeros(link, LARGE_MIB)).status, 200)
-  })
-  t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB`)
-  t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
-})
-
 const MANY = times(250, 1500)
-t.test('releases the memory of an upload at its end, and not when its connection ends', async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '0' })
+t.test('uploads need little memory', async (t) => {
+  const server = await startServer(
+    t,
+    { DATA_DIR: newFolder(t), MAX_FILE_SIZE: '2GiB', WORKER_PROCESSES: '0' },
+    { database: tier === 'default' ? 'lent' : 'own' },
+  )
   const link = await server.makeLink()
-  const image = await makePadded(200_000)
-  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
-  t.teardown(() => agent.destroy())
-  const upload = async () => {
-    const { headers, payload } = multipart([{ body: Buffer.concat([image, randomBytes(16)]) }])
-    const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(payload), 'response')
-    await answer.toArray()
-    return answer.statusCode
-  }
-  const uploadMany = async (uploads: number) => {
-    const statuses = await Promise.all(Array.from({ length: uploads }, upload))
-    t.ok(statuses.every((status) => status === 200))
-  }
-  await uploadMany(100)
-  const { idle, peak } = await memoryDuring(server.process.pid!, () => uploadMany(MANY))
-  t.comment(`${idle.toFixed(0)} MiB after 100 uploads, ${peak.toFixed(0)} MiB at most`)
-  t.ok(peak - idle < 150, `${MANY} uploads of 200 KB, and ${(peak - idle).toFixed(0)} MiB more`)
+
+  await t.test(`one of ${LARGE_MIB} MiB keeps the process within 100 MiB of its idle memory`, async (t) => {
+    // The first large upload fills the pools of buffers.
+    await uploadZeros(link, 64)
+    const { idle, peak } = await memoryDuring(server.process.pid!, async () => {
+      t.equal((await uploadZeros(link, LARGE_MIB)).status, 200)
+    })
+    t.comment(`idle ${idle.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB`)
+    t.ok(peak - idle < 100, `${(peak - idle).toFixed(0)} MiB more than idle`)
+  })
+
+  await t.test('their memory is released at their end, and not when the connection ends', async (t) => {
+    const image = await makePadded(200_000)
+    const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+    t.teardown(() => agent.destroy())
+    const upload = async () => {
+      const { headers, payload } = multipart([{ body: Buffer.concat([image, randomBytes(16)]) }])
+      const [answer] = await once(request(link, { method: 'POST', agent, headers }).end(payload), 'response')
+      await answer.toArray()
+      return answer.statusCode
+    }
+    const uploadMany = async (uploads: number) => {
+      const statuses = await Promise.all(Array.from({ length: uploads }, upload))
+      t.ok(statuses.every((status) => status === 200))
+    }
+    await uploadMany(100)
+    const { idle, peak } = await memoryDuring(server.process.pid!, () => uploadMany(MANY))
+    t.comment(`${idle.toFixed(0)} MiB after 100 uploads, ${peak.toFixed(0)} MiB at most`)
+    t.ok(peak - idle < 150, `${MANY} uploads of 200 KB, and ${(peak - idle).toFixed(0)} MiB more`)
+  })
 })

@@ -1,14 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
 import { admin, TOKEN } from '../helpers/app.ts'
-import { dataDirWithDatabase } from '../helpers/embedded.ts'
+import { dataDirWithDatabase, dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { newFolder } from '../helpers/folder.ts'
-import { startServer, until } from '../helpers/server.ts'
+import { ATTACH, NODE_COMPILE_CACHE, startServer, until } from '../helpers/server.ts'
 
 const missing = spawnSync('script', ['--version']).error ? 'script (util-linux) is not installed' : false
 const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
@@ -24,12 +24,15 @@ async function startInTerminal(t: Test, env: Record<string, string>) {
 function openTerminal(t: Test, env: Record<string, string>) {
   // Node prints no colours if one of these is set.
   const { NO_COLOR: _, FORCE_COLOR: __, NODE_DISABLE_COLORS: ___, CI: ____, ...inherited } = process.env
-  const command = `exec '${process.execPath}' '${SERVER}'`
+  const socket = lstatSync(join(env.DATA_DIR!, 'db.sock'), { throwIfNoEntry: false })
+  const isLent = socket?.isSymbolicLink()
+  const command = `exec '${process.execPath}' ${isLent ? ATTACH : ''} '${SERVER}'`
   const child = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], {
     env: {
       ...inherited,
       NODE_OPTIONS: '',
       TERM: 'xterm-256color',
+      NODE_COMPILE_CACHE,
       PORT: '0',
       WORKER_PROCESSES: '0',
       ...env,
@@ -57,7 +60,7 @@ t.test(
   'in a terminal, a start shows the URL, a first command, the token, the data and how to stop',
   { skip: missing },
   async (t) => {
-    const DATA_DIR = newFolder(t)
+    const DATA_DIR = await dataDirWithLentDatabase(t)
     const server = await startInTerminal(t, { DATA_DIR })
     const token = readFileSync(join(DATA_DIR, 'access-token'), 'utf8').trim()
     t.match(server.read(), '\x1b[', 'it uses colours')
@@ -74,9 +77,8 @@ t.test(
     await fetch(`${server.url}/admin/stats`, { headers: { 'x-access-token': token } })
     await until(async () => server.read().includes('GET /admin/stats 200') || undefined)
     const isOpen = (path: string) => (statSync(join(DATA_DIR, path)).mode & 0o077) !== 0
-    // Other users cannot enter `db`, which has mode 0700. PostgreSQL makes some of its files readable.
     const paths = readdirSync(DATA_DIR, { encoding: 'utf8', recursive: true }).filter(
-      (path) => !path.startsWith('db/'),
+      (path) => path !== 'db.sock',
     )
     t.strictSame(paths.filter(isOpen), [], 'other users can read nothing that was created')
     t.equal(await server.pressCtrlC(), 0)
@@ -101,7 +103,7 @@ t.test(
         /^DATA_DIR .* is in use by another Hasty \(process \d+\)\. Stop that process, or set another/,
       ],
       [
-        { DATA_DIR: await dataDirWithDatabase(t), PORT: port },
+        { DATA_DIR: await dataDirWithLentDatabase(t), PORT: port },
         /^PORT \d+ of 127\.0\.0\.1 is in use by another program\. Stop that program, or set another PORT\.$/,
       ],
       [{ DATA_DIR, PORT: 'three' }, /^PORT is "three", but must be/],
@@ -122,7 +124,8 @@ t.test(
 
 t.test('without a terminal, every line is JSON and no line has the token', async (t) => {
   const DATA_DIR = newFolder(t)
-  const server = await startServer(t, { DATA_DIR, ACCESS_TOKEN: '', WORKER_PROCESSES: '0' })
+  const env = { DATA_DIR, ACCESS_TOKEN: '', WORKER_PROCESSES: '0' }
+  const server = await startServer(t, env, { database: 'lent' })
   const token = readFileSync(join(DATA_DIR, 'access-token'), 'utf8').trim()
   for (const line of server.lines) t.equal(typeof JSON.parse(line).msg, 'string')
   t.notMatch(server.lines.join('\n'), token)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { TOKEN } from '../helpers/app.ts'
-import { copyDatabase } from '../helpers/embedded.ts'
+import { newFolder } from '../helpers/folder.ts'
 import { startServer, until } from '../helpers/server.ts'
 
 const folder = t.testdir()
@@ -96,9 +96,8 @@ t.test('npm start starts a killed server again, and passes on signals and exit c
 })
 
 t.test('a worker has no access token in its environment', async (t) => {
-  const DATA_DIR = join(folder, 'data')
-  await copyDatabase(DATA_DIR)
-  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '1' })
+  const env = { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' }
+  const server = await startServer(t, env, { database: 'lent' })
   const { pid } = server.process
   const worker = await until(async () => {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')

@@ -27,7 +27,10 @@ import { until } from '../../helpers/server.ts'
 import { inTier } from '../../helpers/tiers.ts'
 
 const root = new URL('../../../', import.meta.url)
-const template = newFolder(t)
+/** Its path is too long for a socket. */
+const dataDir = join(newFolder(t), 'ü'.repeat(100))
+/** A copy of the folder while no process had it open. */
+const closed = newFolder(t)
 
 const open = (dataDir: string, { attach = false } = {}) =>
   connect({ dataDir, databaseUrl: undefined }, { attach })
@@ -37,14 +40,14 @@ const linksOf = async ({ sql }: Awaited<ReturnType<typeof open>>) => {
   return rows.map(({ id }) => id)
 }
 
+const query = (text: string) => message('Q', text)
+const parse = (text: string) => message('P', '', text, '')
+const startup = message('', '\0\x03\0\0user', 'postgres', '')
+
 /** A folder with an embedded database: a copy, because to make one takes seconds. */
-function folder(t: Test, name = 'data') {
-  const dataDir = join(newFolder(t), name)
-  cpSync(template, dataDir, { recursive: true })
-  t.teardown(() => {
-    // Those of killed processes.
-    for (const name of linksTo(dataDir)) rmSync(join(tmpdir(), name), { recursive: true })
-  })
+function folder(t: Test) {
+  const dataDir = newFolder(t)
+  cpSync(closed, dataDir, { recursive: true })
   return dataDir
 }
 
@@ -84,33 +87,42 @@ const beginAndStay = `
     })
   })`
 
-t.test('a folder is open once, and its rows are there when it is opened again', async (t) => {
-  const first = await open(template)
+t.test('a folder is open once', async (t) => {
+  const first = await open(dataDir)
+  t.equal(statSync(join(dataDir, 'db')).mode & 0o077, 0, 'other users cannot read it')
   const applied = await Promise.all([migrate(first.sql), migrate(first.sql)])
   t.strictSame(applied.flat(), migrations)
   await first.sql`insert into links (id, expires_at) values ('kept', now())`
 
-  await t.rejects(open(template), { name: 'DataDirInUse', message: /is in use by another/ })
-  const attached = await open(template, { attach: true })
+  await t.rejects(open(dataDir), { name: 'DataDirInUse', message: /is in use by another/ })
+  const attached = await open(dataDir, { attach: true })
   t.strictSame(await linksOf(attached), ['kept'])
+  t.equal(linksTo(dataDir).length, 2, 'the path is too long for a socket')
   await attached.close()
   await first.close()
+  t.equal(linksTo(dataDir).length, 0, 'nothing is left in the temporary folder')
+  cpSync(dataDir, closed, { recursive: true })
+})
 
-  const again = await open(template)
-  t.strictSame(await migrate(again.sql), [])
-  t.strictSame(await linksOf(again), ['kept'])
-  await again.close()
+/** The database of `dataDir`, which this process opens once for several tests. */
+let holder: Awaited<ReturnType<typeof open>>
+t.teardown(() => holder.close())
+t.beforeEach(async () => {
+  if (holder) await holder.sql`delete from links where id <> 'kept'`
+})
+
+t.test('a folder that is opened again has its schema and its rows', async (t) => {
+  holder = await open(dataDir)
+  t.strictSame(await migrate(holder.sql), [])
+  t.strictSame(await linksOf(holder), ['kept'])
 })
 
 inTier.default('concurrent connections get their own responses', async (t) => {
-  const dataDir = folder(t)
-  const first = await open(dataDir)
-  t.teardown(() => first.close())
   const second = await open(dataDir, { attach: true })
   t.teardown(() => second.close())
   const answers = await Promise.all(
     Array.from({ length: 400 }, async (_, i) => {
-      const { sql } = i % 2 ? first : second
+      const { sql } = i % 2 ? holder : second
       // After a statement that fails, a session ignores messages until a Sync: also those of others, if they are mixed.
       if (i % 10 === 0) return sql`select ${i}::int / 0`.catch((error) => error.code)
       if (i % 10 === 1) return sql.begin(async (sql) => (await sql`select ${i}::int as i`)[0]!.i)
@@ -124,9 +136,7 @@ inTier.default('concurrent connections get their own responses', async (t) => {
 })
 
 inTier.default('a connection that is cut during a statement does not delay others', async (t) => {
-  const dataDir = folder(t)
-  const { sql, close } = await open(dataDir)
-  t.teardown(close)
+  const { sql } = holder
   const attached = await openEmbedded(dataDir, { attach: true })
   t.teardown(() => attached.close())
   const fails = parse('insert into links (id, expires_at) values (1 / 0, now())')
@@ -145,45 +155,38 @@ inTier.default('a connection that is cut during a statement does not delay other
   }
 })
 
-inTier.default('a second service on the folder is refused with the process id of the first', async (t) => {
-  const dataDir = folder(t)
-  const holder = await startProcess(t, dataDir, { attach: false }, '')
-  await t.rejects(open(dataDir), {
-    name: 'DataDirInUse',
-    message: `DATA_DIR ${dataDir} is in use by another Hasty (process ${holder.pid}).`,
-  })
-  const second = spawn(process.execPath, [fileURLToPath(new URL('server.ts', root))], {
-    env: { DATA_DIR: dataDir, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const [output, [code]] = await Promise.all([text(second.stdout), once(second, 'exit')])
-  t.equal(code, 1)
-  t.match(JSON.parse(output.trim().split('\n').at(-1)!), {
-    msg: 'start failed',
-    err: { message: `DATA_DIR ${dataDir} is in use by another Hasty (process ${holder.pid}).` },
-  })
-})
+inTier.default(
+  'a second service on a folder is refused with the process id of the first, which leaves all committed rows when it is killed',
+  async (t) => {
+    const dataDir = folder(t)
+    const first = await startProcess(
+      t,
+      dataDir,
+      { attach: false },
+      `for (let n = 0; n < 200; n++) {
+         await sql\`insert into links (id, expires_at) values (\${'committed ' + n}, now())\`
+       }
+       ${beginAndStay}`,
+    )
+    const message = `DATA_DIR ${dataDir} is in use by another Hasty (process ${first.pid}).`
+    await t.rejects(open(dataDir), { name: 'DataDirInUse', message })
+    const second = spawn(process.execPath, [fileURLToPath(new URL('server.ts', root))], {
+      env: { DATA_DIR: dataDir, PORT: '0' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [output, [code]] = await Promise.all([text(second.stdout), once(second, 'exit')])
+    t.equal(code, 1)
+    t.match(JSON.parse(output.trim().split('\n').at(-1)!), { msg: 'start failed', err: { message } })
 
-inTier.default('the folder of a killed process can be opened, with all committed rows', async (t) => {
-  const dataDir = folder(t)
-  const holder = await startProcess(
-    t,
-    dataDir,
-    { attach: false },
-    `for (let n = 0; n < 200; n++) {
-       await sql\`insert into links (id, expires_at) values (\${'committed ' + n}, now())\`
-     }
-     ${beginAndStay}`,
-  )
-  await holder.kill()
-  t.ok(statSync(join(dataDir, 'db.sock')), 'its socket is left')
-
-  const next = await open(dataDir)
-  t.teardown(next.close)
-  const links = await linksOf(next)
-  t.equal(links.length, 201)
-  t.notOk(links.includes('uncommitted'))
-})
+    await first.kill()
+    t.ok(statSync(join(dataDir, 'db.sock')), 'its socket is left')
+    const next = await open(dataDir)
+    t.teardown(next.close)
+    const links = await linksOf(next)
+    t.equal(links.length, 201)
+    t.notOk(links.includes('uncommitted'))
+  },
+)
 
 inTier.campaign(
   'a process that is killed while it creates the database does not prevent the next start',
@@ -207,22 +210,7 @@ inTier.campaign(
   },
 )
 
-inTier.default('a folder may have a path that is too long for a socket', async (t) => {
-  const dataDir = folder(t, 'ü'.repeat(100))
-  const holder = await open(dataDir)
-  const attached = await open(dataDir, { attach: true })
-  t.strictSame(await linksOf(attached), ['kept'])
-  t.equal(linksTo(dataDir).length, 2)
-  await t.rejects(open(dataDir), { name: 'DataDirInUse' })
-  await attached.close()
-  await holder.close()
-  t.equal(linksTo(dataDir).length, 0, 'nothing is left in the temporary folder')
-})
-
 inTier.default('a second process attaches, and sees and writes rows', async (t) => {
-  const dataDir = folder(t)
-  const holder = await open(dataDir)
-  t.teardown(holder.close)
   const worker = await startProcess(
     t,
     dataDir,
@@ -235,35 +223,24 @@ inTier.default('a second process attaches, and sees and writes rows', async (t) 
   t.strictSame(await linksOf(holder), ['kept', 'saw 1'])
 })
 
-inTier.default('a process attaches to a process that is starting', async (t) => {
-  const dataDir = folder(t)
-  rmSync(join(dataDir, 'db.pid'))
-  const starting = startProcess(t, dataDir, { attach: false }, '')
-  while (!existsSync(join(dataDir, 'db.pid'))) await sleep(1)
-  const attached = await open(dataDir, { attach: true })
-  t.strictSame(await linksOf(attached), ['kept'])
-  await attached.close()
-  await starting
-})
-
 inTier.default(
-  'of several processes that start at the same time, one opens the folder and the others attach',
+  'of several processes that start at the same time, one opens the folder, and the others attach while it starts',
   async (t) => {
     const dataDir = folder(t)
+    rmSync(join(dataDir, 'db.pid'))
     const insert = `await sql\`insert into links (id, expires_at) values (\${String(process.pid)}, now())\``
-    const processes = await Promise.all(
-      Array.from({ length: 4 }, () => startProcess(t, dataDir, { attach: true }, insert)),
+    const starting = Promise.all(
+      Array.from({ length: 3 }, () => startProcess(t, dataDir, { attach: true }, insert)),
     )
+    while (!existsSync(join(dataDir, 'db.pid'))) await sleep(1)
     const attached = await open(dataDir, { attach: true })
+    const processes = await starting
     t.strictSame(await linksOf(attached), [...processes.map(({ pid }) => `${pid}`).sort(), 'kept'])
     await attached.close()
   },
 )
 
 inTier.default('a process that is killed during a transaction does not delay others', async (t) => {
-  const dataDir = folder(t)
-  const holder = await open(dataDir)
-  t.teardown(holder.close)
   const worker = await startProcess(t, dataDir, { attach: true }, beginAndStay)
   const waiting = linksOf(holder)
   t.equal(await Promise.race([waiting, sleep(200, 'it waits')]), 'it waits')
@@ -274,9 +251,6 @@ inTier.default('a process that is killed during a transaction does not delay oth
 })
 
 inTier.default('a connection that ends during a query does not delay others', async (t) => {
-  const dataDir = folder(t)
-  const holder = await open(dataDir)
-  t.teardown(holder.close)
   const { path, close } = await openEmbedded(dataDir, { attach: true })
   t.teardown(close)
   const messages = {
@@ -298,9 +272,6 @@ inTier.default('a connection that ends during a query does not delay others', as
 })
 
 inTier.default('a database whose backend has ended is opened again, with all committed rows', async (t) => {
-  const dataDir = folder(t)
-  const holder = await open(dataDir)
-  t.teardown(holder.close)
   const { path, close } = await openEmbedded(dataDir, { attach: true })
   t.teardown(close)
   await holder.sql`insert into links (id, expires_at) values ('before', now())`
@@ -325,9 +296,6 @@ inTier.default('a database whose backend has ended is opened again, with all com
 })
 
 inTier.default('queries of several connections and processes do not get mixed up', async (t) => {
-  const dataDir = folder(t)
-  const holder = await open(dataDir)
-  t.teardown(holder.close)
   const work = `
     await Promise.all(Array.from({ length: 8 }, async (_, worker) => {
       for (let n = 0; n < 50; n++) {
@@ -359,22 +327,20 @@ function hasEnded(pid: string) {
 }
 
 /** What stands in the temporary folder for a folder whose path is too long. */
-const linksTo = (dataDir: string) =>
-  readdirSync(tmpdir()).filter((name) => {
+function linksTo(dataDir: string) {
+  return readdirSync(tmpdir()).filter((name) => {
     try {
       return readlinkSync(join(tmpdir(), name, 'd')) === dataDir
     } catch {
       return false
     }
   })
+}
 
-// Messages of PostgreSQL's protocol (https://www.postgresql.org/docs/current/protocol-message-formats.html).
+/** A message of PostgreSQL's protocol (https://www.postgresql.org/docs/current/protocol-message-formats.html). */
 function message(type: string, ...fields: string[]) {
   const body = Buffer.from(fields.map((field) => `${field}\0`).join(''))
   const head = Buffer.alloc(4)
   head.writeInt32BE(4 + body.length)
   return Buffer.concat([Buffer.from(type), head, body])
 }
-const query = (text: string) => message('Q', text)
-const parse = (text: string) => message('P', '', text, '')
-const startup = message('', '\0\x03\0\0user', 'postgres', '')
