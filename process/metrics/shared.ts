@@ -20,63 +20,72 @@ export function createSharedMetrics(
   config: Pick<Config, 'dataDir' | 'regions'>,
 ): Registry {
   const register = new Registry()
-  const registers = [register]
-  const lastSweep = shareConcurrent(() => withTimeout(data.sweeps.last()))
-  const stored = shareConcurrent(() => withTimeout(data.stats.stored()))
-  const verify = shareConcurrent(() => withTimeout(readVerifyState({ data })))
-  /** The periodic tasks that have ended without a fault. */
-  const tasks = async () => {
-    const finishedAt = (await verify())?.finishedAt
-    return [
-      ...((await withTimeout(data.sweeps.successes())) ?? []),
-      ...(finishedAt ? [{ name: 'verify', finishedAt: new Date(finishedAt) }] : []),
-    ]
-  }
+  addProcessMetrics(register)
+  addQueueMetrics(register, { data, queue })
+  addStorageMetrics(register, data, config)
+  addTaskMetrics(register, data)
+  return register
+}
 
-  const gauge = (name: string, help: string, read: () => Promise<number | undefined>) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      async collect() {
-        this.set((await read()) ?? Number.NaN)
-      },
-    })
-  const gauges = <Row>(
-    name: string,
-    help: string,
-    labelNames: string[],
-    read: () => Promise<Row[] | undefined>,
-    show: (row: Row) => [Record<string, string>, number],
-  ) =>
-    new Gauge({
-      name,
-      help,
-      labelNames,
-      registers,
-      async collect() {
-        const rows = (await read()) ?? []
-        this.reset()
-        for (const row of rows) this.set(...show(row))
-      },
-    })
+/** Adds a metric with one number. `read` resolves with undefined if it is not known. */
+function addGauge(register: Registry, name: string, help: string, read: () => Promise<number | undefined>) {
+  new Gauge({
+    name,
+    help,
+    registers: [register],
+    async collect() {
+      this.set((await read()) ?? Number.NaN)
+    },
+  })
+}
 
-  gauges(
-    'hasty_build_info',
-    'The version of Hasty',
-    ['version'],
-    async () => [pkg.version],
-    (version) => [{ version }, 1],
+interface Labelled<Row> {
+  name: string
+  help: string
+  labels: string[]
+  /** Resolves with undefined if nothing is known. */
+  read(): Promise<Row[] | undefined>
+  show(row: Row): [labels: Record<string, string>, value: number]
+}
+
+/** Adds a metric with a number for each combination of labels. */
+function addGauges<Row>(register: Registry, { name, help, labels, read, show }: Labelled<Row>) {
+  new Gauge({
+    name,
+    help,
+    labelNames: labels,
+    registers: [register],
+    async collect() {
+      const rows = (await read()) ?? []
+      this.reset()
+      for (const row of rows) this.set(...show(row))
+    },
+  })
+}
+
+function addProcessMetrics(register: Registry) {
+  addGauges(register, {
+    name: 'hasty_build_info',
+    help: 'The version of Hasty',
+    labels: ['version'],
+    read: async () => [pkg.version],
+    show: (version) => [{ version }, 1],
+  })
+  addGauges(register, {
+    name: 'hasty_decoder_isolation',
+    help: '1 for the level by which the processes that read images are isolated (docs/threat-model.md)',
+    labels: ['level'],
+    read: async () => [await detectSandbox()],
+    show: ({ level }) => [{ level }, 1],
+  })
+}
+
+function addQueueMetrics(register: Registry, { data, queue }: Pick<Stores, 'data' | 'queue'>) {
+  addGauge(register, 'hasty_waiting_images', 'Images that wait for a worker', () =>
+    withTimeout(queue.waiting()),
   )
-  gauges(
-    'hasty_decoder_isolation',
-    '1 for the level by which the processes that read images are isolated (docs/threat-model.md)',
-    ['level'],
-    async () => [await detectSandbox()],
-    ({ level }) => [{ level }, 1],
-  )
-  gauge('hasty_waiting_images', 'Images that wait for a worker', () => withTimeout(queue.waiting()))
-  gauge(
+  addGauge(
+    register,
     'hasty_oldest_waiting_image_age_seconds',
     'How long the oldest waiting image has waited; 0 if none waits',
     async () => {
@@ -84,66 +93,99 @@ export function createSharedMetrics(
       return age && age / 1000
     },
   )
-  gauge('hasty_unfinished_uploads', 'Resumable uploads that can be continued', () =>
+  addGauge(register, 'hasty_unfinished_uploads', 'Resumable uploads that can be continued', () =>
     withTimeout(data.resumable.countUnfinished()),
   )
+}
+
+function addStorageMetrics(
+  register: Registry,
+  data: Stores['data'],
+  config: Pick<Config, 'dataDir' | 'regions'>,
+) {
   const disks = shareConcurrent(() => readDisks(config))
-  gauges(
-    'hasty_disk_free_bytes',
-    'Bytes that this service can still write to the disks of its files',
-    ['disk'],
-    disks,
-    ({ disk, free }) => [{ disk }, free],
-  )
-  gauges('hasty_disk_size_bytes', 'Size of the disks of its files', ['disk'], disks, ({ disk, size }) => [
-    { disk },
-    size,
-  ])
-  const location = ({ region, tier }: { region: string; tier: string }) => ({ region, tier })
-  gauges('hasty_stored_images', 'Images by region and tier', ['region', 'tier'], stored, (row) => [
-    location(row),
-    row.images,
-  ])
-  gauges('hasty_stored_bytes', 'Bytes of images by region and tier', ['region', 'tier'], stored, (row) => [
-    location(row),
-    row.bytes,
-  ])
-  gauges(
-    'hasty_job_last_success_timestamp_seconds',
-    'Unix time at which a periodic task last ended without a fault',
-    ['task'],
-    tasks,
-    ({ name, finishedAt }) => [{ task: name }, finishedAt.getTime() / 1000],
-  )
-  gauge('hasty_last_sweep_timestamp_seconds', 'Unix time at which the last sweep ended', async () => {
-    const last = await lastSweep()
-    return last && last.finishedAt.getTime() / 1000
+  addGauges(register, {
+    name: 'hasty_disk_free_bytes',
+    help: 'Bytes that this service can still write to the disks of its files',
+    labels: ['disk'],
+    read: disks,
+    show: ({ disk, free }) => [{ disk }, free],
   })
-  gauge('hasty_last_sweep_duration_seconds', 'Duration of the last sweep', async () => {
+  addGauges(register, {
+    name: 'hasty_disk_size_bytes',
+    help: 'Size of the disks of its files',
+    labels: ['disk'],
+    read: disks,
+    show: ({ disk, size }) => [{ disk }, size],
+  })
+  const stored = shareConcurrent(() => withTimeout(data.stats.stored()))
+  addGauges(register, {
+    name: 'hasty_stored_images',
+    help: 'Images by region and tier',
+    labels: ['region', 'tier'],
+    read: stored,
+    show: ({ region, tier, images }) => [{ region, tier }, images],
+  })
+  addGauges(register, {
+    name: 'hasty_stored_bytes',
+    help: 'Bytes of images by region and tier',
+    labels: ['region', 'tier'],
+    read: stored,
+    show: ({ region, tier, bytes }) => [{ region, tier }, bytes],
+  })
+}
+
+/** The periodic tasks: the sweep, the verification and others. */
+function addTaskMetrics(register: Registry, data: Stores['data']) {
+  const lastSweep = shareConcurrent(() => withTimeout(data.sweeps.last()))
+  const verify = shareConcurrent(() => withTimeout(readVerifyState({ data })))
+  addGauges(register, {
+    name: 'hasty_job_last_success_timestamp_seconds',
+    help: 'Unix time at which a periodic task last ended without a fault',
+    labels: ['task'],
+    async read() {
+      const finishedAt = (await verify())?.finishedAt
+      return [
+        ...((await withTimeout(data.sweeps.successes())) ?? []),
+        ...(finishedAt ? [{ name: 'verify', finishedAt: new Date(finishedAt) }] : []),
+      ]
+    },
+    show: ({ name, finishedAt }) => [{ task: name }, finishedAt.getTime() / 1000],
+  })
+  addGauge(
+    register,
+    'hasty_last_sweep_timestamp_seconds',
+    'Unix time at which the last sweep ended',
+    async () => {
+      const last = await lastSweep()
+      return last && last.finishedAt.getTime() / 1000
+    },
+  )
+  addGauge(register, 'hasty_last_sweep_duration_seconds', 'Duration of the last sweep', async () => {
     const last = await lastSweep()
     return last && last.summary.durationMs / 1000
   })
-  gauges(
-    'hasty_last_sweep_items',
-    'Items that the last sweep found or changed, by kind',
-    ['kind'],
-    async () => Object.entries((await lastSweep())?.summary ?? {}).filter(([kind]) => kind !== 'durationMs'),
-    ([kind, count]) => [{ kind }, count],
-  )
-  gauges(
-    'hasty_verify_items',
-    'What the current or the last verification of objects found, by kind',
-    ['kind'],
-    async () => {
+  addGauges(register, {
+    name: 'hasty_last_sweep_items',
+    help: 'Items that the last sweep found or changed, by kind',
+    labels: ['kind'],
+    read: async () =>
+      Object.entries((await lastSweep())?.summary ?? {}).filter(([kind]) => kind !== 'durationMs'),
+    show: ([kind, count]) => [{ kind }, count],
+  })
+  addGauges(register, {
+    name: 'hasty_verify_items',
+    help: 'What the current or the last verification of objects found, by kind',
+    labels: ['kind'],
+    async read() {
       const state = await verify()
       return (
         state &&
         (['images', 'mismatches', 'missing', 'restored'] as const).map((kind) => [kind, state[kind]] as const)
       )
     },
-    ([kind, count]) => [{ kind }, count],
-  )
-  return register
+    show: ([kind, count]) => [{ kind }, count],
+  })
 }
 
 /** The disks of DATA_DIR (`data`) and of each object store that keeps files (`hot`, `cold eu`). A missing one is absent. */

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { parseItem } from 'structured-headers'
 import { InvalidRequest, UnsupportedTusVersion } from '../../services/errors.ts'
-import type { ResumableRequest, UploadState } from '../../services/uploads/resumable/index.ts'
 import type { ContentDigest } from '../../services/uploads/resumable/intake.ts'
+import type { ResumableRequest, UploadState } from '../../services/uploads/resumable/upload.ts'
 
 /** tus 1.0.0 (https://tus.io/protocols/resumable-upload). */
 export const TUS_VERSION = '1.0.0'

@@ -5,7 +5,6 @@ import {
   spawn,
 } from 'node:child_process'
 import { once } from 'node:events'
-import type { FileHandle } from 'node:fs/promises'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -17,6 +16,7 @@ import { decoderEnds } from '../../../stores/telemetry.ts'
 import { type Answers, InvalidAnswer, readAnswers } from './answers.ts'
 import { type Sandbox, searchPath } from './levels.ts'
 import { type Answer, encodeMessage, type Job, type Task } from './messages.ts'
+import { createSender, type SentContent, sizeOf } from './send.ts'
 
 const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
 const MAX_STDERR_BYTES = 2_000
@@ -25,10 +25,7 @@ const MAX_STDERR_BYTES = 2_000
  * A file for a decoder: its bytes in pieces, or an open file. A `file` is read here and sent to the process. A
  * `descriptor` is passed to a process of its own.
  */
-export type FileContent = Buffer[] | { file: FileHandle; size: number } | { descriptor: number }
-
-/** An open file is sent in pieces of this size, so that a large one takes no memory here. */
-const PIECE_BYTES = 2 ** 20
+export type FileContent = SentContent | { descriptor: number }
 
 /** The file took longer than the limit. */
 export class DecoderTimeout extends Error {
@@ -113,9 +110,7 @@ export interface DecoderOptions {
 /** @param task the task of the process for each file */
 export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): Decoder {
   let running: Promise<Running> | undefined
-  // It is used again, because buffers outside of V8's heap make its garbage collection frequent. A file that is being sent
-  // takes it, because its sending may continue for a moment after a timeout.
-  let idlePiece: Buffer | undefined
+  const send = createSender()
   const haveRead = new WeakSet<Promise<Running>>()
   const tooMuchMemory = `the image takes more than ${memory / 2 ** 20} MiB to decode`
 
@@ -202,34 +197,6 @@ export function createDecoder(task: Task, { sandbox, memory }: DecoderOptions): 
     }
   }
 
-  /** Sends a message and a file. It stops if the process has ended: then there is no answer, either. */
-  async function send(
-    stdin: Writable,
-    message: Buffer,
-    content: Buffer[] | { file: FileHandle; size: number },
-  ) {
-    if (Array.isArray(content)) {
-      stdin.cork()
-      for (const chunk of [message, ...content]) stdin.write(chunk)
-      stdin.uncork()
-      return
-    }
-    const { file, size } = content
-    const piece = idlePiece ?? Buffer.allocUnsafeSlow(PIECE_BYTES)
-    idlePiece = undefined
-    try {
-      stdin.write(message)
-      for (let sent = 0; sent < size && !stdin.destroyed; ) {
-        const { bytesRead } = await file.read(piece, 0, Math.min(PIECE_BYTES, size - sent), sent)
-        if (bytesRead === 0) throw new Error(`the file ends after ${sent} of ${size} bytes`)
-        await new Promise((resolve) => stdin.write(piece.subarray(0, bytesRead), resolve))
-        sent += bytesRead
-      }
-    } finally {
-      idlePiece = piece
-    }
-  }
-
   return {
     async start() {
       running ??= start()
@@ -297,9 +264,6 @@ async function runJob(
     setBusy(running, false)
   }
 }
-
-const sizeOf = (content: Buffer[] | { size: number }) =>
-  Array.isArray(content) ? content.reduce((sum, { length }) => sum + length, 0) : content.size
 
 async function withTimeout<T>(work: Promise<T>, milliseconds: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
