@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { recordLocalAction } from './process/local-action.ts'
 import { run } from './process/run.ts'
 import { openStores } from './stores/index.ts'
 import { adoptStores, type checkAtStart } from './stores/installation.ts'
@@ -16,6 +17,8 @@ await run('migrate', async (config, log) => {
   for (const { store } of stores.objects.all) {
     if (hasSetup(store)) log.info(await store.setUp(config.resumeWithin))
   }
+  const query = { adoptStores: values['adopt-stores'] ?? false, applied: stores.data.migrated.length }
+  await recordLocalAction(stores.data, { action: 'migrate', query, status: 200 }, log)
   await stores.close()
   return undefined
 })

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { recordLocalAction } from './process/local-action.ts'
 import { run } from './process/run.ts'
 import { createLifecycle } from './services/lifecycle/index.ts'
 import { openStores } from './stores/index.ts'
@@ -21,6 +22,8 @@ await run('sweep', async (config, log) => {
       },
     )
     .then(async (succeeded) => {
+      const entry = { action: 'sweep', query: { force, adopt }, status: succeeded ? 200 : 500 }
+      if (!dryRun) await recordLocalAction(stores.data, entry, log)
       await stores.close()
       // Not `process.exitCode`: close-with-grace ends a process that has nothing more to do with 0.
       process.exit(succeeded ? 0 : 1)

@@ -1,8 +1,6 @@
-import { hostname, userInfo } from 'node:os'
 import { type Config, ConfigError, readConfig } from '../config.ts'
 import { protectDataDir } from '../process/data-dir.ts'
-import { createAudit } from '../services/access/audit.ts'
-import { ROOT } from '../services/access/principal.ts'
+import { recordLocalAction } from '../process/local-action.ts'
 import { openStores, type Stores } from '../stores/index.ts'
 import { CommandError, clean, EXIT, note } from './output.ts'
 
@@ -47,20 +45,9 @@ export async function withStores<Result>(
     status = 200
     return result
   } finally {
-    if (action) await record(stores, { action, query, status })
+    if (action) await recordLocalAction(stores.data, { action, query, status }, log)
     await stores.close()
   }
-}
-
-/** Records a command in the audit log. A command that was done is not turned into an error. */
-async function record(
-  { data }: Stores,
-  entry: { action: string; query?: object | undefined; status: number },
-) {
-  const principal = { ...ROOT, name: `local:${userInfo().username}` }
-  await createAudit(data)
-    .record({ principal, address: hostname(), ...entry })
-    .catch((err) => log.error({ err }, 'the audit log could not be written'))
 }
 
 /** Records a command that needs no stores. */

@@ -66,6 +66,13 @@ t.test('a new or lost database with the objects of an installation', async (t) =
     t.match(await startWrong(t, env, ['sweep.ts', '--adopt']), { code: 0, output: /"adopted":12/ })
     const stores = await openStores(readConfig(env), { attach: true })
     t.strictSame((await stores.data.lifecycle.find(keys)).map(({ id }) => id).sort(), keys)
+    const { items } = await stores.data.audit.page({ limit: 9 })
+    const actor = /^local:./
+    t.match(items, [
+      { actor, action: 'sweep', status: 200, detail: /"adopt":true/ },
+      { actor, action: 'sweep', status: 500 },
+      { actor, action: 'migrate', status: 200, detail: /"adoptStores":true/ },
+    ])
     await stores.close()
   })
 })

@@ -149,6 +149,22 @@ eachDatabase(async (t, env) => {
     t.strictSame(await keysOf(cold), [notAccessed!.id])
   })
 
+  await t.test('entries of the audit log are deleted after a year', async (t) => {
+    const { sweep, stores } = await fresh()
+    const { audit, sql } = stores.data
+    const entry = { actor: 'root', tokenId: null, target: null, detail: null, address: '', status: 200 }
+    await sql`delete from audit`
+    for (const age of ['364 days', '366 days', '3 years']) {
+      await audit.add({ ...entry, action: age })
+      await sql`update audit set at = now() - ${age}::text::interval where action = ${age}`
+    }
+    t.match(await sweep({}, { dryRun: true }), { auditEntries: 2 })
+    t.equal((await audit.page({ limit: 9 })).items.length, 3)
+    t.match(await sweep(), { auditEntries: 2 })
+    t.match((await audit.page({ limit: 9 })).items, [{ action: '364 days' }])
+    t.match(await sweep(), { auditEntries: 0 })
+  })
+
   await t.test('of two sweeps at the same time, one reports that another process is sweeping', async (t) => {
     const { sweep, objects, log } = await fresh()
     await putOld(objects)
