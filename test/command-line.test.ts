@@ -10,6 +10,7 @@ import { paths } from '../bin/api.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
 import { runCommand } from '../bin/run-command.ts'
 import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
+import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 
@@ -250,7 +251,7 @@ t.test('text from senders cannot control the terminal, and tables fit into it', 
 })
 
 t.test('the audit log has the commands that change something on the machine', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = await dataDirWithLentDatabase(t)
   const app = await build(t, { DATA_DIR })
   const url = await serve(app)
   const local = createCommand({ DATA_DIR, HOME: newFolder(t), ACCESS_TOKEN: TOKEN })

@@ -73,7 +73,7 @@ inTier.default('a sweep beside a server can be a dry run, and can be refused and
 
 inTier.default('an access just before the end of a process is stored', async (t) => {
   const DATA_DIR = newFolder(t)
-  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
+  const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' }, { database: 'lent' })
   const { id } = await post(await server.makeLink(), await makeImage())
   const where = { dataDir: DATA_DIR, databaseUrl: undefined }
   const beside = await openDataStore(where, { attach: true })
@@ -81,7 +81,7 @@ inTier.default('an access just before the end of a process is stored', async (t)
   await beside.close()
   t.equal((await fetch(`${server.url}/images/${id}`)).status, 200)
   t.equal(await server.end('SIGTERM'), 0)
-  const data = await openDataStore(where, { attach: false })
+  const data = await openDataStore(where, { attach: true })
   t.teardown(() => data.close())
   const [row] = await data.sql`select last_accessed_at > now() - interval '1 minute' as recent from images`
   t.strictSame(row, { recent: true })

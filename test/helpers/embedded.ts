@@ -6,6 +6,7 @@ import {
   cpSync,
   existsSync,
   globSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -72,6 +73,10 @@ export async function lendDatabase(t: Pick<Test, 'teardown'>, dataDir: string): 
     idle.push(socket)
   })
 }
+
+/** Whether `lendDatabase` has lent a database to this `DATA_DIR`. */
+export const hasLentDatabase = (dataDir: string) =>
+  lstatSync(join(dataDir, 'db.sock'), { throwIfNoEntry: false })?.isSymbolicLink() === true
 
 /** Gets the socket of a database, which is this process' own until it ends. */
 async function borrow(): Promise<string> {

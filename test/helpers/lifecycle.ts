@@ -24,7 +24,7 @@ export const GRACE = 200
 export async function buildWithSweep(t: Test, env: Record<string, string>) {
   const folder = newFolder(t)
   const places = { OBJECT_STORE_URL: `file://${folder}/objects`, COLD_STORE_URL: `file://${folder}/cold` }
-  const app = await build(t, { DATA_DIR: `${folder}/data`, ...places, ...env })
+  const app = await build(t, { ...places, ...env })
   return {
     async fresh() {
       await app.stores.data.sql`truncate images, uploads, upload_counts, links, sweeps, leases`

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -8,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { UploadAnswer } from '../../schemas/uploads.ts'
 import { admin, TOKEN } from './app.ts'
-import { copyDatabase, lendDatabase } from './embedded.ts'
+import { copyDatabase, hasLentDatabase, lendDatabase } from './embedded.ts'
 
 export interface Server {
   url: string
@@ -44,7 +43,7 @@ export async function startServer(
 ): Promise<Server> {
   const isLent = database === 'lent' && !env.DATABASE_URL
   const { DATA_DIR } = env
-  if (isLent && !existsSync(join(DATA_DIR!, 'db.sock'))) await lendDatabase(t, DATA_DIR!)
+  if (isLent && !hasLentDatabase(DATA_DIR!)) await lendDatabase(t, DATA_DIR!)
   if (database === 'own' && DATA_DIR && !env.DATABASE_URL) await copyDatabase(DATA_DIR)
   const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
   const script = [...(isLent ? [ATTACH] : []), SERVER]

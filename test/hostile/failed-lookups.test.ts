@@ -5,7 +5,7 @@ import { createFailedLookups, WINDOW_MS } from '../../services/access/failed-loo
 import { newId } from '../../services/ids.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import { type App, admin, build, makeLink, TOKEN } from '../helpers/app.ts'
-import { dataDirWithDatabase } from '../helpers/embedded.ts'
+import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
@@ -151,8 +151,8 @@ const withoutId = (body: string) => body.replace(/"requestId":"[^"]+"/, '')
 
 t.test('processes add their counts', async (t) => {
   const data = await openDataStore(
-    { dataDir: await dataDirWithDatabase(t), databaseUrl: undefined },
-    { attach: false },
+    { dataDir: await dataDirWithLentDatabase(t), databaseUrl: undefined },
+    { attach: true },
   )
   t.teardown(() => data.close())
   await amidWindow()

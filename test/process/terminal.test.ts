@@ -1,12 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import t, { type Test } from 'tap'
 import { admin, TOKEN } from '../helpers/app.ts'
-import { dataDirWithDatabase, dataDirWithLentDatabase } from '../helpers/embedded.ts'
+import { dataDirWithDatabase, dataDirWithLentDatabase, hasLentDatabase } from '../helpers/embedded.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { ATTACH, NODE_COMPILE_CACHE, startServer, until } from '../helpers/server.ts'
 
@@ -24,9 +24,7 @@ async function startInTerminal(t: Test, env: Record<string, string>) {
 function openTerminal(t: Test, env: Record<string, string>) {
   // Node prints no colours if one of these is set.
   const { NO_COLOR: _, FORCE_COLOR: __, NODE_DISABLE_COLORS: ___, CI: ____, ...inherited } = process.env
-  const socket = lstatSync(join(env.DATA_DIR!, 'db.sock'), { throwIfNoEntry: false })
-  const isLent = socket?.isSymbolicLink()
-  const command = `exec '${process.execPath}' ${isLent ? ATTACH : ''} '${SERVER}'`
+  const command = `exec '${process.execPath}' ${hasLentDatabase(env.DATA_DIR!) ? ATTACH : ''} '${SERVER}'`
   const child = spawn('script', ['--quiet', '--flush', '--return', '--command', command, '/dev/null'], {
     env: {
       ...inherited,

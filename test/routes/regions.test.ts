@@ -5,6 +5,7 @@ import { createLifecycle } from '../../services/lifecycle/index.ts'
 import { openStores } from '../../stores/index.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
+import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { DAY, keysOf, put, putOld } from '../helpers/lifecycle.ts'
@@ -140,7 +141,7 @@ eachDatabase(async (t, env) => {
 
 inTier.default('regions can be added to a service, and its images remain', async (t) => {
   const folder = newFolder(t)
-  const env = { DATA_DIR: join(folder, 'data'), OBJECT_STORE_URL: `file://${folder}/first` }
+  const env = { DATA_DIR: await dataDirWithLentDatabase(t), OBJECT_STORE_URL: `file://${folder}/first` }
   const before = await build(t, env)
   const body = await makeImage()
   const old = await upload(before, await makeLink(before), body)
@@ -152,7 +153,7 @@ inTier.default('regions can be added to a service, and its images remain', async
   t.notOk((await upload(app, await linkIn(app, 'us'), body)).duplicate)
   await app.close()
 
-  const without = await openStores(readConfig(env), { attach: false })
+  const without = await openStores(readConfig(env), { attach: true })
   t.teardown(() => without.close())
   const summary = await createLifecycle({ stores: without, log, config: readConfig(env) }).sweep({
     signal: new AbortController().signal,

@@ -1,7 +1,7 @@
 import type { InjectOptions } from 'fastify'
 import t from 'tap'
 import { type App, admin, build, makeLink, TOKEN } from '../helpers/app.ts'
-import { newFolder } from '../helpers/folder.ts'
+import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { isProblem } from '../helpers/problem.ts'
 
 const signIn = (app: App, token = TOKEN, options: Partial<InjectOptions> = {}) =>
@@ -150,7 +150,7 @@ t.test('a form of another page, or JSON with the content type of a form, is refu
 })
 
 t.test('a session ends when its token is replaced, or after 12 hours, in every process', async (t) => {
-  const env = { DATA_DIR: newFolder(t) }
+  const env = { DATA_DIR: await dataDirWithLentDatabase(t) }
   const one = await build(t, { ...env, ACCESS_TOKEN: `${TOKEN},the-second-token-of-tests` })
   const [first, second] = [await cookieOf(one), await cookieOf(one, 'the-second-token-of-tests')]
   const { sql } = one.stores.data
@@ -221,7 +221,7 @@ t.test('the log has neither the token nor the cookie', async (t) => {
 })
 
 t.test('without the console there is no sign-in, and no cookie is accepted', async (t) => {
-  const DATA_DIR = newFolder(t)
+  const DATA_DIR = await dataDirWithLentDatabase(t)
   const app = await build(t, { DATA_DIR })
   const headers = await cookieOf(app)
   await app.close()

@@ -12,7 +12,7 @@ import { openObjectStore } from '../../stores/objects/index.ts'
 import { hasPaths } from '../../stores/objects/object-store.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'
-import { dataDirWithDatabase } from '../helpers/embedded.ts'
+import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
@@ -34,9 +34,9 @@ async function send(app: App, link: string, image: Buffer): Promise<Sent> {
 
 /** A new installation, whose stores are not checked. */
 async function openEmpty(t: Test, env: Record<string, string>) {
-  const DATA_DIR = env.DATABASE_URL ? newFolder(t) : await dataDirWithDatabase(t)
+  const DATA_DIR = env.DATABASE_URL ? newFolder(t) : await dataDirWithLentDatabase(t)
   const config = readConfig({ ...env, DATA_DIR })
-  const stores = await openStores(config, { attach: false, check: async () => {} })
+  const stores = await openStores(config, { attach: true, check: async () => {} })
   return { DATA_DIR, stores }
 }
 

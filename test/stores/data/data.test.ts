@@ -18,7 +18,8 @@ import { openDataStore } from '../../../stores/data/index.ts'
 import type { PageOf, PageRequest } from '../../../stores/data/keyset.ts'
 import { retry } from '../../../stores/data/retry.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
-import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { dataDirWithLentDatabase } from '../../helpers/embedded.ts'
+import { newFolder } from '../../helpers/folder.ts'
 import { newLink } from '../../helpers/links.ts'
 import { type Random, seeded } from '../../helpers/random.ts'
 
@@ -30,9 +31,8 @@ const countOf = <T>(items: T[], is: (item: T) => boolean) => items.filter(is).le
 eachDatabase(
   async (t, env) => {
     if (env.DATABASE_URL) await setUnusually(env.DATABASE_URL)
-    const store = await openDataStore(readConfig({ DATA_DIR: await dataDirWithDatabase(t), ...env }), {
-      attach: false,
-    })
+    const DATA_DIR = env.DATABASE_URL ? newFolder(t) : await dataDirWithLentDatabase(t)
+    const store = await openDataStore(readConfig({ DATA_DIR, ...env }), { attach: true })
     const { sql, links, uploads, images, imageLeases, stats } = store
     t.teardown(() => store.close())
     await rememberCameras(store)

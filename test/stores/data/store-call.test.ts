@@ -11,7 +11,7 @@ import { createStats } from '../../../stores/data/stats.ts'
 import { callsWithin, once, repeatable } from '../../../stores/data/store-call.ts'
 import { createSweeps } from '../../../stores/data/sweeps.ts'
 import { createUploads } from '../../../stores/data/uploads.ts'
-import { dataDirWithDatabase } from '../../helpers/embedded.ts'
+import { dataDirWithLentDatabase } from '../../helpers/embedded.ts'
 
 const failure = (code: string) => Object.assign(new Error(`SQLSTATE ${code}`), { code })
 
@@ -54,8 +54,8 @@ t.test(
   'every read is repeated after its connection is lost, also the one that serves an image',
   async (t) => {
     const data = await openDataStore(
-      { dataDir: await dataDirWithDatabase(t), databaseUrl: undefined },
-      { attach: false },
+      { dataDir: await dataDirWithLentDatabase(t), databaseUrl: undefined },
+      { attach: true },
     )
     t.teardown(() => data.close())
     let losses = 0
