@@ -80,3 +80,42 @@ export async function capture(page: Page, name: string): Promise<void> {
     await page.screenshot({ path: `${SCREENSHOTS}${name}-${colorScheme}.png` })
   }
 }
+
+/** The rules of the style sheets that move something although the person has asked for less motion (WCAG 2.2, 2.3.3). */
+export const movingRules = (page: Page) =>
+  page.evaluate<string[]>(`(() => {
+    const isMoving = ({ style }) => style && /\\b(transition|animation)(-\\w+)*: (?!none)/.test(style.cssText)
+    const find = (rules) => [...rules].flatMap((rule) => {
+      if (rule.media && !matchMedia(rule.media.mediaText).matches) return []
+      return [...(isMoving(rule) ? [rule.cssText] : []), ...(rule.cssRules ? find(rule.cssRules) : [])]
+    })
+    return [...document.styleSheets].flatMap(({ cssRules }) => find(cssRules))
+  })()`)
+
+/** The texts, buttons and fields that lie partly over others, or outside the width of the screen; empty if there are none. */
+export const overlaps = (page: Page) =>
+  page.evaluate<string[]>(`(() => {
+    const name = (each) => each.localName + ' ' + (each.innerText || each.getAttribute('aria-label') || '').slice(0, 30)
+    const isShown = (each) =>
+      each.checkVisibility({ opacityProperty: true, visibilityProperty: true }) &&
+      !each.closest('.spoken, .skip, .tick, [aria-hidden=true], details:not([open]) > :not(summary)')
+    // The parts that contain no other part. Badges and ticks lie over pictures, and bars over the page that is scrolled.
+    const all = [...document.querySelectorAll('h1, h2, h3, p, a, button, input, select, textarea, dt, dd, label, summary, th, td, li')]
+      .filter((each) => isShown(each) && (each.innerText || each.matches('input, select, textarea, button')))
+    const parts = all.filter((each) => !all.some((other) => other !== each && each.contains(other)))
+    const boxes = parts.map((each) => [each, each.getBoundingClientRect()]).filter(([, { width, height }]) => width > 1 && height > 1)
+    const isOver = (a, b) =>
+      Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1
+    const isScrolled = (each) => {
+      for (let node = each; node; node = node.parentElement)
+        if (['sticky', 'fixed'].includes(getComputedStyle(node).position) || (node.scrollHeight > node.clientHeight + 1 && getComputedStyle(node).overflowY === 'auto')) return true
+      return false
+    }
+    const found = boxes.flatMap(([a, one], n) => {
+      const outside = one.left < -1 || one.right > innerWidth + 1 ? [name(a) + ' is outside'] : []
+      if (isScrolled(a)) return outside
+      const over = boxes.slice(n + 1).filter(([b, other]) => isOver(one, other) && !isScrolled(b))
+      return [...outside, ...over.map(([b]) => name(a) + ' is over ' + name(b))]
+    })
+    return found
+  })()`)

@@ -5,7 +5,17 @@ import { fileURLToPath } from 'node:url'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { admin, TOKEN } from '../helpers/app.ts'
-import { capture, desktop, noBrowser, openPage, phone, startBrowser, violations } from '../helpers/browser.ts'
+import {
+  capture,
+  desktop,
+  movingRules,
+  noBrowser,
+  openPage,
+  overlaps,
+  phone,
+  startBrowser,
+  violations,
+} from '../helpers/browser.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage } from '../helpers/images.ts'
 import { post, startServer } from '../helpers/server.ts'
@@ -217,6 +227,38 @@ t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
       t.equal(await overflowOf(page), 0, name)
     }
     await page.getByRole('heading', { name: 'Betrieb' }).waitFor()
+    t.strictSame(faults, [])
+    await context.close()
+  })
+
+  await t.test('with 200 % zoom, from right to left and without motion, nothing overlaps', async (t) => {
+    // Zoom halves the pixels of the style sheet, and doubles those of the screen.
+    const zoomed = { ...desktop, viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }
+    const { page, faults, context } = await open(zoomed)
+    await signIn(page)
+    t.ok((await movingRules(page)).length > 0, 'something moves')
+    await page.emulateMedia({ reducedMotion: 'reduce' })
+    t.strictSame(await movingRules(page), [], 'nothing moves for people who want less motion')
+    for (const [name, hash, heading] of views) {
+      await page.goto(`${url}/admin${hash}`)
+      await page.getByRole('heading', { name: heading, exact: true }).first().waitFor()
+      for (const [direction, size] of [
+        ['rtl', '100%'],
+        ['ltr', '100%'],
+        // A browser can enlarge the letters alone.
+        ['ltr', '200%'],
+      ]) {
+        await page.evaluate(`document.documentElement.dir = '${direction}'`)
+        await page.evaluate(`document.documentElement.style.fontSize = '${size}'`)
+        t.equal(await overflowOf(page), 0, `${name} ${direction} ${size}`)
+        t.strictSame(await overlaps(page), [], `${name} ${direction} ${size}`)
+      }
+    }
+    await page.evaluate("document.documentElement.style.fontSize = ''")
+    await page.evaluate("document.documentElement.dir = 'rtl'")
+    await page.goto(`${url}/admin#/links/${linkId}`)
+    await page.getByRole('heading', { name: 'Uploads' }).waitFor()
+    await check(t, page, 'link-rtl')
     t.strictSame(faults, [])
     await context.close()
   })

@@ -2,7 +2,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { admin } from '../helpers/app.ts'
-import { capture, desktop, noBrowser, openPage, phone, startBrowser, violations } from '../helpers/browser.ts'
+import {
+  capture,
+  desktop,
+  movingRules,
+  noBrowser,
+  openPage,
+  overlaps,
+  phone,
+  startBrowser,
+  violations,
+} from '../helpers/browser.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makePadded } from '../helpers/images.ts'
 import { startLossyProxy } from '../helpers/lossy-proxy.ts'
@@ -257,6 +267,9 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
     const overflow = () =>
       page.evaluate<number>('Math.max(0, document.documentElement.scrollWidth - innerWidth)')
     t.equal(await overflow(), 0, 'empty')
+    t.ok((await movingRules(page)).length > 0, 'something moves')
+    await page.emulateMedia({ reducedMotion: 'reduce' })
+    t.strictSame(await movingRules(page), [], 'nothing moves for people who want less motion')
     await page.setInputFiles('#choose', await pictures(12))
     await page.waitForSelector('.tile img')
     const top = (selector: string) =>
@@ -264,6 +277,7 @@ t.test('the upload page', { skip, timeout: 280_000 }, async (t) => {
     for (const direction of ['ltr', 'rtl']) {
       await page.evaluate(`document.documentElement.dir = '${direction}'`)
       t.equal(await overflow(), 0, direction)
+      t.strictSame(await overlaps(page), [], direction)
       t.equal(await top('.second'), await top('.grow'), `${direction}: both buttons are on one line`)
       await page.locator('#send').scrollIntoViewIfNeeded()
       await capture(page, `narrow-${direction}`)

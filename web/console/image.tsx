@@ -250,7 +250,9 @@ function WorldMap({ latitude, longitude }: { latitude: number; longitude: number
         <circle class="spot" cx={(longitude + 180) * 2} cy={(90 - latitude) * 2} r="8" />
       </svg>
       <p class="soft small">
-        {place.latitude}, {place.longitude}
+        <bdi dir="ltr">
+          {place.latitude}, {place.longitude}
+        </bdi>
       </p>
     </>
   )

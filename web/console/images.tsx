@@ -249,7 +249,8 @@ function Gallery({
   const rows = Math.ceil(pages.count / columns)
   const shown = pages.slice(first * columns, Math.min(last, rows) * columns)
   const moveFocus = (event: KeyboardEvent, index: number) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key]
+    const right = document.documentElement.dir === 'rtl' ? -1 : 1
+    const step = { ArrowRight: right, ArrowLeft: -right, ArrowDown: columns, ArrowUp: -columns }[event.key]
     if (!step) return
     const next = ref.current?.querySelector<HTMLElement>(`[data-index="${index + step}"] a`)
     if (!next) return

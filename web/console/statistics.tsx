@@ -100,7 +100,7 @@ function Plot({
           )
         })}
       </svg>
-      <div class="bar soft small" aria-hidden="true">
+      <div class="bar soft small" aria-hidden="true" dir="ltr">
         <span>{day(days[0]!.date)}</span>
         <span>{day(days.at(-1)!.date)}</span>
       </div>
