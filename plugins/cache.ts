@@ -5,7 +5,7 @@ import { type ByteCache, createByteCache } from '../services/images/byte-cache.t
 import { createPlans, type Plans } from '../services/images/plans.ts'
 import type { Servable } from '../services/images/representation.ts'
 import type { ServableVariant } from '../services/variants/index.ts'
-import type { LinkRow } from '../stores/data/data-store.ts'
+import type { LinkRow } from '../stores/data/interfaces/links.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -1,4 +1,5 @@
-import type { DataStore, FailedLookupCounts } from '../../stores/data/data-store.ts'
+import type { DataStore } from '../../stores/data/data-store.ts'
+import type { FailedLookupCounts } from '../../stores/data/interfaces/failed-lookups.ts'
 
 export const WINDOW_MS = 60_000
 // Clients in more networks than this are not all counted.

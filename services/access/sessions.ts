@@ -1,5 +1,6 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import type { DataStore, SessionRow } from '../../stores/data/data-store.ts'
+import type { DataStore } from '../../stores/data/data-store.ts'
+import type { SessionRow } from '../../stores/data/interfaces/sessions.ts'
 import { WrongToken } from '../errors.ts'
 import { hashOf, type Principal, type Principals, ROOT } from './principal.ts'
 

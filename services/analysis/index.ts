@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Verdict } from '../../stores/data/data-store.ts'
+import type { Verdict } from '../../stores/data/interfaces/image-leases.ts'
 import type { Stores } from '../../stores/index.ts'
 import { LEASE_MS, type Lease } from '../../stores/queue/queue.ts'
 import { measure } from '../../stores/telemetry.ts'

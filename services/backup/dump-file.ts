@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
-import type { DumpedRows } from '../../stores/data/data-store.ts'
+import type { DumpedRows } from '../../stores/data/interfaces/dump.ts'
 
 const FORMAT = 'hasty-backup-1'
 

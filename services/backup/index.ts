@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
-import type { DumpedRows, LiveImage } from '../../stores/data/data-store.ts'
+import type { DumpedRows } from '../../stores/data/interfaces/dump.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import type { Stores } from '../../stores/index.ts'
 import { adoptStores } from '../../stores/installation.ts'
 import { ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'

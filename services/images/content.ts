@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { ByteRange } from '../../schemas/byte-range.ts'
-import type { ServedRow } from '../../stores/data/data-store.ts'
+import type { ServedRow } from '../../stores/data/interfaces/images.ts'
 import type { Stores } from '../../stores/index.ts'
 import {
   ObjectNotFound,

@@ -1,4 +1,4 @@
-import type { ImageStore, ServedRow } from '../../stores/data/data-store.ts'
+import type { ImageStore, ServedRow } from '../../stores/data/interfaces/images.ts'
 import type { Cache } from '../cache.ts'
 import { ImageDamaged, ImageGone, ImageNotFound, ImageNotVerified } from '../errors.ts'
 import { isId } from '../ids.ts'

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { ImageFilter } from '../../schemas/images.ts'
-import type { ServedRow } from '../../stores/data/data-store.ts'
+import type { ServedRow } from '../../stores/data/interfaces/images.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'

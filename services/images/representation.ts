@@ -1,4 +1,4 @@
-import type { ServedRow } from '../../stores/data/data-store.ts'
+import type { ServedRow } from '../../stores/data/interfaces/images.ts'
 
 /**
  * Version of the code that removes metadata. Increase it when the stripped copy of any image changes, because caches

@@ -1,5 +1,5 @@
 import type { ImageFilter } from '../../schemas/images.ts'
-import type { Box, ImageSearch } from '../../stores/data/data-store.ts'
+import type { Box, ImageSearch } from '../../stores/data/interfaces/images.ts'
 import { InvalidFilter } from '../errors.ts'
 import { toInstant } from '../instant.ts'
 

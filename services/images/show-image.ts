@@ -1,5 +1,6 @@
 import type { Image, ImageWithUploads } from '../../schemas/images.ts'
-import type { ImageRow, ImageUploadRow } from '../../stores/data/data-store.ts'
+import type { ImageRow } from '../../stores/data/interfaces/images.ts'
+import type { ImageUploadRow } from '../../stores/data/interfaces/uploads.ts'
 import { showMetadata } from './show-metadata.ts'
 
 /** Converts a row to an image in a response for the admin. */

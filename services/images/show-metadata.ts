@@ -1,5 +1,5 @@
 import type { Metadata, ShownMetadata } from '../../schemas/images.ts'
-import type { MetadataRow } from '../../stores/data/data-store.ts'
+import type { MetadataRow } from '../../stores/data/interfaces/images.ts'
 
 /** Converts a row to the metadata in a response: without unknown values, and with the displayed size. */
 export function showMetadata(row: MetadataRow): ShownMetadata {

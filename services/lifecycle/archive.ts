@@ -1,4 +1,4 @@
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import type { Tier } from '../../stores/storage-location.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
 import { removeVariants } from '../variants/remove.ts'

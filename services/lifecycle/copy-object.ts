@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import { ObjectNotFound, type ObjectStore } from '../../stores/objects/object-store.ts'
 
 /**

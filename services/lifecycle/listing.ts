@@ -1,6 +1,6 @@
 import { BloomFilter } from 'mnemonist'
 import type { StoreUse } from '../../schemas/storage.ts'
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import type { Stores } from '../../stores/index.ts'
 import { INCOMING, type StoredObject, TRASH } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'

@@ -1,4 +1,4 @@
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import type { Listing } from './listing.ts'
 import { BATCH, hasObject, inBatches, PARALLEL, type SweepContext } from './sweep-context.ts'
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import { checkInstallation } from '../../stores/installation.ts'
 import { trashKey } from '../../stores/objects/object-store.ts'
 import type { StorageLocation } from '../../stores/storage-location.ts'

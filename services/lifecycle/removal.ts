@@ -1,4 +1,4 @@
-import type { Removed } from '../../stores/data/data-store.ts'
+import type { Removed } from '../../stores/data/interfaces/lifecycle.ts'
 import { lastAccessTolerance } from '../images/last-access.ts'
 import { removeVariants } from '../variants/remove.ts'
 import { LIMIT, type SweepContext } from './sweep-context.ts'

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.ts'
 import type { SweepSummary } from '../../schemas/sweeps.ts'
-import type { LiveImage } from '../../stores/data/data-store.ts'
+import type { LiveImage } from '../../stores/data/interfaces/lifecycle.ts'
 import type { Stores } from '../../stores/index.ts'
 import { ObjectNotFound } from '../../stores/objects/object-store.ts'
 

@@ -1,13 +1,13 @@
 import { Format } from 'typebox/format'
 import type { Link, LinkChange, NewLink, Upload, UploadLink } from '../../schemas/links.ts'
+import type { DataStore } from '../../stores/data/data-store.ts'
 import {
-  type DataStore,
   isLimited,
   type LinkChanges,
   type LinkCounts,
   type LinkRow,
-  type UploadRow,
-} from '../../stores/data/data-store.ts'
+} from '../../stores/data/interfaces/links.ts'
+import type { UploadRow } from '../../stores/data/interfaces/uploads.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import {

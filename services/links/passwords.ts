@@ -1,6 +1,6 @@
 import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import type { LinkRow } from '../../stores/data/data-store.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import type { createFailedLookups } from '../access/failed-lookups.ts'
 import { createCache } from '../cache.ts'
 import { Busy, PasswordRequired, TooManyFailedLookups, WrongPassword } from '../errors.ts'

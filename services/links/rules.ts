@@ -1,4 +1,4 @@
-import type { LinkRow } from '../../stores/data/data-store.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import { InvalidSender, Rejection, SenderRequired } from '../errors.ts'
 
 export const MAX_SENDER = 100

@@ -1,4 +1,4 @@
-import type { LinkRow } from '../../stores/data/data-store.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import { Busy, type Problem, Rejection, TooManyUploads } from '../errors.ts'
 
 /** The limits for all uploads of this process together. */

@@ -1,5 +1,5 @@
 import type { Processed, Rejected, UploadAnswer } from '../../schemas/uploads.ts'
-import type { LinkRow } from '../../stores/data/data-store.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import { Rejection } from '../errors.ts'
 import type { Links } from '../links/index.ts'
 import type { Passwords } from '../links/passwords.ts'

@@ -1,13 +1,13 @@
 import { finished, type Writable } from 'node:stream'
 import type { Processed } from '../../schemas/uploads.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import {
   isRefusal,
-  type LinkRow,
   type Received,
   type Recorded,
   type RecordedUpload,
   type UploadStore,
-} from '../../stores/data/data-store.ts'
+} from '../../stores/data/interfaces/uploads.ts'
 import type { Stores } from '../../stores/index.ts'
 import type { ObjectStore, StagedObject } from '../../stores/objects/object-store.ts'
 import { currentTrace, measure } from '../../stores/telemetry.ts'

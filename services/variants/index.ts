@@ -1,4 +1,5 @@
-import type { MadeVariant, ServedRow } from '../../stores/data/data-store.ts'
+import type { ServedRow } from '../../stores/data/interfaces/images.ts'
+import type { MadeVariant } from '../../stores/data/interfaces/variants.ts'
 import { WrongSize } from '../../stores/objects/object-store.ts'
 import type { Cache } from '../cache.ts'
 import { Problem } from '../errors.ts'

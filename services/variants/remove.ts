@@ -1,4 +1,4 @@
-import type { ServedRow } from '../../stores/data/data-store.ts'
+import type { ServedRow } from '../../stores/data/interfaces/images.ts'
 import type { Stores } from '../../stores/index.ts'
 
 /** Deletes the variants of images: the rows, then the objects. */

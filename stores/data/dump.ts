@@ -1,4 +1,4 @@
-import type { DumpStore } from './data-store.ts'
+import type { DumpStore } from './interfaces/dump.ts'
 import type { Database, Sql } from './sql.ts'
 
 const ROWS = 500

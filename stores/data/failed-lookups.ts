@@ -1,4 +1,4 @@
-import type { FailedLookupStore } from './data-store.ts'
+import type { FailedLookupStore } from './interfaces/failed-lookups.ts'
 import type { Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 

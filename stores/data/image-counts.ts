@@ -1,6 +1,6 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import { type CountKey, count } from './counts.ts'
-import type { ImageRow } from './data-store.ts'
+import type { ImageRow } from './interfaces/images.ts'
 import type { Sql } from './sql.ts'
 
 // The counts of an image's uploads. An upload counts towards its day and its link at once, and towards a format and a

@@ -1,7 +1,7 @@
 import type { ImageStatus } from '../../schemas/images.ts'
 import type { StorageLocation } from '../storage-location.ts'
-import type { ImageLeaseStore, Lease, LeaseKey, RequeueRequest, Verdict } from './data-store.ts'
 import { type CountedImage, isCounted, keysOfAnalysed, moveCounts, subtractCounts } from './image-counts.ts'
+import type { ImageLeaseStore, Lease, LeaseKey, RequeueRequest, Verdict } from './interfaces/image-leases.ts'
 import { toMetadataRow } from './metadata-columns.ts'
 import { markRemoved } from './removal.ts'
 import type { Database } from './sql.ts'

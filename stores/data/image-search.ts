@@ -1,4 +1,4 @@
-import type { Box, ImageRow, ImageSearch } from './data-store.ts'
+import type { Box, ImageRow, ImageSearch } from './interfaces/images.ts'
 import { afterKeyset, type Keyset, type PageOf, type PageRequest, toPage } from './keyset.ts'
 import { toSearchName } from './search-name.ts'
 import type { Fragment, Sql } from './sql.ts'

@@ -1,4 +1,4 @@
-import type { InstallationStore } from './data-store.ts'
+import type { InstallationStore } from './interfaces/installation.ts'
 import type { Database } from './sql.ts'
 import { repeatable, type StoreCalls } from './store-call.ts'
 

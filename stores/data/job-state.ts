@@ -1,4 +1,4 @@
-import type { JobStateStore } from './data-store.ts'
+import type { JobStateStore } from './interfaces/job-state.ts'
 import type { Database } from './sql.ts'
 import { repeatable, type StoreCalls } from './store-call.ts'
 

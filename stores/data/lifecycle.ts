@@ -1,6 +1,6 @@
 import type { Tier } from '../storage-location.ts'
 import { count, daysToFold, foldDay, locationKey } from './counts.ts'
-import type { LifecycleStore, LiveImage, OldRows, Removed } from './data-store.ts'
+import type { LifecycleStore, LiveImage, OldRows, Removed } from './interfaces/lifecycle.ts'
 import { markRemoved } from './removal.ts'
 import type { Database, Sql } from './sql.ts'
 import { callsWithin, type StoreCalls } from './store-call.ts'

@@ -1,4 +1,4 @@
-import { isLimited, type LinkCounts, type LinkRow, type LinkStore } from './data-store.ts'
+import { isLimited, type LinkCounts, type LinkRow, type LinkStore } from './interfaces/links.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import { containing, type Database } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'

@@ -1,6 +1,6 @@
 import postgres from 'postgres'
 import { Metadata } from '../../schemas/images.ts'
-import type { MetadataRow } from './data-store.ts'
+import type { MetadataRow } from './interfaces/images.ts'
 
 const fields = Object.keys(Metadata.properties) as (keyof Metadata)[]
 const columnOf = Object.fromEntries(fields.map((field) => [field, postgres.fromCamel(field)]))

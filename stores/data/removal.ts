@@ -1,6 +1,6 @@
 import type { StorageLocation } from '../storage-location.ts'
 import { type CountLine, count, locationKey } from './counts.ts'
-import type { Removed } from './data-store.ts'
+import type { Removed } from './interfaces/lifecycle.ts'
 import type { Sql } from './sql.ts'
 
 /**

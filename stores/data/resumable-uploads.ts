@@ -1,11 +1,11 @@
 import type { UploadAnswer } from '../../schemas/uploads.ts'
 import {
-  isRefusal,
   type ResumableKey,
   type ResumableRow,
   type ResumableStore,
   WriterReplaced,
-} from './data-store.ts'
+} from './interfaces/resumable-uploads.ts'
+import { isRefusal } from './interfaces/uploads.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 import { recordIn, recordKnownIn } from './uploads.ts'

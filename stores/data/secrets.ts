@@ -1,4 +1,4 @@
-import type { SecretStore } from './data-store.ts'
+import type { SecretStore } from './interfaces/secrets.ts'
 import type { Sql } from './sql.ts'
 import { repeatable, type StoreCalls } from './store-call.ts'
 

@@ -1,4 +1,4 @@
-import type { SessionRow, SessionStore } from './data-store.ts'
+import type { SessionRow, SessionStore } from './interfaces/sessions.ts'
 import type { Database } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 

@@ -1,4 +1,4 @@
-import type { StatsStore, StoredCount, UploadCount } from './data-store.ts'
+import type { StatsStore, StoredCount, UploadCount } from './interfaces/stats.ts'
 import type { Sql } from './sql.ts'
 import { repeatable, type StoreCalls } from './store-call.ts'
 

@@ -1,5 +1,5 @@
 import type { SweepSummary } from '../../schemas/sweeps.ts'
-import type { SweepStore } from './data-store.ts'
+import type { SweepStore } from './interfaces/sweeps.ts'
 import type { Database } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 

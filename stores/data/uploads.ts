@@ -1,17 +1,17 @@
 import { randomShard } from './counts.ts'
-import {
-  type ImageUploadRow,
-  isLimited,
-  type MetadataRow,
-  type NewImage,
-  type PresentStatus,
-  type Received,
-  type Recorded,
-  type Refusal,
-  type UploadRow,
-  type UploadStore,
-} from './data-store.ts'
 import { groupCommit } from './group-commit.ts'
+import type { MetadataRow } from './interfaces/images.ts'
+import { isLimited } from './interfaces/links.ts'
+import type {
+  ImageUploadRow,
+  NewImage,
+  PresentStatus,
+  Received,
+  Recorded,
+  Refusal,
+  UploadRow,
+  UploadStore,
+} from './interfaces/uploads.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import { metadataByColumn, toMetadataRow } from './metadata-columns.ts'
 import { toSearchName } from './search-name.ts'

@@ -1,4 +1,4 @@
-import type { StoredVariant, VariantClaim, VariantRow, VariantStore } from './data-store.ts'
+import type { StoredVariant, VariantClaim, VariantRow, VariantStore } from './interfaces/variants.ts'
 import type { Database, Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { DataStore, Lease } from '../data/data-store.ts'
+import type { DataStore } from '../data/data-store.ts'
+import type { Lease } from '../data/interfaces/image-leases.ts'
 
 export type { Lease }
 

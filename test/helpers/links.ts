@@ -1,5 +1,5 @@
 import { newId } from '../../services/ids.ts'
-import type { LinkRow } from '../../stores/data/data-store.ts'
+import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 
 /** The values of a new link that is open for an hour, for tests of stores. */
 export const newLink = (limits: Partial<Pick<LinkRow, 'maxImages' | 'maxBytes' | 'expiresAt'>> = {}) => ({

@@ -1,5 +1,5 @@
-import type { ImageSearch } from '../../stores/data/data-store.ts'
 import { searchImages } from '../../stores/data/image-search.ts'
+import type { ImageSearch } from '../../stores/data/interfaces/images.ts'
 import type { Keyset } from '../../stores/data/keyset.ts'
 import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { eachDatabase } from '../helpers/databases.ts'

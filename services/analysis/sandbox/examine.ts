@@ -5,7 +5,7 @@ import { Undecodable } from '../../../formats/decode/undecodable.ts'
 import { NotAnImage, readMetadata } from '../../../formats/metadata.ts'
 import { isCovered } from '../../../formats/structure.ts'
 import type { Metadata } from '../../../schemas/images.ts'
-import type { Verdict } from '../../../stores/data/data-store.ts'
+import type { Verdict } from '../../../stores/data/interfaces/image-leases.ts'
 import { FILE_DESCRIPTOR, type Job } from './messages.ts'
 
 /**

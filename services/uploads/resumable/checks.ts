@@ -1,4 +1,5 @@
-import type { LinkRow, ResumableRow } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
+import type { ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import * as errors from '../../errors.ts'
 import { type Appended, stateOf } from './upload.ts'
 

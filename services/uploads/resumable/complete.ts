@@ -1,6 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import type { UploadAnswer } from '../../../schemas/uploads.ts'
-import type { RecordedUpload, ResumableRow } from '../../../stores/data/data-store.ts'
+import type { ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
+import type { RecordedUpload } from '../../../stores/data/interfaces/uploads.ts'
 import type { StagedObject } from '../../../stores/objects/object-store.ts'
 import { Rejection } from '../../errors.ts'
 import {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { ResumableRow } from '../../../stores/data/data-store.ts'
+import type { ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import type { ImageReader } from '../../analysis/reader.ts'
 import { createHashing, type Hashing } from '../hashing.ts'
 import { createSniffer, type Sniffer } from '../sniffer.ts'

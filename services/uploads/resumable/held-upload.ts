@@ -1,4 +1,5 @@
-import type { LinkRow, ResumableKey, ResumableRow } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
+import type { ResumableKey, ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
 
 /** An upload that one request may change. */
 export interface HeldUpload {

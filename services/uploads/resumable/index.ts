@@ -1,4 +1,4 @@
-import type { LinkRow } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
 import { UploadLost } from '../../../stores/objects/object-store.ts'
 import * as errors from '../../errors.ts'
 import { newId } from '../../ids.ts'

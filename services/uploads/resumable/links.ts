@@ -1,4 +1,5 @@
-import type { LinkRow, ResumableRow, ResumableStore } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
+import type { ResumableRow, ResumableStore } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import * as errors from '../../errors.ts'
 import type { UploadRequest } from '../upload-request.ts'
 

@@ -1,4 +1,4 @@
-import type { ResumableRow } from '../../../stores/data/data-store.ts'
+import type { ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import type { Stores } from '../../../stores/index.ts'
 import {
   type Appendable,

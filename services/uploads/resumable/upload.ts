@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { UploadAnswer } from '../../../schemas/uploads.ts'
-import type { ResumableRow } from '../../../stores/data/data-store.ts'
+import type { ResumableRow } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import type { Digests } from '../digests.ts'
 import type { UploadRequest } from '../upload-request.ts'
 import type { ContentDigest } from './intake.ts'

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream'
-import { type ResumableRow, WriterReplaced } from '../../../stores/data/data-store.ts'
+import { type ResumableRow, WriterReplaced } from '../../../stores/data/interfaces/resumable-uploads.ts'
 import type { Stores } from '../../../stores/index.ts'
 import { StoreFull, UploadLost } from '../../../stores/objects/object-store.ts'
 import * as errors from '../../errors.ts'

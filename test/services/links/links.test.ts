@@ -1,7 +1,8 @@
 import t from 'tap'
 import { createCache } from '../../../services/cache.ts'
 import { createLinks } from '../../../services/links/index.ts'
-import type { DataStore, LinkRow } from '../../../stores/data/data-store.ts'
+import type { DataStore } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
 
 const row: LinkRow = {
   id: 'a'.repeat(48),

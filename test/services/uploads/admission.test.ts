@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Rejection } from '../../../services/errors.ts'
 import { createAdmission } from '../../../services/uploads/admission.ts'
-import type { LinkRow } from '../../../stores/data/data-store.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
 
 const LIMITS = {
   uploads: 4,

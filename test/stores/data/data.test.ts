@@ -4,17 +4,17 @@ import postgres from 'postgres'
 import { readConfig } from '../../../config.ts'
 import { newId } from '../../../services/ids.ts'
 import { createStats } from '../../../services/stats.ts'
+import type { DataStore } from '../../../stores/data/data-store.ts'
+import { openDataStore } from '../../../stores/data/index.ts'
+import type { Verdict } from '../../../stores/data/interfaces/image-leases.ts'
+import type { ImageSearch } from '../../../stores/data/interfaces/images.ts'
+import type { LinkRow } from '../../../stores/data/interfaces/links.ts'
 import {
-  type DataStore,
-  type ImageSearch,
   isRefusal,
-  type LinkRow,
   type NewImage,
   type Received,
   type RecordedUpload,
-  type Verdict,
-} from '../../../stores/data/data-store.ts'
-import { openDataStore } from '../../../stores/data/index.ts'
+} from '../../../stores/data/interfaces/uploads.ts'
 import type { PageOf, PageRequest } from '../../../stores/data/keyset.ts'
 import { retry } from '../../../stores/data/retry.ts'
 import { eachDatabase } from '../../helpers/databases.ts'

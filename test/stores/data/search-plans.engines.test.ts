@@ -1,9 +1,9 @@
 import postgres from 'postgres'
 import t from 'tap'
 import { newId } from '../../../services/ids.ts'
-import type { ImageSearch } from '../../../stores/data/data-store.ts'
 import { createImages } from '../../../stores/data/images.ts'
 import { openDataStore } from '../../../stores/data/index.ts'
+import type { ImageSearch } from '../../../stores/data/interfaces/images.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
 
 const server = startPostgres(t)
