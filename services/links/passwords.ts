@@ -1,4 +1,5 @@
 import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { LinkRow } from '../../stores/data/interfaces/links.ts'
 import type { createFailedLookups } from '../access/failed-lookups.ts'
@@ -16,6 +17,10 @@ const KNOWN_FOR_MS = 5 * 60_000
 export const UNLOCKED_SECONDS = 12 * 3600
 // A password that a person has chosen is easier to guess than an id.
 const STRICTER_THAN_LOOKUPS = 10
+/** While very many networks send wrong passwords to a link, each of its checks takes at least this long. */
+const SLOWED_MS = 250
+/** The most checks of one link that wait then. */
+const MAX_SLOWED = 20
 
 /** The credentials of a request for a link with a password. */
 export interface Credentials {
@@ -43,7 +48,11 @@ async function matches(password: string, hash: string) {
 /**
  * Checks the passwords of links.
  *
- * @param limit failed look-ups per network and minute (GUESS_LIMIT); a tenth of it is the limit of wrong passwords. 0: no limit
+ * A tenth of `limit` is how many wrong passwords a network may send in a minute. `limit` is how many all networks together may
+ * send to a link before its checks are slowed down. Then a network may send one wrong password. So a right password is always
+ * accepted from a network that has sent no wrong ones: nobody can lock a link for others.
+ *
+ * @param limit failed look-ups per network and minute (GUESS_LIMIT). 0: no limit
  */
 export function createPasswords({
   failedLookups,
@@ -68,16 +77,42 @@ export function createPasswords({
     })
   }
 
-  /** The keys under which wrong passwords are counted, and how many each may have in a minute. */
-  const tallies = (link: LinkRow, network: string) => [
-    { key: `password ${network}`, most: Math.ceil(limit / STRICTER_THAN_LOOKUPS), isAlwaysCounted: false },
-    { key: `password ${digestOf(link.id)}`, most: limit, isAlwaysCounted: true },
-  ]
+  /** The checks of links that are slowed down: the end of the last one, and how many wait. */
+  const slowed = new Map<string, { last: Promise<void>; waiting: number }>()
+
+  /** Waits for the turn of one more check of a link that is slowed down. @throws {Busy} */
+  async function slowDown(linkId: string) {
+    const queue = slowed.get(linkId) ?? { last: Promise.resolve(), waiting: 0 }
+    if (queue.waiting >= MAX_SLOWED) throw new Busy()
+    slowed.set(linkId, queue)
+    queue.waiting++
+    queue.last = queue.last.then(() => setTimeout(SLOWED_MS))
+    await queue.last
+    if (--queue.waiting === 0) slowed.delete(linkId)
+  }
+
+  /** Counts the wrong passwords of a link and of a client's network. */
+  function countersOf(link: LinkRow, network: string) {
+    const [ofNetwork, ofLink] = [`password ${network}`, `password ${digestOf(link.id)}`]
+    const isSlowed = () => failedLookups.of(ofLink).current >= limit
+    return {
+      isSlowed,
+      /** @throws {TooManyFailedLookups} */
+      allow() {
+        const most = isSlowed() ? 1 : Math.ceil(limit / STRICTER_THAN_LOOKUPS)
+        if (failedLookups.of(ofNetwork).current >= most) throw new TooManyFailedLookups()
+      },
+      addFailure() {
+        failedLookups.add(ofNetwork)
+        failedLookups.add(ofLink, { isAlwaysCounted: true })
+      },
+    }
+  }
 
   return {
     /**
-     * Makes sure that a request may use a link. A link without a password accepts every request. Above the limit of wrong
-     * passwords, no password is checked: a right one would be found by guessing.
+     * Makes sure that a request may use a link. A link without a password accepts every request. Above its limit of wrong
+     * passwords, no password of a network is checked: a right one would be found by guessing.
      *
      * @param network the client's network
      * @throws {PasswordRequired | WrongPassword | TooManyFailedLookups | Busy}
@@ -88,17 +123,14 @@ export function createPasswords({
       if (password === undefined) throw new PasswordRequired()
       const digest = digestOf(passwordHash + password)
       if (known.get(digest)) return
-      const all = limit === 0 ? [] : tallies(link, network)
-      const allow = () => {
-        if (all.some(({ key, most }) => failedLookups.of(key).current >= most))
-          throw new TooManyFailedLookups()
-      }
-      allow()
+      const counters = limit === 0 ? undefined : countersOf(link, network)
+      counters?.allow()
+      if (counters?.isSlowed()) await slowDown(link.id)
       const isRight = await inTurn(async () => {
         // Once more: passwords that were sent at the same time may have been wrong.
-        allow()
+        counters?.allow()
         const isRight = await matches(password, passwordHash)
-        if (!isRight) for (const { key, isAlwaysCounted } of all) failedLookups.add(key, { isAlwaysCounted })
+        if (!isRight) counters?.addFailure()
         return isRight
       })
       if (isRight) return known.set(digest, true)
