@@ -271,7 +271,7 @@ t.test('the audit log has the commands that change something on the machine', as
 
 t.test('the documents have each command, and their outputs have the form of the commands', async (t) => {
   const docs = readFileSync(new URL('../docs/command-line.md', import.meta.url), 'utf8')
-  const hasty = createProcess({ HOME: newFolder(t) })
+  const hasty = createCommand({ HOME: newFolder(t) })
   const documented = [...docs.matchAll(/```\n\$ npx hasty (.*--help)\n([\s\S]*?)```/g)]
   t.ok(documented.length >= 2, 'the page has the help of the commands')
   for (const [, args = '', output] of documented)

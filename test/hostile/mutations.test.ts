@@ -10,7 +10,7 @@ import { type Random, seeded } from '../helpers/random.ts'
 import { seed, times } from '../helpers/tiers.ts'
 
 // npm run test:campaign runs many. Give the seed of a run to repeat it.
-const count = times(400, 10_000)
+const count = times(200, 10_000)
 t.comment(`${count} mutations, seed ${seed}`)
 t.setTimeout(0)
 

@@ -33,7 +33,7 @@ import { seed, times } from '../helpers/tiers.ts'
 const API_MS = 5
 /** For a sandboxed process. After this time the image becomes pending. */
 const SANDBOX_MS = 1_000
-const SECONDS = times(4, Number(process.env.TIME_FUZZ_SECONDS ?? 600))
+const SECONDS = times(2, Number(process.env.TIME_FUZZ_SECONDS ?? 600))
 t.setTimeout(180_000 + SECONDS * 1_000)
 const SLOW_INPUTS = new URL('../../build/slow-inputs/', import.meta.url)
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
@@ -220,7 +220,7 @@ async function measure({ run, budget }: Target, input: Buffer, tries = 6) {
 
 /** Compiles the code. */
 async function warmUp(target: Target) {
-  const end = performance.now() + times(60, 300)
+  const end = performance.now() + times(40, 300)
   for (let n = 0; n < 200 && performance.now() < end; n++)
     for (const input of target.seeds) await target.run(input)
 }

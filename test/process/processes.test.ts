@@ -30,13 +30,14 @@ const workerPid = ({ lines }: Server) =>
   })
 
 const ROUNDS = times(1, 3)
+const CLIENTS = times(8, 20)
 t.test('every acknowledged image is served after SIGKILL of the process group during uploads', async (t) => {
   const DATA_DIR = newFolder(t)
   const answered = new Map<string, Buffer>()
   for (let round = 0; round < ROUNDS; round++) {
     const server = await startServer(t, { DATA_DIR })
     const link = await server.makeLink()
-    const clients = Array.from({ length: 20 }, async () => {
+    const clients = Array.from({ length: CLIENTS }, async () => {
       for (;;) {
         const body = await makePadded(200_000)
         const { id } = await post(link, body)

@@ -270,7 +270,7 @@ eachDatabase(async (t, env) => {
     const before = await day()
 
     const stop = new AbortController()
-    const running = createAnalysis({ stores: app.stores, log }).run(stop.signal)
+    const running = createAnalysis({ stores: app.stores, log, concurrency: 1 }).run(stop.signal)
     const show = async (id: string) =>
       (await app.inject({ url: `/admin/images/${id}`, headers: admin })).json()
     await until(async () => ((await app.stores.queue.waiting()) === 0 ? true : undefined))

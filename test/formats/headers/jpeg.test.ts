@@ -264,7 +264,7 @@ t.test('reads the samples as libvips does', { skip: noSamples }, async (t) => {
   t.ok(read > 0.8 * photographs.length, `${read} of ${photographs.length} are read without libvips`)
 })
 
-const count = times(1500, 100_000)
+const count = times(750, 100_000)
 t.comment(`${count} mutations, seed ${seed}`)
 t.setTimeout(0)
 

@@ -4,10 +4,10 @@ import { cpuMilliseconds } from '../../helpers/cpu.ts'
 import { times } from '../../helpers/tiers.ts'
 import { addMetadata, makePictures, SECRET, seeded, strip } from './pictures.ts'
 
-const CUTS = times(30, 100)
-const FLIPS = times(80, 300)
-/** Of the bits before the metadata, every fourth is changed in `npm test`, and each in the campaign. */
-const STEP = times(4, 1)
+const CUTS = times(15, 100)
+const FLIPS = times(40, 300)
+/** Of the bits before the metadata, every eighth is changed in `npm test`, and each in the campaign. */
+const STEP = times(8, 1)
 
 const pictures = await makePictures()
 const laden = Object.entries(pictures).map(

@@ -43,7 +43,7 @@ async function analyse(
 ) {
   const stop = new AbortController()
   const log = createLog({ ...app.config, logLevel: 'silent' }, 'test')
-  const running = createAnalysis({ stores: app.stores, accept, log, concurrency: 2 }).run(stop.signal)
+  const running = createAnalysis({ stores: app.stores, accept, log, concurrency: 1 }).run(stop.signal)
   try {
     await until(finished, 60_000)
   } finally {

@@ -1,4 +1,5 @@
 import { fork, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +10,6 @@ import { createDecoder, DecoderTimeout } from '../../../services/analysis/sandbo
 import { detectSandbox } from '../../../services/analysis/sandbox/levels.ts'
 import { openDecoder } from '../../helpers/decoder.ts'
 import { newFolder } from '../../helpers/folder.ts'
-import * as make from '../../helpers/make.ts'
 
 const folder = newFolder(t)
 const PNG = { format: 'PNG', mediaType: 'image/png' }
@@ -18,9 +18,7 @@ const levelsUrl = new URL('../../../services/analysis/sandbox/levels.ts', import
 
 /** A PNG of random pixels. */
 function noise(width: number, height: number) {
-  const random = make.random(7)
-  const pixels = Buffer.from(Array.from({ length: width * height * 3 }, () => random() * 256))
-  return sharp(pixels, { raw: { width, height, channels: 3 } })
+  return sharp(randomBytes(width * height * 3), { raw: { width, height, channels: 3 } })
     .png({ compressionLevel: 1 })
     .toBuffer()
 }

@@ -129,7 +129,7 @@ inTier.default('reads a JPEG by its start, or by more bytes if its header is lon
   }
 })
 
-const SIZES = [1, 5000, 7, 1000, 65_536].slice(0, times(2, 5))
+const SIZES = [5000, 17, 1, 1000, 65_536].slice(0, times(2, 5))
 t.test('the sizes of the chunks do not change the result for samples', { skip: noSamples }, async (t) => {
   const folder = new URL('../../../../shared/samples/', import.meta.url)
   for (const name of readdirSync(folder).filter((name) => !/\.(json|md)$/.test(name))) {
