@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 import { runCommand } from './run-command.ts'
 
-// A reader such as head has read enough.
+// A reader such as head has read enough. The command ends with its own exit code.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
-  process.exit()
 })
 process.exitCode = await runCommand(process.argv.slice(2))

@@ -35,6 +35,8 @@ export async function runCommand(args: string[]): Promise<number> {
     }).parseAsync()
     return exitCode
   } catch (error) {
+    // The reader of the output has read enough.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.done
     const { message, code } = explain(error)
     process.stderr.write(`${message}\n`)
     return code

@@ -1,12 +1,14 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { paths } from '../bin/api.ts'
+import { targetUrl } from '../bin/commands/backup.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
 import { runCommand } from '../bin/run-command.ts'
 import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
@@ -267,6 +269,68 @@ t.test('the audit log has the commands that change something on the machine', as
     { action: 'sweep', detail: /"force":false/ },
   ])
   t.equal(entries.length, 3, 'a dry run changes nothing')
+})
+
+t.test('a command whose output nobody reads to the end has its own exit code', async (t) => {
+  const DATA_DIR = newFolder(t)
+  const run = async (args: string[], env: Record<string, string>) => {
+    const child = spawn(process.execPath, [HASTY, ...args], {
+      env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, DATA_DIR, HOME: DATA_DIR, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child.stdout.destroy()
+    const [code] = await once(child, 'exit')
+    return { code, err: await text(child.stderr) }
+  }
+  const app = await build(t)
+  const service = { HASTY_URL: await serve(app), HASTY_TOKEN: TOKEN }
+  const [listed, exported, failed] = await Promise.all([
+    run(['link', 'list'], service),
+    run(['audit', '--export', 'csv'], service),
+    run(['doctor'], { OBJECT_STORE_URL: 'ftp://x' }),
+  ])
+  t.match(listed, { code: 0, err: /^$/ })
+  t.match(exported, { code: 0, err: /^$/ }, 'an output that is written in pieces')
+  t.match(failed, { code: 1, err: /^$/ }, 'a command that has failed')
+})
+
+t.test('a backup goes to a folder or a bucket, and a mistake in a URL is no folder', async (t) => {
+  const good: [string, RegExp][] = [
+    ['/mnt/backup/hasty', /^file:\/\/\/mnt\/backup\/hasty$/],
+    ['backup 1%', /^file:\/\/\/.*\/backup%201%25$/],
+    ['./s3:backup', /^file:\/\/\/.*\/s3:backup$/],
+    ['2026-11-28T10:00', /^file:\/\/\/.*\/2026-11-28T10:00$/],
+    ['file:///mnt/backup', /^file:\/\/\/mnt\/backup$/],
+    ['s3://backups', /^s3:\/\/backups$/],
+    ['s3://backups/hasty?region=eu-central-1', /^s3:\/\/backups\/hasty\?region=eu-central-1$/],
+  ]
+  for (const [given, url] of good) t.match(targetUrl(given).href, url, given)
+  const hasty = createCommand({ DATA_DIR: join(newFolder(t), 'none'), HOME: newFolder(t) })
+  const bad: [string, RegExp][] = [
+    ['', /neither a folder nor the URL of a bucket.*s3:\/\/backups/],
+    ['s3://', /neither/],
+    ['s3:///prefix', /neither/],
+    ['s3://?region=eu', /neither/],
+    ['s3:backups', /neither/],
+    ['S3://backups', /neither/],
+    ['s3://[', /neither/],
+    ['gs://backups', /neither/],
+    ['https://backups.example', /neither/],
+    ['file:backup', /neither/],
+    ['file://host/backup', /neither/],
+    ['s3://key:secret@backups', /contains credentials/],
+    ['s3://backups?regoin=eu', /unknown parameter "regoin".*region/],
+    ['s3://backups?region=', /no value for region/],
+    ['s3://backups?endpoint=minio:9000', /not an http or https URL/],
+    ['s3://backups?forcePathStyle=yes', /neither true nor false/],
+    ['s3://backups/%zz?region=eu', /hexadecimal/],
+  ]
+  for (const [given, err] of bad) {
+    const result = await hasty('backup', '--to', given)
+    t.match(result, { code: 2, err, out: /^$/ }, given || 'empty')
+    t.notMatch(result.err, /secret|\n {4}at /, 'no secret and no stack')
+  }
+  t.match(await hasty('restore', '--from', 'gs://backups'), { code: 2, err: /neither/ })
 })
 
 t.test('the documents have each command, and their outputs have the form of the commands', async (t) => {

@@ -5,12 +5,33 @@ import { rebuild as rebuildFromObjects } from '../../services/backup/rebuild.ts'
 import { openObjectStore } from '../../stores/objects/index.ts'
 import type { Command } from '../command.ts'
 import { log, withStores } from '../local.ts'
-import { bytes, CommandError, count, createProgress, EXIT, pairs, plural, print } from '../output.ts'
+import { bytes, CommandError, clean, count, createProgress, EXIT, pairs, plural, print } from '../output.ts'
 
-/** A folder or an s3: URL. */
-function openTarget(given: string) {
-  const url = /^(s3|file):\/\//.test(given) ? new URL(given) : pathToFileURL(resolve(given))
-  return openObjectStore(url)
+/**
+ * The URL of a place for backups.
+ *
+ * @param given a folder, or a URL as in OBJECT_STORE_URL
+ * @throws {CommandError} it is neither. A mistake in a URL must not become the name of a folder.
+ */
+export function targetUrl(given: string): URL {
+  if (/^(s3:\/\/[^/?]|file:\/\/\/)/.test(given) && URL.canParse(given)) return new URL(given)
+  if (given !== '' && !/^([a-z][a-z0-9+.-]*:\/\/|s3:|file:)/i.test(given))
+    return pathToFileURL(resolve(given))
+  throw new CommandError(
+    `"${clean(given)}" is neither a folder nor the URL of a bucket. For example: /mnt/backup/hasty, or ` +
+      's3://backups/hasty?region=eu-central-1',
+    EXIT.usage,
+  )
+}
+
+/** Opens a place for backups. @throws {CommandError} the URL has a mistake */
+async function openTarget(given: string) {
+  const url = targetUrl(given)
+  try {
+    return await openObjectStore(url)
+  } catch (error) {
+    throw new CommandError((error as Error).message, EXIT.usage)
+  }
 }
 
 const unchecked = { attach: false, check: async () => {} }
@@ -25,10 +46,11 @@ export const backup: Command = {
   options: (yargs) =>
     yargs.option('to', { type: 'string', demandOption: true, describe: 'a folder or an s3:// URL' }),
   async run(options) {
+    const target = await openTarget(options.to)
     const progress = createProgress()
     const result = await withStores(
-      async ({ stores }) =>
-        backUp(stores, await openTarget(options.to), {
+      ({ stores }) =>
+        backUp(stores, target, {
           onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
         }),
       { action: 'backup' },
@@ -57,10 +79,11 @@ export const restore: Command = {
       .option('from', { type: 'string', demandOption: true, describe: 'a folder or an s3:// URL' })
       .option('name', { type: 'string', describe: 'the name of a backup; the newest one by default' }),
   async run(options) {
+    const target = await openTarget(options.from)
     const progress = createProgress()
     const result = await withStores(
-      async ({ stores }) =>
-        restoreBackup(stores, await openTarget(options.from), {
+      ({ stores }) =>
+        restoreBackup(stores, target, {
           name: options.name,
           onProgress: (done) => progress.show(`${plural(done, 'image')} …`),
         }),

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import type { Config } from '../../config.ts'
-import { createImageReader } from '../../services/analysis/reader.ts'
+import { createImageReader, type ImageReader } from '../../services/analysis/reader.ts'
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
 import { readVerifyState } from '../../services/lifecycle/verify.ts'
 import { openStores, type Stores } from '../../stores/index.ts'
@@ -64,7 +64,7 @@ async function examine(): Promise<Check[]> {
   const given = config
   await add('Disk', () => checkDisks(given))
   await add('Object stores', () => checkObjectStores(given))
-  await add('Decoders', checkDecoders)
+  await add('Decoders', () => checkDecoders())
   await add('Database', async () => {
     if (given.databaseUrl === undefined && !existsSync(join(given.dataDir, 'db')))
       return fault(
@@ -84,7 +84,8 @@ async function examine(): Promise<Check[]> {
   return checks
 }
 
-const STORE_CHECKS: Record<string, (stores: Stores, config: Config) => Promise<Result>> = {
+/** The checks that need the database, by their names. */
+export const STORE_CHECKS: Record<string, (stores: Stores, config: Config) => Promise<Result>> = {
   Schema: async ({ data }) =>
     data.migrated.length === 0 ? ok('up to date') : ok(`was updated now: ${data.migrated.join(', ')}`),
   Broker: async ({ queue }, { queueUrls }) => {
@@ -152,16 +153,18 @@ async function checkDisks({ dataDir, regions }: Config): Promise<Result[]> {
     const key = type * 31 + blocks
     if (seen.has(key)) continue
     seen.add(key)
-    const free = bavail * bsize
-    const detail = `${bytes(free)} of ${bytes(blocks * bsize)} are free in ${folder} (${name})`
-    const isLow = free < MIN_FREE_BYTES || free < blocks * bsize * MIN_FREE_SHARE
-    results.push(
-      isLow
-        ? warning(detail, 'Free some space, or use a larger disk: a full disk stops all uploads.')
-        : ok(detail),
-    )
+    results.push(judgeDisk(`${folder} (${name})`, { free: bavail * bsize, size: blocks * bsize }))
   }
   return results
+}
+
+/** @param disk bytes */
+export function judgeDisk(name: string, { free, size }: { free: number; size: number }): Result {
+  const detail = `${bytes(free)} of ${bytes(size)} are free in ${name}`
+  if (free === 0) return fault(detail, 'Free some space, or use a larger disk: no upload is accepted now.')
+  return free < MIN_FREE_BYTES || free < size * MIN_FREE_SHARE
+    ? warning(detail, 'Free some space, or use a larger disk: a full disk stops all uploads.')
+    : ok(detail)
 }
 
 async function checkObjectStores(config: Config): Promise<Result[]> {
@@ -189,15 +192,20 @@ async function checkObjectStores(config: Config): Promise<Result[]> {
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=='
 const DECODE_MS = 20_000
 
-async function checkDecoders(): Promise<Result> {
+/** @param reader of images. It is closed afterwards. */
+export async function checkDecoders(
+  reader: Pick<ImageReader, 'of' | 'close'> = createImageReader({ log, milliseconds: DECODE_MS }),
+): Promise<Result> {
   const { level } = await detectSandbox()
-  const reader = createImageReader({ log, milliseconds: DECODE_MS })
   try {
     const image = await reader
       .of('doctor')
       .read({ format: 'PNG', mediaType: 'image/png' }, async () => [Buffer.from(PNG, 'base64')])
-    if (typeof image !== 'object' || image.width !== 1)
-      return fault('a decoder cannot read a small PNG', 'Install the dependencies again: npm ci')
+      .catch((error: Error) => error)
+    if (image instanceof Error || typeof image !== 'object' || image.width !== 1) {
+      const reason = image instanceof Error ? `: ${stripVTControlCharacters(image.message)}` : ''
+      return fault(`a decoder cannot read a small PNG${reason}`, 'Install the dependencies again: npm ci')
+    }
     return level === 'namespaces'
       ? ok('work, isolated by bubblewrap')
       : warning(
