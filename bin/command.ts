@@ -14,6 +14,13 @@ export interface Command {
   run(options: Arguments): Promise<number | undefined>
 }
 
+/** A group of commands, such as `link`. */
+export interface Group {
+  name: string
+  describe: string
+  commands: Command[]
+}
+
 /** Converts a command for yargs. The exit code goes to `finish`. */
 export const toModule = (
   { command, describe, examples = [], options = (yargs) => yargs, run }: Command,
@@ -25,11 +32,9 @@ export const toModule = (
   handler: async (parsed) => finish((await run(parsed as never)) ?? 0),
 })
 
-/** Converts a group of commands, such as `link`. */
+/** Converts a group of commands for yargs. */
 export const toGroup = (
-  name: string,
-  describe: string,
-  commands: Command[],
+  { name, describe, commands }: Group,
   finish: (code: number) => void,
 ): CommandModule => ({
   command: name,

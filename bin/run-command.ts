@@ -5,7 +5,7 @@ import { NotEmpty } from '../services/backup/index.ts'
 import { DataDirInUse } from '../stores/data/embedded/index.ts'
 import { WrongStore } from '../stores/installation.ts'
 import { StoreUnavailable } from '../stores/unavailable.ts'
-import { toGroup, toModule } from './command.ts'
+import { type Command, type Group, toGroup, toModule } from './command.ts'
 import { audit } from './commands/audit.ts'
 import { backup, rebuild, restore } from './commands/backup.ts'
 import { doctor } from './commands/doctor.ts'
@@ -20,6 +20,23 @@ import { verify } from './commands/verify.ts'
 import { CommandError, EXIT } from './output.ts'
 
 const MAX_WIDTH = 110
+
+/** The commands and the groups of commands, in the order of the help. */
+export const COMMANDS: (Command | Group)[] = [
+  { name: 'link', describe: 'Create, list, show, extend and revoke links', commands: link },
+  upload,
+  { name: 'images', describe: 'List, show, get, remove and analyse images', commands: images },
+  download,
+  stats,
+  { name: 'token', describe: 'Create, list, rotate and revoke access tokens', commands: token },
+  audit,
+  sweep,
+  verify,
+  doctor,
+  backup,
+  restore,
+  rebuild,
+]
 
 /**
  * Runs a command, and prints its result and its errors.
@@ -49,14 +66,7 @@ const createParser = (args: string[], finish: (code: number) => void) =>
     .scriptName('hasty')
     .locale('en')
     .usage('hasty <command>: administration of Hasty from a terminal')
-    .command(toGroup('link', 'Create, list, show, extend and revoke links', link, finish))
-    .command(toModule(upload, finish))
-    .command(toGroup('images', 'List, show, get, remove and analyse images', images, finish))
-    .command(toModule(download, finish))
-    .command(toModule(stats, finish))
-    .command(toGroup('token', 'Create, list, rotate and revoke access tokens', token, finish))
-    .command(toModule(audit, finish))
-    .command([sweep, verify, doctor, backup, restore, rebuild].map((command) => toModule(command, finish)))
+    .command(COMMANDS.map((each) => ('commands' in each ? toGroup(each, finish) : toModule(each, finish))))
     .completion('completion', 'Print the completion for bash or zsh')
     .option('json', { type: 'boolean', default: false, describe: 'print JSON, also in a terminal' })
     .demandCommand(1, 'Name a command. hasty --help lists them.')
