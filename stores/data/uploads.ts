@@ -25,12 +25,17 @@ export function createUploads(sql: Database): StoreCalls<UploadStore> {
   return {
     record: once(async (received, image): Promise<Recorded> => {
       if (isLimited(received.link)) return sql.begin((sql) => recordIn(sql, received, image))
-      return (await recordNewOne({ received, image })) ?? requireKnown(await recordKnownOne(received))
+      const recorded =
+        (await recordNewOne({ received, image })) ?? requireKnown(await recordKnownOne(received))
+      if (recorded !== NEW_LIMIT) return recorded
+      return sql.begin((sql) => recordIn(sql, withLimit(received), image))
     }),
 
-    recordKnown: once(async (received) =>
-      isLimited(received.link) ? sql.begin((sql) => recordKnownIn(sql, received)) : recordKnownOne(received),
-    ),
+    recordKnown: once(async (received) => {
+      if (isLimited(received.link)) return sql.begin((sql) => recordKnownIn(sql, received))
+      const recorded = await recordKnownOne(received)
+      return recorded === NEW_LIMIT ? sql.begin((sql) => recordKnownIn(sql, withLimit(received))) : recorded
+    }),
 
     nameOf: repeatable(async (imageId) => {
       const [row] = await sql<{ name: string }[]>`
@@ -78,14 +83,25 @@ interface KnownImage extends MetadataRow {
   status: PresentStatus
 }
 
+/** The outcome of a file that began before its link got its first limit. Nothing is recorded: it must be counted in the link. */
+const NEW_LIMIT = 'new_limit'
+
+type Outcome = Recorded | typeof NEW_LIMIT | undefined
+
+/** A file of a link that has got a limit. The statement that counts the file reads the limit itself. */
+const withLimit = (received: Received): Received => ({
+  ...received,
+  link: { ...received.link, maxImages: Number.MAX_SAFE_INTEGER },
+})
+
 /**
  * Records uploads of new images in one statement, so that the process waits for one response. Nothing is recorded, and the
  * result is undefined, for a file whose content is known, or for which an equal file in the same statement came first.
  *
  * The link's row is read and not locked: PostgreSQL keeps a list of all lockers of a row, which costs more than the
- * insert. So a statement that began before a revoke may end a moment after it.
+ * insert. So a statement that began before a revoke, or before the first limit, may end a moment after it.
  */
-async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | undefined)[]> {
+async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<Outcome[]> {
   const given = files.map(({ received, image: { id, status, metadata, shared = true, trace } }) => ({
     ...givenFile(received),
     ...metadataByColumn(metadata),
@@ -94,16 +110,17 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
     shared,
     ...(trace !== undefined && { trace }),
   }))
-  const rows = await sql<{ id: string; refusal: Refusal | null }[]>`
+  const rows = await sql<{ id: string; refusal: Refusal | typeof NEW_LIMIT | null }[]>`
     with given as (
       select
         file,
         case
           when link.revoked_at is not null then 'link_revoked'
           when link.expires_at <= (file ->> 'started_at')::timestamptz then 'link_expired'
+          when (link.max_images is not null or link.max_bytes is not null) and file -> 'is_counted' is null then 'new_limit'
         end as refusal
       from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file), lateral (
-        select revoked_at, expires_at from links where id = given.file ->> 'link_id' limit 1
+        select revoked_at, expires_at, max_images, max_bytes from links where id = given.file ->> 'link_id' limit 1
       ) as link
     ), image as (
       insert into images (
@@ -159,7 +176,7 @@ async function recordNewFiles(sql: Sql, files: NewFile[]): Promise<(Recorded | u
  * Records uploads of known images in one statement. Nothing is recorded, and the result is undefined, for a file whose
  * content is not known. The images are locked, so that none is settled or removed before its upload is counted.
  */
-async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded | undefined)[]> {
+async function recordKnownFiles(sql: Sql, files: Received[]): Promise<Outcome[]> {
   const given = files.map((received, index) => ({ ...givenFile(received), index }))
   // Joined laterally, so that each hash is one index look-up: the planner may scan the table instead.
   const rows = await sql<(KnownImage & { index: number; refusal: Refusal | null })[]>`
@@ -169,9 +186,10 @@ async function recordKnownFiles(sql: Sql, files: Received[]): Promise<(Recorded 
         case
           when link.revoked_at is not null then 'link_revoked'
           when link.expires_at <= (file ->> 'started_at')::timestamptz then 'link_expired'
+          when (link.max_images is not null or link.max_bytes is not null) and file -> 'is_counted' is null then 'new_limit'
         end as refusal
       from jsonb_array_elements(${sql.json(sortedByHash(given))}) as given (file), lateral (
-        select revoked_at, expires_at from links where id = given.file ->> 'link_id' limit 1
+        select revoked_at, expires_at, max_images, max_bytes from links where id = given.file ->> 'link_id' limit 1
       ) as link
     ), recorded as (
       select image.*, (file ->> 'index')::integer as index, file ->> 'link_id' as link_id, file ->> 'name' as name,
@@ -239,6 +257,7 @@ const givenFile = ({ link, startedAt, name, hash, size, sender, message }: Recei
   // Without a value they are not sent.
   ...(sender && { sender }),
   ...(message && { message }),
+  ...(isLimited(link) && { is_counted: true }),
 })
 
 /** All statements lock images in one order, so that two statements can not wait for each other. */
@@ -250,7 +269,8 @@ export async function recordIn(sql: Sql, received: Received, image: NewImage): P
   const refusal = await takeRoom(sql, received)
   if (refusal) return refusal
   const [recorded] = await recordNewFiles(sql, [{ received, image }])
-  return recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
+  const outcome = recorded ?? requireKnown((await recordKnownFiles(sql, [received]))[0])
+  return outcome === NEW_LIMIT ? recordIn(sql, withLimit(received), image) : outcome
 }
 
 /** Records a file of known content in a transaction; undefined if the content is not known; then nothing is counted. */
@@ -263,7 +283,8 @@ export async function recordKnownIn(sql: Sql, received: Received): Promise<Recor
     where region = ${link.region} and hash = ${hash} and private = ${link.private ?? false}
       and strip_metadata = ${link.stripMetadata ?? false} and removed_at is null and shared limit 1 for share`
   if (!image) return undefined
-  return (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
+  const outcome = (await takeRoom(sql, received)) ?? (await recordKnownFiles(sql, [received]))[0]
+  return outcome === NEW_LIMIT ? recordKnownIn(sql, withLimit(received)) : outcome
 }
 
 /** Counts a file in its link, if the link has a limit. Resolves with the reason if the link does not accept it. */
@@ -287,7 +308,7 @@ async function takeRoom(sql: Sql, { link, startedAt, size }: Received): Promise<
 }
 
 /** The known image may be removed between two statements. Then the call is retried, and inserts the image. */
-function requireKnown(recorded: Recorded | undefined) {
+function requireKnown(recorded: Outcome) {
   if (!recorded) throw Object.assign(new Error('the known image was removed'), { code: '40001' })
   return recorded
 }

@@ -174,6 +174,41 @@ t.test('a link that is revoked during an upload accepts no further part of it', 
   t.equal((await Array.fromAsync(objectsOf(app).list())).length, 2, 'and keeps no object of it')
 })
 
+t.test(
+  'a change of the link during an upload is obeyed: the first limit at once, others by the next part',
+  async (t) => {
+    const app = await build(t)
+    const change = (link: string, body: object) =>
+      app.inject({ method: 'PATCH', url: `/admin/ephemeral-links/${idOf(link)}`, headers: admin, body })
+    for (const [changed, duringIs, afterIs] of [
+      [{ maxImages: 1 }, 'link_used_up', 'link_used_up'],
+      [{ maxImages: 2 }, undefined, 'link_used_up'],
+      [{ maxBytes: 1_000 }, 'link_used_up', 'link_used_up'],
+      [{ maxFileSize: 20 }, undefined, 'too_large'],
+      [{ accept: ['image/jpeg'] }, undefined, 'not_accepted'],
+    ] as const) {
+      const link = await makeLink(app)
+      const upload = startUpload(app, link)
+      upload.sendPart('before', image(900))
+      upload.sendPart('during', image(900))
+      await until(async () => {
+        const url = `/admin/ephemeral-links/${idOf(link)}`
+        return (await app.inject({ url, headers: admin })).json().uploads === 1 ? true : undefined
+      })
+      await untilStaged(app, 1)
+      t.equal((await change(link, changed)).statusCode, 200)
+      upload.sendPart('after', image(900))
+      const { processed, rejected } = (await upload.end()).json()
+      const expected = { during: duringIs, after: afterIs }
+      const reasons = Object.fromEntries(
+        rejected.map(({ name, reason }: Record<string, string>) => [name, reason]),
+      )
+      t.strictSame({ during: reasons.during, after: reasons.after }, expected, JSON.stringify(changed))
+      t.equal(processed.length + rejected.length, 3)
+    }
+  },
+)
+
 t.test('a part that began before the link expired is accepted, the next one is not', async (t) => {
   const app = await build(t)
   const link = await makeLink(app)

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { rejectionReasons } from '../../schemas/uploads.ts'
 import { UPLOAD_METHODS } from '../../services/uploads/upload-request.ts'
-import { type App, build, makeLink } from '../helpers/app.ts'
+import { type App, admin, build, makeLink } from '../helpers/app.ts'
 import { makeImage, makePadded, noSamples } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { locationOf, pieces, resumableClient } from '../helpers/resumable.ts'
@@ -89,6 +89,22 @@ t.test('bytes that are not accepted get the same response by all methods', async
   }))
     await compare(t, name, bytes)
 })
+
+t.test(
+  'a link never accepts more than its limits, also from 52 uploads at once by all methods',
+  async (t) => {
+    const bodies = await Promise.all(Array.from({ length: 52 }, () => makePadded(5_000)))
+    const size = bodies[0]!.length
+    for (const limits of [{ maxImages: 7 }, { maxBytes: 8 * size - 1 }]) {
+      const link = await makeLink(app, { sinceNow: 'PT1H', ...limits })
+      const ways = Object.values(methodsOf(app, link))
+      // A resumable upload may be refused before its first byte.
+      await Promise.allSettled(bodies.map((body, n) => ways[n % ways.length]!(body, 'a.png')))
+      const url = `/admin/ephemeral-links/${link.split('/').at(-1)}`
+      t.match((await app.inject({ url, headers: admin })).json(), { uploads: 7, bytes: 7 * size })
+    }
+  },
+)
 
 t.test('the metrics count parts, bytes, duplicates and rejections of each method', async (t) => {
   const app = await build(t, { HIDE_DUPLICATES: 'false' })

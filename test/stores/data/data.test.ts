@@ -285,6 +285,21 @@ eachDatabase(
         })
       })
 
+      t.test('the first limit of a link counts also the parts that began before it', async (t) => {
+        const link = await insertLink()
+        await record(link, 'known')
+        await links.update(link.id, { maxImages: 20 })
+        const recorded = await atOnce(50, (n) =>
+          n % 2 ? uploads.record(part(link, `${n}`), newImage()) : uploads.recordKnown(part(link, 'known')),
+        )
+        t.equal(
+          countOf(recorded, (one) => one === 'link_used_up'),
+          31,
+        )
+        t.match(await links.findWithCounts(link.id), { usedImages: 20, uploads: 20 })
+        t.strictSame(await countDrift(store), [])
+      })
+
       t.test('a link that is revoked during uploads accepts no later part', async (t) => {
         const link = await insertLink({ maxImages: 1000 })
         const recording = atOnce(30, (n) => uploads.record(part(link, `${n}`), newImage()))
