@@ -25,18 +25,29 @@ export const isForPeople = ({ json }: Options) => !json && process.stdout.isTTY 
 
 /** Prints a result: as text in a terminal, otherwise as JSON. */
 export function print(options: Options, result: unknown, text: () => string): void {
-  process.stdout.write(isForPeople(options) ? `${text()}\n` : `${JSON.stringify(result, null, 2)}\n`)
+  process.stdout.write(`${isForPeople(options) ? printable(text()) : toJson(result)}\n`)
 }
 
 /** Prints a message for a person that is not a part of the result. */
-export const note = (text: string) => process.stderr.write(`${text}\n`)
+export const note = (text: string) => process.stderr.write(`${printable(text)}\n`)
 
 /** Colours a text. It does nothing if the output is not a terminal, or if NO_COLOR is set. */
 export const style = (format: Parameters<typeof styleText>[0], text: string) =>
   styleText(format, text, { stream: process.stdout })
 
 // Also the marks that change the direction of a text: with them, one name can look like another one.
-const UNSAFE = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
+// The lines and the colours of this program stay (ECMA-48 §8.3.117).
+const UNSAFE_IN_OUTPUT = new RegExp(`(\\n|\\t|\\x1b\\[[\\d;]*m)|${UNSAFE.source}`, 'gu')
+
+/** The output of a command: a text from outside can't make the terminal do anything but change a colour. */
+const printable = (text: string) => text.replace(UNSAFE_IN_OUTPUT, (_, own = '·') => own)
+
+/** JSON whose texts have no character that a terminal would obey. `JSON.stringify` escapes only those below U+0020. */
+const toJson = (value: unknown) =>
+  JSON.stringify(value, null, 2).replace(UNSAFE, (each) =>
+    each === '\n' ? each : `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 
 /** A text from outside, on one line, without characters that a terminal would obey. */
 export const clean = (text: string) => stripVTControlCharacters(text).replace(UNSAFE, '·')

@@ -17,7 +17,7 @@ import { sweep } from './commands/sweep.ts'
 import { token } from './commands/token.ts'
 import { upload } from './commands/upload.ts'
 import { verify } from './commands/verify.ts'
-import { CommandError, EXIT } from './output.ts'
+import { CommandError, EXIT, note } from './output.ts'
 
 const MAX_WIDTH = 110
 
@@ -55,7 +55,7 @@ export async function runCommand(args: string[]): Promise<number> {
     // The reader of the output has read enough.
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.done
     const { message, code } = explain(error)
-    process.stderr.write(`${message}\n`)
+    note(message)
     return code
   }
 }

@@ -50,6 +50,9 @@ function createProcess(env: Record<string, string>) {
     })
 }
 
+/** Characters that a terminal obeys, or that change the direction of a text. */
+const OBEYED = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
+
 async function serve(app: App) {
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as { port: number }
@@ -228,6 +231,32 @@ t.test('an error says what to do, and has its exit code', async (t) => {
 
 t.test('text from senders cannot control the terminal, and tables fit into it', async (t) => {
   t.equal(clean('a\x1b[31mred\x1b]0;title\x07\n\u202egnp.exe'), 'ared··gnp.exe')
+  const app = await build(t)
+  const hasty = createCommand({ HASTY_URL: await serve(app), HASTY_TOKEN: TOKEN, HOME: newFolder(t) })
+  const label = 'red\x9b31m \u202egnp.exe\u2028<b>'
+  const link = await makeLink(app, { sinceNow: 'PT1H', label })
+  const payload = await makeImage()
+  const query = new URLSearchParams({ name: label, sender: label, message: label })
+  t.equal(
+    (
+      await app.inject({
+        method: 'POST',
+        url: `${link}?${query}`,
+        headers: { 'content-type': 'image/png' },
+        payload,
+      })
+    ).statusCode,
+    200,
+  )
+  for (const command of [
+    ['link', 'list'],
+    ['images', 'list'],
+  ]) {
+    const { out } = await hasty(...command)
+    t.notMatch(out, OBEYED, command.join(' '))
+    t.match(JSON.stringify(JSON.parse(out)), command[0] === 'link' ? label : /PNG/)
+  }
+  t.notMatch((await hasty('token', 'revoke', 'x\x9b2J\x1b]0;title\x07')).err, OBEYED)
   const long = table(['NAME', 'ID'], [['写真'.repeat(60), 'x'.repeat(48)]], ['ID', 'NAME'])
   t.ok(long.split('\n').every((line) => [...line].length <= 100))
   t.match(long, /…/)

@@ -63,6 +63,11 @@ async function fill(link: string) {
     await fetch(link, { method: 'POST', body: form })
   }
   for (let n = 0; n < 8; n++) await post(link, await makeImage('jpeg'))
+  const hostile = new FormData()
+  hostile.append('sender', '<img src=x onerror=alert(1)>\u202e')
+  hostile.append('message', '</p><script>alert(2)</script>')
+  hostile.append('image', new Blob([await makeImage('jpeg')]), '<svg onload=alert(3)>.jpg')
+  await fetch(link, { method: 'POST', body: hostile })
 }
 
 t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
@@ -163,6 +168,10 @@ t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
         await page.goto(`${url}/admin${hash}`)
         await page.getByRole('heading', { name: heading, exact: true }).first().waitFor()
         await check(t, page, `${name}-${size}`, wanted(name))
+        if (name === 'link') {
+          await page.getByText('<svg onload=alert(3)>.jpg').waitFor()
+          t.equal(await page.locator('[onerror], [onload], main script').count(), 0, 'names are no markup')
+        }
         if (name !== 'gallery') continue
         await page.getByRole('button', { name: 'Filter' }).click()
         await check(t, page, `filter-${size}`, wanted('filter'))

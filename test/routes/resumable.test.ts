@@ -183,6 +183,50 @@ t.test('an upload by tus', async (t) => {
     isProblem(t, await override('PUT', {}), 400, 'invalid-request')
   })
 
+  await t.test('cannot be another request by X-HTTP-Method-Override elsewhere', async (t) => {
+    const fields = { 'x-http-method-override': 'DELETE' }
+    const url = locationOf(await tus.begin(link, { 'upload-length': 5 }))
+    t.equal((await client.call('GET', url, fields)).statusCode, 200)
+    t.equal(
+      (
+        await client.call('POST', `${link}/files`, {
+          ...fields,
+          'tus-resumable': '1.0.0',
+          'upload-length': 5,
+        })
+      ).statusCode,
+      201,
+    )
+    const linkUrl = `/admin/ephemeral-links/${link.split('/').at(-1)}`
+    isProblem(t, await client.call('POST', linkUrl, { ...admin, ...fields }), 405, 'method-not-allowed')
+    t.match((await client.call('GET', linkUrl, { ...admin, ...fields })).json(), { status: 'open' })
+  })
+
+  await t.test('may have the fields of the IETF draft, which then must not contradict it', async (t) => {
+    const both = { 'tus-resumable': '1.0.0', 'upload-draft-interop-version': '8' }
+    const bytes = image()
+    const begin = (fields: Fields, payload?: Buffer) =>
+      client.call('POST', `${link}/files`, { ...both, ...fields }, payload)
+    const octets = { 'content-type': 'application/octet-stream', 'upload-complete': '?1' }
+    t.equal((await begin({ ...octets, 'upload-length': 10 }, bytes)).statusCode, 400)
+    const url = locationOf(await begin({ 'upload-length': bytes.length, 'upload-complete': '?0' }))
+    const append = (type: string, offset: number, payload: Buffer) =>
+      client.call(
+        'PATCH',
+        url,
+        { ...both, 'upload-offset': offset, 'upload-complete': '?1', 'content-type': type },
+        payload,
+      )
+    isProblem(t, await append('application/partial-upload', 0, bytes), 400, 'invalid-request')
+    t.equal(
+      (await append('application/offset+octet-stream', 0, bytes.subarray(0, 500))).statusCode,
+      204,
+      'not complete',
+    )
+    t.equal((await tus.head(url)).headers['upload-offset'], '500')
+    t.equal((await tus.append(url, 500, bytes.subarray(500))).json().processed[0].hash, sha256(bytes))
+  })
+
   await t.test('is refused with wrong fields', async (t) => {
     const begin = (headers: Record<string, string | number>) => tus.begin(link, headers)
     isProblem(t, await begin({}), 400, 'invalid-request')
