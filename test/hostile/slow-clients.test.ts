@@ -33,7 +33,7 @@ async function drip(socket: Socket, bytes: Uint8Array, pause: number) {
 /** Waits until the connection is closed. Resolves with the duration in milliseconds. */
 async function ended(t: Test, socket: Socket, about: string) {
   const start = performance.now()
-  await Promise.race([closed(socket), sleep(PATIENCE_MS)])
+  await Promise.race([closed(socket), sleep(PATIENCE_MS, undefined, { ref: false })])
   t.ok(socket.destroyed, `${about}: the connection is closed`)
   return performance.now() - start
 }

@@ -10,7 +10,7 @@ import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { freePort } from '../helpers/ports.ts'
 import { type Server, startServer, until } from '../helpers/server.ts'
-import { inTier } from '../helpers/tiers.ts'
+import { inTier, tier } from '../helpers/tiers.ts'
 
 const PROCESSES = 2
 
@@ -52,7 +52,26 @@ const isGone = (pid: number) => {
 const areGone = (pids: number[]) =>
   until(async () => (pids.every(isGone) ? true : undefined)).catch(() => false)
 
-eachDatabase(async (t, env) => {
+/** Sends requests until each process has served all images. */
+async function checkServed(t: Test, url: string, ids: string[]) {
+  for (let n = 0; n < PROCESSES; n++)
+    for (const id of ids) t.equal((await ask(`${url}/images/${id}`)).status, 200)
+}
+
+/** Revokes a link, and sends uploads until each process has refused one. */
+async function checkRevoked(link: string) {
+  const url = link.replace('/uploads/', '/admin/ephemeral-links/')
+  await ask(url, { method: 'DELETE', headers: admin })
+  const { headers, payload } = multipart([{ body: await makeImage('png') }])
+  const revokedAt = Date.now()
+  for (let refused = 0; refused < PROCESSES; ) {
+    const { status } = await ask(link, { method: 'POST', headers, body: payload })
+    refused = status === 410 ? refused + 1 : 0
+    if (Date.now() > revokedAt + 6_000) throw new Error('a process accepts images by a link revoked 6 s ago')
+  }
+}
+
+async function testService(t: Test, env: Record<string, string>) {
   t.test('several API processes are one service', async (t) => {
     const server = await startCluster(t, { DATA_DIR: newFolder(t), ...env })
     const link = await server.makeLink()
@@ -67,8 +86,8 @@ eachDatabase(async (t, env) => {
     }
     t.equal(pidsOf(server, /"route":"\/uploads\/:id"/).length, PROCESSES, 'each process received uploads')
 
+    await checkServed(t, server.url, ids)
     for (let n = 0; n < PROCESSES; n++) {
-      for (const id of ids) t.equal((await ask(`${server.url}/images/${id}`)).status, 200)
       const metrics = (await ask(`${server.url}/metrics`)).body
       t.match(
         metrics,
@@ -78,27 +97,17 @@ eachDatabase(async (t, env) => {
       t.match(metrics, new RegExp(`^hasty_waiting_images ${uploads}$`, 'm'), 'a shared value is not added up')
     }
 
-    await ask(new URL(link).pathname.replace('/uploads/', `${server.url}/admin/ephemeral-links/`), {
-      method: 'DELETE',
-      headers: admin,
-    })
-    const { headers, payload } = multipart([{ body: await makeImage('png') }])
-    const revokedAt = Date.now()
-    for (let refused = 0; refused < PROCESSES; ) {
-      const { status } = await ask(link, { method: 'POST', headers, body: payload })
-      refused = status === 410 ? refused + 1 : 0
-      if (Date.now() > revokedAt + 6_000)
-        throw new Error('a process accepts images by a link revoked 6 s ago')
-    }
-
+    await checkRevoked(link)
     const pids = apiPids(server)
     t.equal(await server.end('SIGTERM'), 0, server.lines.slice(-5).join('\n'))
     t.ok(await areGone(pids), 'no process is left')
   })
-})
+}
+// `npm test` starts one cluster only, below.
+if (tier !== 'default') eachDatabase(testService)
 
 inTier.default(
-  'restarts a killed process, whose work the metrics keep, and each finishes its upload on SIGTERM',
+  'several API processes are one service, which restarts a killed process, whose work the metrics keep, and each finishes its upload on SIGTERM',
   async (t) => {
     const [port] = [await freePort()]
     const server = await startCluster(t, {
@@ -114,13 +123,18 @@ inTier.default(
     })
     const { headers, payload } = multipart([{ body: await makeImage('png') }])
     const metrics = async () => (await ask(`http://127.0.0.1:${port}/metrics`)).body
-    const upload = async () =>
-      t.equal((await ask(link, { method: 'POST', headers, body: payload })).status, 200)
-    for (let n = 0; n < 4; n++) await upload()
+    const upload = async () => {
+      const { status, body } = await ask(link, { method: 'POST', headers, body: payload })
+      t.equal(status, 200)
+      return JSON.parse(body).processed[0].id
+    }
+    const ids = [await upload(), await upload(), await upload(), await upload()]
     await until(
       async () => /^hasty_analysis_duration_seconds_count\{verdict="ready"\} 1$/m.exec(await metrics())?.[0],
     )
     t.match(await metrics(), /^hasty_uploads_total\{method="multipart"\} 4$/m)
+    t.equal(pidsOf(server, /"route":"\/uploads\/:id"/).length, PROCESSES, 'each process received uploads')
+    await checkServed(t, server.url, ids)
     process.kill(first[0]!, 'SIGKILL')
     await until(async () => isGone(first[0]!))
     for (let n = 0; n < 4; n++) await upload()
@@ -136,6 +150,8 @@ inTier.default(
     for (const probe of ['livez', 'readyz', 'startupz'])
       t.equal((await ask(`http://127.0.0.1:${port}/${probe}`)).status, 200, probe)
     t.equal((await ask(`${server.url}/metrics`)).status, 404)
+
+    await checkRevoked(await server.makeLink())
 
     const half = payload.length >> 1
     const uploads = Array.from({ length: PROCESSES }, () => {

@@ -9,8 +9,8 @@ import { times } from '../../helpers/tiers.ts'
 
 t.setTimeout(300_000)
 
-const CUTS = times(8, 50)
-const MUTATIONS = times(25, 200)
+const CUTS = times(15, 50)
+const MUTATIONS = times(50, 200)
 
 const jpeg = await make.picture().jpeg().toBuffer()
 
