@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -16,16 +17,16 @@ export async function fill(scope: Scope, jpegs: Buffer[]) {
   const { path } = store
   const data = await openDataStore({ databaseUrl, dataDir: folder }, { attach: false })
   await store.writeInstallation(await data.installation.create('bench'))
-  const images = jpegs.map((jpeg, n) => {
+  const images = jpegs.map((jpeg) => {
     const id = newId()
     mkdirSync(dirname(path(id)), { recursive: true })
     writeFileSync(path(id), jpeg)
-    const hash = n.toString(16).padStart(64, '0')
+    const hash = createHash('sha256').update(jpeg).digest('hex')
     return { id, hash, size: jpeg.length, path: relative(folder, path(id)) }
   })
   await data.sql`
-    insert into images (id, hash, size, status, format, media_type)
-    select id, hash, size, 'ready', 'JPEG', 'image/jpeg'
+    insert into images (id, hash, size, status, shared, format, media_type)
+    select id, hash, size, 'ready', false, 'JPEG', 'image/jpeg'
     from unnest(
       ${images.map(({ id }) => id)}::text[], ${images.map(({ hash }) => hash)}::text[],
       ${images.map(({ size }) => size)}::bigint[]

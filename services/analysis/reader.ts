@@ -6,7 +6,7 @@ import { detectSandbox } from './sandbox/levels.ts'
 
 /** Processes for each API process. */
 const PROCESSES = 2
-/** For how many milliseconds after a file that was not read in time its link has one process at most. */
+/** For how many milliseconds a link is slow after a file that was not read in time. */
 const SLOW_LINK_MS = 60_000
 /** The most links that are remembered as slow. */
 const MAX_SLOW_LINKS = 1_000
@@ -19,8 +19,8 @@ export interface ImageReader {
   warmUp(): Promise<void>
 
   /**
-   * The reader for the uploads of one link. While a link sends slow files, it has one process at most, so that the other
-   * is free for other links.
+   * The reader for the uploads of one link. All links that send slow files share one process, so that the other is free for
+   * other links.
    */
   of(linkId: string): LinkReader
 
@@ -65,10 +65,11 @@ export function createImageReader({
   const all: Decoder[] = []
   /** The links of the files that are read now, one for each file. */
   const occupying: string[] = []
-  /** The links that sent slow files. Each has one process at most. */
+  /** The links that sent slow files. Together they have one process at most. */
   const slowLinks = createCache<true>({ capacity: MAX_SLOW_LINKS, ttl: SLOW_LINK_MS })
 
-  const mustWait = (linkId: string) => occupying.includes(linkId) && slowLinks.get(linkId) === true
+  const isSlow = (linkId: string) => slowLinks.get(linkId) === true
+  const mustWait = (linkId: string) => isSlow(linkId) && occupying.some(isSlow)
 
   function add() {
     const added = createDecoder('read', { sandbox: detectSandbox(), memory: MEMORY_BYTES })

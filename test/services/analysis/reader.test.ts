@@ -29,17 +29,17 @@ t.test(
   },
 )
 
-t.test('while a link sends slow files, one process is free for other links', async (t) => {
+t.test('while links send slow files, one process is free for other links', async (t) => {
   const reader = createImageReader({ log: { warn() {} }, milliseconds: 1_000 })
   t.teardown(() => reader.close())
   const picture = await make.picture().png().toBuffer()
   await reader.warmUp()
-  const attacker = reader.of('attacker')
-  await Promise.all([attacker.read(JXL, async () => [slow]), attacker.read(JXL, async () => [slow])])
+  const attackers = [reader.of('attacker'), reader.of('another link of the attacker')]
+  await Promise.all(attackers.map((attacker) => attacker.read(JXL, async () => [slow])))
   let isOver = false
   let running = 0
   let most = 0
-  const attacks = Array.from({ length: 4 }, async () => {
+  const attacks = [...attackers, ...attackers].map(async (attacker) => {
     while (!isOver) {
       let began = 0
       const open = async () => {
