@@ -44,6 +44,8 @@ export function measureOperations(register: Registry): () => void {
     labelNames: ['cause'] as const,
     registers,
   })
+  // Prometheus does not see the increase of a series that begins with 1.
+  for (const cause of ['timeout', 'memory', 'crash'] satisfies DecoderEnd[]) terminations.inc({ cause }, 0)
   const observers: Record<Operation['kind'], (ended: Ended, seconds: number) => void> = {
     upload: ({ name, error }, seconds) => error === undefined && stages.observe({ stage: name }, seconds),
     s3: (ended, seconds) => requests.observe({ operation: ended.name, outcome: outcomeOf(ended) }, seconds),

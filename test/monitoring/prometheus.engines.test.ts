@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { admin } from '../helpers/app.ts'
@@ -64,6 +64,17 @@ t.test('each query of the dashboard returns data of a real run', { skip }, async
   const svg = drawPanels(panels)
   t.equal(svg.match(/<g /g)!.length, panels.length)
   t.notMatch(svg, /NaN|Infinity|undefined/)
+
+  const runbook = /^### HastyErrorBudgetBurn[\s\S]*?^## /m.exec(
+    readFileSync('docs/operations.md', 'utf8'),
+  )![0]
+  const named = [...runbook.matchAll(/`([^`\n]*hasty_\w+[^`\n]*)`/g)].map(([, query]) => query!)
+  t.ok(named.length >= 5, 'the runbook has queries')
+  for (const query of named) {
+    const url = `${prometheus}/api/v1/query?query=${encodeURIComponent(query)}`
+    const { data } = (await (await fetch(url)).json()) as { data?: { result: object[] } }
+    t.ok(data?.result.length, `the runbook's query returns data: ${query}`)
+  }
   await server.end('SIGTERM')
 })
 
