@@ -148,7 +148,7 @@ t.test('the bytes of a usual part take 1 ms of the API process at most', async (
   for (const [name, file] of Object.entries(usual)) {
     let shortest = Number.POSITIVE_INFINITY
     // The shortest of several, because other programs and the garbage collector delay some.
-    for (let n = 0; n < 40; n++) {
+    for (let n = 0; n < 40 && (n < 5 || shortest > 1); n++) {
       const start = performance.now()
       await read(file).catch((error) => t.match(error, { reason: 'not_an_image' }))
       shortest = Math.min(shortest, performance.now() - start)

@@ -50,6 +50,9 @@ async function isHidden(t: Test, app: App, url: string, headers = {}) {
   t.equal(head.statusCode, 404)
 }
 
+/** For tests that need only their own images. */
+const app = await build(t)
+
 t.test('a private image needs the token or a signed URL, and is otherwise like an unknown id', async (t) => {
   const app = await build(t)
   const body = await makeImage()
@@ -88,7 +91,6 @@ t.test('a private image needs the token or a signed URL, and is otherwise like a
 })
 
 t.test('the removal of a private image ends its signed URLs at once', async (t) => {
-  const app = await build(t)
   const { id } = await upload(app, PRIVATE)
   const signed = await signedUrl(app, id)
   t.equal((await app.inject(signed)).statusCode, 200)
@@ -189,7 +191,6 @@ t.test('equal content is one image only among links with the same rules', async 
 })
 
 t.test('images of a link with stripMetadata are served without Exif, XMP and IPTC', async (t) => {
-  const app = await build(t)
   const jpeg = await sharp({ create: { width: 9, height: 6, channels: 3, background: '#7f3f1f' } })
     .jpeg()
     .toBuffer()
@@ -204,7 +205,6 @@ t.test('images of a link with stripMetadata are served without Exif, XMP and IPT
 })
 
 t.test('a link shows its rules to the admin', async (t) => {
-  const app = await build(t)
   const path = await makeLink(app, { sinceNow: 'PT1H', private: true, stripMetadata: true })
   const url = path.replace('/uploads', '/admin/ephemeral-links')
   t.match((await app.inject({ url, headers: admin })).json(), { private: true, stripMetadata: true })
@@ -344,7 +344,6 @@ t.test(
 )
 
 t.test('no name of a file can add a header field or another extension to a download', async (t) => {
-  const app = await build(t)
   const body = await makeImage('png')
   const link = await makeLink(app)
   for (const name of [

@@ -36,8 +36,10 @@ const colourAt = async (image: Buffer, left: number, top: number) => {
   return [...pixel]
 }
 
+/** For tests that need only their own images. */
+const app = await build(t)
+
 t.test('a variant is small, turned as it is shown, and without metadata', async (t) => {
-  const app = await build(t)
   const id = await upload(app, turned)
   for (const format of ['jpeg', 'webp', 'avif', 'png'] as const) {
     const got = await app.inject(`/images/${id}?w=160&format=${format}`)
@@ -53,7 +55,6 @@ t.test('a variant is small, turned as it is shown, and without metadata', async 
 })
 
 t.test('a variant fits as the parameters say, and is never enlarged', async (t) => {
-  const app = await build(t)
   const id = await upload(app, halves)
   for (const [query, width, height] of [
     ['w=320', 320, 213],
@@ -76,7 +77,6 @@ t.test('a variant fits as the parameters say, and is never enlarged', async (t) 
 })
 
 t.test('format=auto follows the weights of Accept', async (t) => {
-  const app = await build(t)
   const [photo, drawing] = [
     await upload(app, halves),
     await upload(app, await sharp(halves).png().toBuffer()),
@@ -206,7 +206,6 @@ t.test('variants are deleted with the image, and by the admin, and are made agai
 })
 
 t.test('a variant of a private image is private', async (t) => {
-  const app = await build(t)
   const id = await upload(app, halves, { link: { sinceNow: 'PT1H', private: true } })
   const url = `/images/${id}?w=160&format=jpeg`
   t.equal((await app.inject(url)).statusCode, 404)
@@ -233,7 +232,6 @@ t.test('with SERVE=verified, no variant is made before the verdict', async (t) =
 })
 
 t.test('a picture that cannot be shown gets 406 or 422 with the reason', async (t) => {
-  const app = await build(t)
   const damaged = await upload(app, (await sharp(halves).png().toBuffer()).subarray(0, 60))
   const refused = await app.inject(`/images/${damaged}?w=160`)
   t.equal(refused.statusCode, 422)
@@ -242,7 +240,6 @@ t.test('a picture that cannot be shown gets 406 or 422 with the reason', async (
 })
 
 t.test('an animation stays one as WebP, and is its first frame in other formats', async (t) => {
-  const app = await build(t)
   const frames = await Promise.all(
     ['#f00', '#0f0', '#00f'].map((background) =>
       sharp({ create: { width: 300, height: 200, channels: 3, background } })

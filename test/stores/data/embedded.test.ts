@@ -21,6 +21,7 @@ import t, { type Test } from 'tap'
 import { connect } from '../../../stores/data/connect.ts'
 import { openEmbedded } from '../../../stores/data/embedded/index.ts'
 import { migrate } from '../../../stores/data/migrate.ts'
+import { copyDatabase } from '../../helpers/embedded.ts'
 import { newFolder } from '../../helpers/folder.ts'
 import { migrations } from '../../helpers/migrations.ts'
 import { until } from '../../helpers/server.ts'
@@ -88,8 +89,10 @@ const beginAndStay = `
   })`
 
 t.test('a folder is open once', async (t) => {
+  await copyDatabase(dataDir)
   const first = await open(dataDir)
-  t.equal(statSync(join(dataDir, 'db')).mode & 0o077, 0, 'other users cannot read it')
+  await first.sql`drop schema public cascade`
+  await first.sql`create schema public`
   const applied = await Promise.all([migrate(first.sql), migrate(first.sql)])
   t.strictSame(applied.flat(), migrations)
   await first.sql`insert into links (id, expires_at) values ('kept', now())`
@@ -207,6 +210,7 @@ inTier.campaign(
     t.teardown(next.close)
     t.strictSame(await migrate(next.sql), migrations)
     t.strictSame(drafts(), [])
+    t.equal(statSync(join(dataDir, 'db')).mode & 0o077, 0, 'other users cannot read it')
   },
 )
 
