@@ -16,6 +16,7 @@ const { multipart } = await import('../helpers/multipart.ts')
 const { startOtlpReceiver } = await import('../helpers/otlp.ts')
 const { until } = await import('../helpers/pending.ts')
 const { createAnalysis } = await import('../../services/analysis/index.ts')
+const { Busy } = await import('../../services/errors.ts')
 const { createLog } = await import('../../process/log.ts')
 const { currentTrace } = await import('../../stores/telemetry.ts')
 
@@ -121,10 +122,19 @@ t.test('a request without a valid traceparent begins a trace of its own', async 
   // An unknown path and an unknown id, with the message of their problem.
   await app.inject({ url: `/nothing/${TOKEN}` })
   await app.inject({ url: `/images/${TOKEN}?signature=${TOKEN}` })
+  // A refusal does not pass through the hooks of the library.
+  Object.assign(app.services.uploads, { refusalOf: () => new Busy() })
+  const refused = { method: 'POST', url: '/uploads/busy', payload: '' } as const
+  t.equal((await app.inject(refused)).statusCode, 503)
+  t.equal((await app.inject({ ...refused, headers: { accept: 'text/html' } })).statusCode, 503)
   await app.close()
   const roots = receiver.spans.filter(({ parentSpanId }) => !parentSpanId)
   t.equal(roots.filter(({ name }) => name === 'GET /admin/stats').length, invalid.length)
-  t.equal(new Set(roots.map(({ traceId }) => traceId)).size, invalid.length + 2)
+  t.equal(new Set(roots.map(({ traceId }) => traceId)).size, invalid.length + 4)
+  t.match(
+    roots.filter(({ name }) => name === 'POST /uploads/:id').map(({ attributes }) => attributes),
+    [{ 'http.response.status_code': '503' }, { 'http.response.status_code': '503' }],
+  )
   t.notOk(receiver.spans.some(({ traceId }) => traceId === base64(TRACE)))
   t.notOk(receiver.spans.some(({ status }) => status?.message))
   t.notOk(Buffer.concat(receiver.requests.map(({ body }) => body)).includes(TOKEN))
