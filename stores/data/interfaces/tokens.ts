@@ -1,5 +1,4 @@
 import type { PageOf, PageRequest } from '../keyset.ts'
-import type { OldRows } from './lifecycle.ts'
 
 /** A row of `tokens`, without the hash. */
 export interface TokenRow {
@@ -29,39 +28,4 @@ export interface TokenStore {
 
   /** Ends a token for ever. False if there is none with this id. A second call changes nothing. */
   revoke(id: string): Promise<boolean>
-}
-
-/** A row of `audit`: what an admin did. */
-export interface AuditRow {
-  id: string
-  at: Date
-  actor: string
-  tokenId: string | null
-  action: string
-  target: string | null
-  detail: string | null
-  address: string
-  /** The HTTP status of the response. */
-  status: number
-}
-
-/** Filters of the audit log. `from` is included, `to` is not. */
-export interface AuditSearch {
-  from?: Date | undefined
-  to?: Date | undefined
-  actor?: string | undefined
-  action?: string | undefined
-}
-
-export interface AuditStore {
-  add(entry: Omit<AuditRow, 'id' | 'at'>): Promise<void>
-
-  /** Entries that match a filter, newest first. */
-  page(request: PageRequest & { filter?: AuditSearch }): Promise<PageOf<AuditRow>>
-
-  /** Deletes up to `limit` entries that are older than `milliseconds`. Resolves with their number. */
-  forget(request: OldRows): Promise<number>
-
-  /** How many entries `forget` would delete. */
-  countOld(request: OldRows): Promise<number>
 }
