@@ -12,7 +12,7 @@ import { targetUrl } from '../bin/commands/backup.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
 import { runCommand } from '../bin/run-command.ts'
 import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
-import { capture } from './helpers/capture.ts'
+import { captureOutput } from './helpers/capture-output.ts'
 import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
 import { renderHelp } from './helpers/help-page.ts'
@@ -27,7 +27,7 @@ function createCommand(env: Record<string, string>) {
   return async (...args: string[]) => {
     const before = { ...process.env }
     Object.assign(process.env, env)
-    const [out, err] = [capture(process.stdout), capture(process.stderr)]
+    const [out, err] = [captureOutput(process.stdout), captureOutput(process.stderr)]
     try {
       const code = await runCommand(args)
       return { code, out: out.text(), err: err.text() }

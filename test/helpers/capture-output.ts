@@ -1,5 +1,5 @@
 /** Keeps what is written to a stream, instead of printing it. The stream is no terminal meanwhile. */
-export function capture(stream: NodeJS.WriteStream) {
+export function captureOutput(stream: NodeJS.WriteStream) {
   const { write, isTTY } = stream
   let text = ''
   stream.write = (chunk: string | Uint8Array) => {

@@ -1,6 +1,6 @@
 // node test/helpers/help-page.ts > docs/commands.md
 import { COMMANDS, runCommand } from '../../bin/run-command.ts'
-import { capture } from './capture.ts'
+import { captureOutput } from './capture-output.ts'
 
 const HEAD = `# The commands of npx hasty
 
@@ -23,7 +23,7 @@ export async function renderHelp(): Promise<string> {
 }
 
 async function helpOf(name: string) {
-  const output = capture(process.stdout)
+  const output = captureOutput(process.stdout)
   const { columns } = process.stdout
   // The width of the program without a terminal.
   process.stdout.columns = 0
