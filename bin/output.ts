@@ -37,19 +37,19 @@ export const style = (format: Parameters<typeof styleText>[0], text: string) =>
 
 // Also the marks that change the direction of a text: with them, one name can look like another one.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
-// The lines and the colours of this program stay (ECMA-48 §8.3.117).
+// Line ends, tabs and colours are kept: this program prints them (ECMA-48 §8.3.117).
 const UNSAFE_IN_OUTPUT = new RegExp(`(\\n|\\t|\\x1b\\[[\\d;]*m)|${UNSAFE.source}`, 'gu')
 
-/** The output of a command: a text from outside can't make the terminal do anything but change a colour. */
+/** The output of a command without control characters, except line ends, tabs and colours. */
 const printable = (text: string) => text.replace(UNSAFE_IN_OUTPUT, (_, own = '·') => own)
 
-/** JSON whose texts have no character that a terminal would obey. `JSON.stringify` escapes only those below U+0020. */
+/** JSON with all control characters and direction marks escaped. `JSON.stringify` escapes only those below U+0020. */
 const toJson = (value: unknown) =>
   JSON.stringify(value, null, 2).replace(UNSAFE, (each) =>
     each === '\n' ? each : `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 
-/** A text from outside, on one line, without characters that a terminal would obey. */
+/** A text from outside, on one line, without control characters and direction marks. */
 export const clean = (text: string) => stripVTControlCharacters(text).replace(UNSAFE, '·')
 
 const MIN_WIDTH = 8

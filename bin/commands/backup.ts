@@ -11,7 +11,7 @@ import { bytes, CommandError, clean, count, createProgress, EXIT, pairs, plural,
  * The URL of a place for backups.
  *
  * @param given a folder, or a URL as in OBJECT_STORE_URL
- * @throws {CommandError} it is neither. A mistake in a URL must not become the name of a folder.
+ * @throws {CommandError} it is neither: a wrong URL must not become the name of a folder
  */
 export function targetUrl(given: string): URL {
   if (/^(s3:\/\/[^/?]|file:\/\/\/)/.test(given) && URL.canParse(given)) return new URL(given)
@@ -129,7 +129,7 @@ export const rebuild: Command = {
       type: 'boolean',
       default: false,
       describe:
-        'make the images public; without it all are private, because the stores do not have which ones were',
+        'make the images public; without it all are private, because the stores do not record which were',
     }),
   async run(options) {
     const progress = createProgress()

@@ -158,7 +158,11 @@ async function checkDisks({ dataDir, regions }: Config): Promise<Result[]> {
   return results
 }
 
-/** @param disk bytes */
+/**
+ * Checks the free space of a disk.
+ *
+ * @param disk bytes
+ */
 export function judgeDisk(name: string, { free, size }: { free: number; size: number }): Result {
   const detail = `${bytes(free)} of ${bytes(size)} are free in ${name}`
   if (free === 0) return fault(detail, 'Free some space, or use a larger disk: no upload is accepted now.')
@@ -192,7 +196,11 @@ async function checkObjectStores(config: Config): Promise<Result[]> {
 const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=='
 const DECODE_MS = 20_000
 
-/** @param reader of images. It is closed afterwards. */
+/**
+ * Reads a small PNG.
+ *
+ * @param reader is closed afterwards
+ */
 export async function checkDecoders(
   reader: Pick<ImageReader, 'of' | 'close'> = createImageReader({ log, milliseconds: DECODE_MS }),
 ): Promise<Result> {

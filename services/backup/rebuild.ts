@@ -28,7 +28,7 @@ interface Log {
 
 /**
  * Makes a new database from the object stores alone: each object becomes an image with its hash and size. Then their
- * metadata are read, like after an upload. The time of an image is the time of its object. The stores do not have which
+ * metadata are read, like after an upload. The time of an image is the time of its object. The stores do not record which
  * images were private, so all of them become private, unless `isPublic`.
  *
  * @param stores opened without the check of the installation
