@@ -32,7 +32,7 @@ const AFTER_EXPECTATION: DropLimits = { bytes: MiB, total: 5_000, idle: 1_000 }
 
 /** Clients that wait for 100 (Continue) before they send the body. */
 const waiting = new WeakSet<IncomingMessage>()
-/** Requests that were refused and whose bodies are above `BEFORE_REFUSAL`. */
+/** Refused requests whose bodies reached a limit of `BEFORE_REFUSAL`. */
 const slow = new WeakSet<IncomingMessage>()
 /** Requests whose rest was read, or will be read after the response. After an error in a hook, this hook runs again. */
 const settled = new WeakSet<IncomingMessage>()

@@ -155,13 +155,13 @@ export function sendRawProblem(problem: Problem, response: ServerResponse) {
   response.writeHead(problem.status, { Connection: 'close', ...rawFields(body) }).end(body)
 }
 
-/** The response of a refusal without what differs between requests, by the name of the problem. */
+/** The parts of a refusal's response that are equal for all requests, by the name of the problem. */
 const prepared = new Map<string, { status: number; fields: Record<string, string>; start: string }>()
 
 /**
  * Sends the problem of a request that is refused under overload. The response is that of `sendProblem`, but without the
- * hooks and the serializer: each refusal takes time that an accepted request needs. A page and a client that is too slow
- * get the usual response.
+ * hooks and the serializer: each refusal takes time that an accepted request needs. A request for a page, or from a client
+ * that is too slow, must get the usual response.
  *
  * @returns whether the response was sent
  */

@@ -63,15 +63,18 @@ function logRequests(app: FastifyInstance) {
   app.addHook('onRequestAbort', async (request) => {
     request.log.info(describe(request), 'request aborted')
   })
-  const isNext = createSampling(app.log)
+  const isSampled = createSampling(app.log)
   app.addHook('onResponse', (request, { statusCode, elapsedTime }, done) => {
-    if (!request.isRefused || isNext())
+    if (!request.isRefused || isSampled())
       request.log.info({ ...describe(request), statusCode, ms: Math.round(elapsedTime) }, 'request')
     done()
   })
 }
 
-/** Selects one refusal in a second. A line for each would take time that accepted requests need, so the others are counted. */
+/**
+ * Selects one refusal per second for the log, and counts the others: a line for each would take time that accepted requests
+ * need.
+ */
 function createSampling(log: FastifyBaseLogger) {
   let refused = 0
   return () => {

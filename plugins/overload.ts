@@ -26,7 +26,7 @@ const MAX_SHARE_OF_MEMORY = 0.85
 const PROBES = new Set(['/livez', '/readyz', '/startupz', '/metrics'])
 
 /**
- * Refuses requests with 503 and `Retry-After` while the event loop or the memory is exhausted, before their bodies are read.
+ * Refuses requests with 503 and `Retry-After` while the event loop or the memory is exhausted, without handling them.
  * Probes are answered: a restart would not help.
  */
 export default fp(

@@ -34,7 +34,7 @@ async function traceRequests(app: FastifyInstance) {
   app.addHook('onRequestAbort', async (request) => {
     request.opentelemetry().span?.end()
   })
-  // The response of a refusal begins without the library.
+  // A refusal is sent without the hooks by which the library ends a span.
   app.addHook('onResponse', (request, { statusCode }, done) => {
     const { span } = request.opentelemetry()
     if (span?.isRecording()) span.setAttribute('http.response.status_code', statusCode).end()

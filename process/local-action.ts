@@ -3,7 +3,7 @@ import { createAudit } from '../services/access/audit.ts'
 import { ROOT } from '../services/access/principal.ts'
 import type { DataStore } from '../stores/data/data-store.ts'
 
-/** What an admin did on a machine of the service. */
+/** An action of an admin on a machine of the service. */
 export interface LocalAction {
   action: string
   /** The options of the command. */
@@ -22,7 +22,7 @@ export const recordLocalAction = (
     .record({ principal: { ...ROOT, name: `local:${user()}` }, address: hostname(), ...action })
     .catch((err) => log.error({ err }, 'the audit log could not be written'))
 
-/** The name of the user. In a container the user may have only a number. */
+/** The name of the user. In a container the user may have a number and no name. */
 function user() {
   try {
     return userInfo().username

@@ -16,7 +16,7 @@ const MAX_FRAMES = 200
 const MAX_ANIMATION_PIXELS = 2 ** 25
 /** An AVIF with more pixels is encoded with the effort of this position. */
 const AVIF_EFFORTS = [2 ** 20, 2 ** 19, 0]
-/** A WebP with more pixels is encoded with less effort: in less than half of the time, and 5 % larger. */
+/** A WebP with more pixels is encoded with less effort. It takes less than half of the time, and is 5 % larger. */
 const LARGE_WEBP_PIXELS = 2 ** 20
 
 /**

@@ -118,8 +118,8 @@ async function planExif(reader: Reader, { plan, reduceExif }: State, length: num
   for (const reduced of await reduceExif(block)) plan.add(makeChunk('eXIf', reduced))
 }
 
-// The names of chunks that have metadata, or that follow the pixels. One expression needs 0.1 ms for 64 KiB at most. A
-// search for each name needs ten times as long where the bytes are many beginnings of names.
+// The names of chunks that have metadata, or that follow the pixels. One expression takes at most 0.1 ms for 64 KiB. A search
+// for each name takes ten times as long if the bytes contain many beginnings of names.
 const NAMES = /eXIf|tEXt|zTXt|iTXt|tIME|iCCP|IEND|IDAT/
 
 /** Reads up to `length` bytes: their CRC, whether they contain the name of a chunk, and the number of missing bytes. */

@@ -51,7 +51,7 @@ export function createHandlers({ config, services: { uploads } }: FastifyInstanc
     }
   }
 
-  /** Throws the error of an upload that was not accepted. */
+  /** The response to a finished upload. @throws {Problem} the upload was not accepted */
   function answerOf(state: UploadState) {
     const problem = state.answer && uploads.problemOf(state.answer)
     if (problem) throw problem

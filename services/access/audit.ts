@@ -1,7 +1,7 @@
 import { Format } from 'typebox/format'
 import type { AuditEntry, AuditFilter } from '../../schemas/audit.ts'
 import type { DataStore } from '../../stores/data/data-store.ts'
-import type { AuditRow } from '../../stores/data/interfaces/access.ts'
+import type { AuditRow } from '../../stores/data/interfaces/audit.ts'
 import type { PageRequest } from '../../stores/data/keyset.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import { InvalidRequest } from '../errors.ts'

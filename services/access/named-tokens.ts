@@ -1,6 +1,6 @@
 import type { CreatedToken, NewToken, Token } from '../../schemas/tokens.ts'
 import type { DataStore } from '../../stores/data/data-store.ts'
-import type { TokenRow } from '../../stores/data/interfaces/access.ts'
+import type { TokenRow } from '../../stores/data/interfaces/tokens.ts'
 import type { Cache } from '../cache.ts'
 import { fromPage, type PageQuery, toPageRequest } from '../cursor.ts'
 import { TokenNotFound, TokenRevoked } from '../errors.ts'

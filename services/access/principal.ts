@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { type Scope, scopes } from '../../schemas/tokens.ts'
-import type { TokenRow, TokenStore } from '../../stores/data/interfaces/access.ts'
+import type { TokenRow, TokenStore } from '../../stores/data/interfaces/tokens.ts'
 import type { Cache } from '../cache.ts'
 import { MissingScope } from '../errors.ts'
 import { createTokenCheck } from './tokens.ts'

@@ -6,7 +6,7 @@ import { detectSandbox } from './sandbox/levels.ts'
 
 /** Processes for each API process. */
 const PROCESSES = 2
-/** For how many milliseconds a link is slow after a file that was not read in time. */
+/** For how many milliseconds a link counts as slow after a file that was not read in time. */
 const SLOW_LINK_MS = 60_000
 /** The most links that are remembered as slow. */
 const MAX_SLOW_LINKS = 1_000

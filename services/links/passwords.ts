@@ -48,9 +48,9 @@ async function matches(password: string, hash: string) {
 /**
  * Checks the passwords of links.
  *
- * A tenth of `limit` is how many wrong passwords a network may send in a minute. `limit` is how many all networks together may
- * send to a link before its checks are slowed down. Then a network may send one wrong password. So a right password is always
- * accepted from a network that has sent no wrong ones: nobody can lock a link for others.
+ * A network may send a tenth of `limit` wrong passwords in a minute. After `limit` wrong passwords from all networks together,
+ * the checks of a link are slowed down, and a network may send one wrong password. So nobody can lock a link for others: the
+ * passwords of a network that has sent no wrong one are checked, unless too many checks wait (`Busy`).
  *
  * @param limit failed look-ups per network and minute (GUESS_LIMIT). 0: no limit
  */
@@ -111,8 +111,8 @@ export function createPasswords({
 
   return {
     /**
-     * Makes sure that a request may use a link. A link without a password accepts every request. Above its limit of wrong
-     * passwords, no password of a network is checked: a right one would be found by guessing.
+     * Makes sure that a request may use a link. A link without a password accepts every request. No password of a network
+     * above its limit of wrong passwords is checked: a right one would be found by guessing.
      *
      * @param network the client's network
      * @throws {PasswordRequired | WrongPassword | TooManyFailedLookups | Busy}

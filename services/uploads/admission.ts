@@ -17,8 +17,7 @@ export interface Admission {
   /** The load now: requests that were admitted, and bytes that are staged. */
   readonly load: { requests: number; stagedBytes: number }
   /**
-   * The error of a request that cannot be admitted now, also before its link is known to exist. It takes a few look-ups in
-   * memory.
+   * The error of a request that cannot be admitted now. The link need not exist. It takes a few look-ups in memory.
    *
    * @param network returns the client's address, or the network by which it is counted
    */
@@ -26,6 +25,7 @@ export interface Admission {
   /**
    * Admits a request. Call `leave` at its end.
    *
+   * @param network the client's address, or the network by which it is counted
    * @throws {TooManyUploads | Busy}
    */
   enter(link: LinkRow, network: string): AdmittedUpload
@@ -75,6 +75,7 @@ export function createAdmission(limits: AdmissionLimits): Admission {
 
   const refusalOf: Admission['refusalOf'] = (linkId, network) => {
     if (load.requests >= limits.uploads) return new Busy()
+    // `network` is called only if it can matter, because most requests are admitted.
     if (
       uploadsOfLink.of(linkId) >= limits.uploadsPerLink ||
       (load.requests >= limits.uploadsPerAddress &&

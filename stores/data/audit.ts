@@ -1,4 +1,4 @@
-import type { AuditRow, AuditStore } from './interfaces/access.ts'
+import type { AuditRow, AuditStore } from './interfaces/audit.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import type { Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'

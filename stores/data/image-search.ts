@@ -30,7 +30,7 @@ interface Search {
  * 1. The newest images are checked. A filter that many images match fills the page with them.
  * 2. If a filter matches few images, these are checked.
  * 3. A file name is looked for in the list of uploads, newest first. The images of the uploads with this name are checked.
- * 4. Otherwise the list of images is read on from where it may match, in stretches.
+ * 4. Without a file name, the rest of the list of images is read in stretches, from the first image that may match.
  */
 export async function searchImages(search: Search): Promise<PageOf<ImageRow>> {
   const { request, sizes = SIZES } = search
@@ -132,8 +132,8 @@ async function findBounds({ sql, request: { search, after } }: Search): Promise<
 }
 
 /**
- * Reads the list on by the uploads whose file name matches. Each step scans all names, and takes the newest uploads. An image
- * is not newer than its uploads. Therefore a step finds all images that are newer than its oldest upload.
+ * Reads the rest of the list by the uploads whose file name matches. Each step scans all names, and takes the newest uploads.
+ * An image is not newer than its uploads. Therefore a step finds all images that are newer than its oldest upload.
  */
 async function readNamed(all: Search, { rows, end }: Stretch): Promise<ImageRow[]> {
   const { sql, request, sizes = SIZES } = all
@@ -146,7 +146,7 @@ async function readNamed(all: Search, { rows, end }: Stretch): Promise<ImageRow[
       order by received_at desc limit ${size}`
     const oldest = uploads.length === size ? uploads.at(-1) : undefined
     const reached = oldest && new Date(oldest.receivedAt.getTime() + SLACK_MS)
-    // This many uploads with the name are newer: duplicates, or all of one minute.
+    // All these uploads are newer than the rest of the list: they are duplicates, or arrived within a minute.
     if (reached && reached >= end.at) return readOn(all, { rows, end })
     const from =
       receivedFrom && reached ? new Date(Math.max(+receivedFrom, +reached)) : (receivedFrom ?? reached)

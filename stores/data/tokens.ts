@@ -1,4 +1,4 @@
-import type { TokenRow, TokenStore } from './interfaces/access.ts'
+import type { TokenRow, TokenStore } from './interfaces/tokens.ts'
 import { afterKeyset, toPage } from './keyset.ts'
 import type { Sql } from './sql.ts'
 import { once, repeatable, type StoreCalls } from './store-call.ts'

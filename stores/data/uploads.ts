@@ -83,7 +83,10 @@ interface KnownImage extends MetadataRow {
   status: PresentStatus
 }
 
-/** The outcome of a file that began before its link got its first limit. Nothing is recorded: it must be counted in the link. */
+/**
+ * The outcome of a file that began before its link got its first limit. Nothing is recorded, because the file must be counted in
+ * the link.
+ */
 const NEW_LIMIT = 'new_limit'
 
 type Outcome = Recorded | typeof NEW_LIMIT | undefined

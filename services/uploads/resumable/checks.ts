@@ -3,7 +3,7 @@ import type { ResumableRow } from '../../../stores/data/interfaces/resumable-upl
 import * as errors from '../../errors.ts'
 import { type Appended, stateOf } from './upload.ts'
 
-// What a request states, compared with the upload and its link.
+// They compare the statements of a request with the upload and its link.
 
 /** @throws {TooLarge | LinkUsedUp} the link does not accept a file of this length */
 export function requireRoom(link: LinkRow, length: number | undefined, maxFileSize: number) {

@@ -17,8 +17,9 @@ import { type Appended, type NewUpload, type ResumableRequest, stateOf, type Upl
 import { createWriters } from './writers.ts'
 import { appendTo, asWriter, completeOrReject, type Writing } from './writing.ts'
 
-/** The unfinished uploads of one link. */
+/** The most unfinished uploads of one link. */
 const UPLOADS_PER_LINK = 100
+
 export interface ResumableOptions extends PartOptions {
   links: Links
   admission: Admission

@@ -25,8 +25,8 @@ export function createUploadLinks(resumable: ResumableStore, requireLink: Requir
   }
 
   /**
-   * The link of an upload, if it still accepts bytes. If the upload has its answer already, the upload: reading it needs no
-   * open link.
+   * The link of an upload, if it still accepts bytes. Resolves with the upload itself if it already has its answer: reading
+   * it needs no open link.
    *
    * @throws {UploadNotFound | LinkRevoked | LinkUsedUp}
    */

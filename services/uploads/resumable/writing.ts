@@ -42,6 +42,7 @@ export async function asWriter<T>({ stores }: Writing, held: HeldUpload, work: (
   }
 }
 
+/** Converts an error of a store. If the store has lost bytes, the upload is removed. */
 async function toProblem(stores: Stores, error: unknown, { row, key }: HeldUpload) {
   if (error instanceof WriterReplaced) return new errors.UploadTakenOver()
   if (error instanceof StoreFull) return new errors.InsufficientStorage()
@@ -63,7 +64,7 @@ async function reject(
   await stores.data.resumable.reject(key, answer)
   digestings.delete(row.id)
   countRejection(counts[row.method], reason)
-  await removeBytes(stores, row).catch(() => {}) // then the sweep does it
+  await removeBytes(stores, row).catch(() => {}) // if it fails, the sweep removes them
   return stateOf({ ...row, answer })
 }
 

@@ -1,4 +1,4 @@
-/** The id that the database and its object stores share. It prevents that a database is used with foreign objects. */
+/** The id that the database and its object stores share. It prevents the use of a database with objects of another installation. */
 export interface InstallationStore {
   /** Undefined if the database has none, because it is new. */
   read(): Promise<string | undefined>

@@ -74,7 +74,8 @@ export interface ImageUploadRow {
 export interface UploadStore {
   /**
    * Records a file as an upload: of the shared image of the link's region with the same hash and the same rules (private,
-   * without metadata), if there is one, or of `image`. If two equal files arrive at the same time, they become one image. The unique index on the hash decides.
+   * without metadata), if there is one, or of `image`. If two equal files arrive at the same time, they become one image:
+   * the unique index on the hash decides.
    */
   record(received: Received, image: NewImage): Promise<Recorded>
 

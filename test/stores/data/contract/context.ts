@@ -12,7 +12,7 @@ import { dataDirWithDatabase } from '../../../helpers/embedded.ts'
 import { newFolder } from '../../../helpers/folder.ts'
 import { newLink } from '../../../helpers/links.ts'
 
-/** What the tests of a data store use. */
+/** The data store of a test, and functions that fill it. */
 export type Context = Awaited<ReturnType<typeof openContext>>
 
 /** Opens a data store, and empties it before each test. */
@@ -81,7 +81,7 @@ export async function allPages<Row>(read: (request: PageRequest) => Promise<Page
 
 export const dayOf = (time: Date) => time.toISOString().slice(0, 10)
 
-/** Where the roll-ups are not what a recount of the uploads gives. */
+/** The counts that differ from a recount of the uploads. */
 export async function countDrift({ sql }: DataStore) {
   const uploads = await sql<
     {
