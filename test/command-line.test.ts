@@ -2,10 +2,8 @@ import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { paths } from '../bin/api.ts'
 import { targetUrl } from '../bin/commands/backup.ts'
@@ -15,12 +13,9 @@ import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
 import { captureOutput } from './helpers/capture-output.ts'
 import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
+import { HASTY, hastyEnv, runHasty } from './helpers/hasty.ts'
 import { renderHelp } from './helpers/help-page.ts'
 import { makeImage } from './helpers/images.ts'
-
-// A third of a start is compiling.
-const NODE_COMPILE_CACHE = join(tmpdir(), 'hasty-test-compile-cache')
-const HASTY = fileURLToPath(new URL('../bin/hasty.ts', import.meta.url))
 
 /** Runs commands in this process, without a terminal. To start a process for each would take most of the time. */
 function createCommand(env: Record<string, string>) {
@@ -39,19 +34,8 @@ function createCommand(env: Record<string, string>) {
   }
 }
 
-/** Starts processes of the command line. */
-function createProcess(env: Record<string, string>) {
-  return (...args: string[]) =>
-    new Promise<{ code: number; out: string; err: string }>((resolve) => {
-      const options = { env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, ...env } }
-      const child = execFile(process.execPath, [HASTY, ...args], options, (_error, out, err) =>
-        resolve({ code: child.exitCode ?? -1, out, err }),
-      )
-    })
-}
-
-/** Characters that a terminal obeys, or that change the direction of a text. */
-const OBEYED = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
+/** Control characters other than line ends, and marks that change the direction of a text. */
+const CONTROL = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
 
 async function serve(app: App) {
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -130,11 +114,7 @@ t.test('an admin works with a service on another machine, by its URL and a token
   t.match(await hasty('token', 'rotate'), { code: 2, err: /ACCESS_TOKEN/ })
   const audit = await json('audit', '--action', 'removeImages')
   t.match(audit, [{ actor: 'root', detail: new RegExp(link.id), status: 200 }])
-  const exported = await createProcess({ HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME })(
-    'audit',
-    '--export',
-    'csv',
-  )
+  const exported = await runHasty({ HASTY_URL: url, HASTY_TOKEN: TOKEN, HOME }, 'audit', '--export', 'csv')
   t.match(exported, { code: 0, out: /^at,actor,/ })
 })
 
@@ -173,7 +153,7 @@ t.test('an interrupted upload continues within the file, with what the link asks
 
   const given = ['--password', 'a long secret', '--sender', 'Anna', '--message', 'From the lake']
   const child = execFile(process.execPath, [HASTY, 'upload', path, '--to', url + link, ...given], {
-    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, ...env },
+    env: hastyEnv(env),
   })
   const ended = once(child, 'exit')
   const offsets: number[] = []
@@ -204,9 +184,7 @@ t.test('an error says what to do, and has its exit code', async (t) => {
     DATA_DIR: join(HOME, 'none'),
   })
   t.match(await hasty('link', 'list'), { code: 3, err: /127\.0\.0\.1:9 does not answer/ })
-  const unreachable = await createProcess({ HASTY_URL: 'http://127.0.0.1:9', HASTY_TOKEN: 'x', HOME })(
-    'stats',
-  )
+  const unreachable = await runHasty({ HASTY_URL: 'http://127.0.0.1:9', HASTY_TOKEN: 'x', HOME }, 'stats')
   t.match(unreachable, { code: 3, out: /^$/, err: /does not answer/ }, 'a process ends with the exit code')
   t.match(await hasty('link', 'lsit'), { code: 2, err: /list/ })
   t.match(await hasty('link', 'show'), { code: 2, err: /hasty --help/ })
@@ -253,10 +231,10 @@ t.test('text from senders cannot control the terminal, and tables fit into it', 
     ['images', 'list'],
   ]) {
     const { out } = await hasty(...command)
-    t.notMatch(out, OBEYED, command.join(' '))
+    t.notMatch(out, CONTROL, command.join(' '))
     t.match(JSON.stringify(JSON.parse(out)), command[0] === 'link' ? label : /PNG/)
   }
-  t.notMatch((await hasty('token', 'revoke', 'x\x9b2J\x1b]0;title\x07')).err, OBEYED)
+  t.notMatch((await hasty('token', 'revoke', 'x\x9b2J\x1b]0;title\x07')).err, CONTROL)
   const long = table(['NAME', 'ID'], [['写真'.repeat(60), 'x'.repeat(48)]], ['ID', 'NAME'])
   t.ok(long.split('\n').every((line) => [...line].length <= 100))
   t.match(long, /…/)
@@ -290,11 +268,11 @@ t.test('the audit log has the commands that change something on the machine', as
   t.equal(entries.length, 3, 'a dry run changes nothing')
 })
 
-t.test('a command whose output nobody reads to the end has its own exit code', async (t) => {
+t.test('a command keeps its exit code if its output is not read to its end', async (t) => {
   const DATA_DIR = newFolder(t)
   const run = async (args: string[], env: Record<string, string>) => {
     const child = spawn(process.execPath, [HASTY, ...args], {
-      env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE, DATA_DIR, HOME: DATA_DIR, ...env },
+      env: hastyEnv({ DATA_DIR, HOME: DATA_DIR, ...env }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stdout.destroy()
@@ -313,7 +291,7 @@ t.test('a command whose output nobody reads to the end has its own exit code', a
   t.match(failed, { code: 1, err: /^$/ }, 'a command that has failed')
 })
 
-t.test('a backup goes to a folder or a bucket, and a mistake in a URL is no folder', async (t) => {
+t.test('a backup goes to a folder or a bucket, and a wrong URL is an error', async (t) => {
   const good: [string, RegExp][] = [
     ['/mnt/backup/hasty', /^file:\/\/\/mnt\/backup\/hasty$/],
     ['backup 1%', /^file:\/\/\/.*\/backup%201%25$/],

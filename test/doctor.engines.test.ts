@@ -1,32 +1,17 @@
-import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { checkDecoders, judgeDisk, STORE_CHECKS } from '../bin/commands/doctor.ts'
 import { admin, build, makeLink, TOKEN } from './helpers/app.ts'
 import { newFolder } from './helpers/folder.ts'
+import { runHasty } from './helpers/hasty.ts'
 import { makeImage } from './helpers/images.ts'
 import { multipart } from './helpers/multipart.ts'
-
-const HASTY = fileURLToPath(new URL('../bin/hasty.ts', import.meta.url))
 
 t.test('doctor recognises a good installation, and says how to fix a problem of each kind', async (t) => {
   const DATA_DIR = newFolder(t)
   const app = await build(t, { DATA_DIR })
   const run = (args: string[], env: Record<string, string> = {}) =>
-    new Promise<{ code: number; out: string }>((resolve) => {
-      const given = {
-        ...process.env,
-        NODE_OPTIONS: '',
-        DATA_DIR,
-        HOME: DATA_DIR,
-        ACCESS_TOKEN: TOKEN,
-        ...env,
-      }
-      const child = execFile(process.execPath, [HASTY, ...args], { env: given }, (_error, out) =>
-        resolve({ code: child.exitCode ?? -1, out }),
-      )
-    })
+    runHasty({ DATA_DIR, HOME: DATA_DIR, ACCESS_TOKEN: TOKEN, ...env }, ...args)
   const doctor = async (env?: Record<string, string>) => {
     const { code, out } = await run(['doctor'], env)
     const checks = JSON.parse(out) as { name: string; state: string; detail: string; fix?: string }[]
@@ -91,36 +76,30 @@ t.test('doctor recognises a good installation, and says how to fix a problem of 
   t.equal(local.length, 3, 'sweep, verify and backup are recorded, and doctor is not')
 })
 
-t.test(
-  'doctor finds what a test cannot break on a machine: a full disk, a clock and a decoder',
-  async (t) => {
-    const GiB = 2 ** 30
-    t.match(judgeDisk('./data', { free: 50 * GiB, size: 100 * GiB }), { state: 'ok', fix: undefined })
-    t.match(judgeDisk('./data', { free: 9 * GiB, size: 100 * GiB }), { state: 'warning', fix: /larger disk/ })
-    t.match(judgeDisk('./data', { free: GiB / 2, size: 2 * GiB }), { state: 'warning' })
-    t.match(judgeDisk('./data', { free: 0, size: GiB }), { state: 'fault', detail: /0 B of 1.0 GiB/ })
+t.test('doctor reports a full disk, a wrong clock, applied migrations and a broken decoder', async (t) => {
+  const GiB = 2 ** 30
+  t.match(judgeDisk('./data', { free: 50 * GiB, size: 100 * GiB }), { state: 'ok', fix: undefined })
+  t.match(judgeDisk('./data', { free: 9 * GiB, size: 100 * GiB }), { state: 'warning', fix: /larger disk/ })
+  t.match(judgeDisk('./data', { free: GiB / 2, size: 2 * GiB }), { state: 'warning' })
+  t.match(judgeDisk('./data', { free: 0, size: GiB }), { state: 'fault', detail: /0 B of 1.0 GiB/ })
 
-    const app = await build(t)
-    const { data } = app.stores
-    const check = (name: string, changes: object) =>
-      STORE_CHECKS[name]!({ ...app.stores, data: { ...data, ...changes } }, app.config)
-    for (const seconds of [-60, 60]) {
-      const now = async () => new Date(Date.now() + seconds * 1000)
-      t.match(
-        await check('Clock', { lifecycle: { ...data.lifecycle, now } }),
-        { state: 'fault', detail: /differ by 60 s/, fix: /NTP/ },
-        `${seconds} s`,
-      )
-    }
-    t.match(await check('Clock', {}), { state: 'ok' })
-    t.match(await check('Schema', { migrated: ['002.do.example.sql'] }), { state: 'ok', detail: /002/ })
-
-    const reader = (read: () => Promise<unknown>) =>
-      ({ of: () => ({ read }), close: async () => {} }) as never
-    const missing = await checkDecoders(
-      reader(() => Promise.reject(new Error("Cannot find package 'sharp'"))),
+  const app = await build(t)
+  const { data } = app.stores
+  const check = (name: string, changes: object) =>
+    STORE_CHECKS[name]!({ ...app.stores, data: { ...data, ...changes } }, app.config)
+  for (const seconds of [-60, 60]) {
+    const now = async () => new Date(Date.now() + seconds * 1000)
+    t.match(
+      await check('Clock', { lifecycle: { ...data.lifecycle, now } }),
+      { state: 'fault', detail: /differ by 60 s/, fix: /NTP/ },
+      `${seconds} s`,
     )
-    t.match(missing, { state: 'fault', detail: /small PNG: Cannot find package 'sharp'/, fix: /npm ci/ })
-    t.match(await checkDecoders(reader(async () => 'timeout')), { state: 'fault', fix: /npm ci/ })
-  },
-)
+  }
+  t.match(await check('Clock', {}), { state: 'ok' })
+  t.match(await check('Schema', { migrated: ['002.do.example.sql'] }), { state: 'ok', detail: /002/ })
+
+  const reader = (read: () => Promise<unknown>) => ({ of: () => ({ read }), close: async () => {} }) as never
+  const missing = await checkDecoders(reader(() => Promise.reject(new Error("Cannot find package 'sharp'"))))
+  t.match(missing, { state: 'fault', detail: /small PNG: Cannot find package 'sharp'/, fix: /npm ci/ })
+  t.match(await checkDecoders(reader(async () => 'timeout')), { state: 'fault', fix: /npm ci/ })
+})

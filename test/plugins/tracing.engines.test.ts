@@ -11,7 +11,7 @@ const base64 = (hex: string) => Buffer.from(hex, 'hex').toString('base64')
 
 for (const queue of ['the database', 'JetStream'])
   t.test(
-    `the trace of an upload has the span of a worker, which is another process and is notified by ${queue}`,
+    `the trace of an upload continues in a worker process that is notified by ${queue}`,
     { skip: queue === 'JetStream' && withoutNats() },
     async (t) => {
       const receiver = await startOtlpReceiver(t)

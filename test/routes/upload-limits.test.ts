@@ -90,7 +90,7 @@ t.test('UPLOADS_PER_LINK and UPLOADS_PER_ADDRESS limit concurrent uploads', asyn
   t.equal((await post(first, one)).statusCode, 200, 'a finished upload no longer counts')
 })
 
-t.test('a refusal is a usual error, and only one in a second has its own line in the log', async (t) => {
+t.test('a refusal has the usual response, and one per second has its own line in the log', async (t) => {
   const lines: { msg: string; statusCode?: number; refused?: number }[] = []
   const env = { LOG_LEVEL: 'info', UPLOADS_PER_LINK: '1', CORS_ORIGIN: 'https://app.example' }
   const app = await build(t, env, {}, lines)
@@ -175,7 +175,7 @@ t.test('a link that is revoked during an upload accepts no further part of it', 
 })
 
 t.test(
-  'a change of the link during an upload is obeyed: the first limit at once, others by the next part',
+  'a change of a link applies to a current upload: the first limit at once, others from the next part',
   async (t) => {
     const app = await build(t)
     const change = (link: string, body: object) =>

@@ -1,30 +1,27 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import postgres from 'postgres'
 import t from 'tap'
 import { build, makeLink, TOKEN } from '../helpers/app.ts'
 import { newFolder } from '../helpers/folder.ts'
+import { runHasty } from '../helpers/hasty.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { findPostgres, runPostgres, startPostgres } from '../helpers/postgres.ts'
 import { until } from '../helpers/server.ts'
 
-const HASTY = fileURLToPath(new URL('../../bin/hasty.ts', import.meta.url))
 const { missing: skip } = startPostgres(t)
 
-/** Runs a command without a terminal. */
-const hasty = (env: Record<string, string>, ...args: string[]) =>
-  new Promise<{ code: number; json: unknown }>((resolve) => {
-    const options = { env: { ...process.env, NODE_OPTIONS: '', ACCESS_TOKEN: TOKEN, ...env } }
-    const child = execFile(process.execPath, [HASTY, ...args], options, (_error, out) =>
-      resolve({ code: child.exitCode ?? -1, json: JSON.parse(out || 'null') }),
-    )
-  })
+/** Runs a command of this machine, and parses its output. */
+async function hasty(env: Record<string, string>, ...args: string[]) {
+  const { code, out } = await runHasty({ ACCESS_TOKEN: TOKEN, ...env }, ...args)
+  return { code, json: JSON.parse(out || 'null') }
+}
 
-t.test("PostgreSQL's own tools restore a moment, and newer images are adopted", { skip }, async (t) => {
+t.test("PostgreSQL's own tools recover to a moment, and newer images are adopted", { skip }, async (t) => {
   const bin = findPostgres()!
   const [archive, base] = [newFolder(t), newFolder(t)]
   // PostgreSQL has another user than this process.
@@ -90,7 +87,7 @@ t.test("PostgreSQL's own tools restore a moment, and newer images are adopted", 
   t.same(
     (await recovery`select id from images order by received_at`).map(({ id }) => id),
     [first, second],
-    'the database is that of the moment',
+    'the database has the state of that moment',
   )
   await sleep(1_000)
   t.match(await hasty(env, 'sweep', '--dry-run'), { code: 0, json: { missing: 0, orphans: 1, objects: 3 } })

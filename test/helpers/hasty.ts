@@ -1,0 +1,21 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { NODE_COMPILE_CACHE } from './server.ts'
+
+export const HASTY = fileURLToPath(new URL('../../bin/hasty.ts', import.meta.url))
+
+/** The environment of a process of `npx hasty`: that of the test, and `env`. */
+export const hastyEnv = (env: Record<string, string>) => ({
+  ...process.env,
+  NODE_OPTIONS: '',
+  NODE_COMPILE_CACHE,
+  ...env,
+})
+
+/** Runs `npx hasty` in a process of its own, without a terminal. */
+export const runHasty = (env: Record<string, string>, ...args: string[]) =>
+  new Promise<{ code: number; out: string; err: string }>((resolve) => {
+    const child = execFile(process.execPath, [HASTY, ...args], { env: hastyEnv(env) }, (_error, out, err) =>
+      resolve({ code: child.exitCode ?? -1, out, err }),
+    )
+  })
