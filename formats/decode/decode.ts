@@ -3,6 +3,7 @@ import { rgbaToThumbHash } from 'thumbhash'
 import type { Metadata } from '../../schemas/images.ts'
 import { withBytes } from '../headers/bytes.ts'
 import { decodeHeif } from './heif.ts'
+import { wholeScans } from './jpeg-scans.ts'
 import { decodeByLibvips, MAX_PIXELS, type Mode, open, type WholeFile } from './libvips.ts'
 import { decodeOther, OTHER_FORMATS } from './others.ts'
 import { pad, presentShare } from './present.ts'
@@ -133,13 +134,31 @@ async function decodeDamaged(
   failure: Undecodable,
 ): Promise<Decoded> {
   const lenient = await attempt('lenient')
-  const pixels = lenient instanceof Undecodable ? await decodeRepairedWebp(file, metadata) : lenient
+  const pixels = lenient instanceof Undecodable ? await decodeRepaired(file, metadata) : lenient
   if (pixels instanceof Undecodable || !pixels) throw mostHarmless(failure, lenient as Undecodable)
+  // libtiff makes an empty picture if it can decode no part.
+  if (metadata.format === 'TIFF' && hasOneColour(pixels)) throw failure
   const share = await presentShare(await readWhole(file), metadata)
   if (share === 0) throw failure
   return {
     placeholder: toPlaceholder(pixels),
     damage: { reason: failure.message, ...(share !== undefined && { presentShare: share }) },
+  }
+}
+
+function hasOneColour({ data }: Pixels) {
+  const pixels = new Uint32Array(Uint8Array.from(data).buffer)
+  return pixels.every((pixel) => pixel === pixels[0])
+}
+
+const decodeRepaired = (file: WholeFile, metadata: Metadata) =>
+  metadata.format === 'JPEG' ? decodeWholeScans(file, metadata) : decodeRepairedWebp(file, metadata)
+
+/** Decodes the scans before a damaged segment. */
+async function decodeWholeScans(file: WholeFile, { orientation }: Metadata): Promise<Pixels | undefined> {
+  for (const scans of wholeScans(await readWhole(file))) {
+    const pixels = await catchFailure(decodeByLibvips(scans, 'lenient'))
+    if (!(pixels instanceof Undecodable)) return orient(pixels, orientation)
   }
 }
 

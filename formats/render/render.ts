@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises'
 import sharp, { type Sharp, type Metadata as SharpMetadata, type SharpOptions } from 'sharp'
 import type { Metadata } from '../../schemas/images.ts'
+import { wholeScans } from '../decode/jpeg-scans.ts'
 import { explain, MAX_PIXELS, open, type WholeFile } from '../decode/libvips.ts'
 import { TURNS } from '../decode/thumbnail.ts'
 import { excess } from '../decode/undecodable.ts'
@@ -38,9 +40,21 @@ export async function render(file: WholeFile, metadata: Metadata, request: Rende
     if (/icc|profile/i.test((error as Error).message)) {
       return await encode(picture, request, { ignoreIcc: true }).catch(rethrow)
     }
+    if (metadata.format === 'JPEG') {
+      const rendered = await encodeWholeScans(file, picture, request)
+      if (rendered) return rendered
+    }
     return rethrow(error)
   } finally {
     picture.release?.()
+  }
+}
+
+/** Encodes the scans of a damaged JPEG that the verdict is made from (`formats/decode/`). */
+async function encodeWholeScans(file: WholeFile, picture: Picture, request: RenderRequest) {
+  for (const scans of wholeScans(Buffer.isBuffer(file) ? file : await readFile(file.path))) {
+    const rendered = await encode({ ...picture, file: scans }, request, {}).catch(() => undefined)
+    if (rendered) return rendered
   }
 }
 

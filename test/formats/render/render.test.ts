@@ -52,6 +52,18 @@ t.test('a sequence whose frames cannot be found is refused, however it is damage
   t.ok(refused > 50, `${refused} refused`)
 })
 
+t.test('a JPEG that is cut off between two scans is shown by the scans before', async (t) => {
+  const background = '#e02040'
+  const jpeg = await sharp({ create: { width: 64, height: 48, channels: 3, background } })
+    .jpeg({ progressive: true })
+    .toBuffer()
+  const { width, height, colourAt } = await shown(
+    jpeg.subarray(0, jpeg.lastIndexOf(Buffer.of(0xff, 0xda)) + 5),
+  )
+  t.strictSame([width, height], [64, 48])
+  t.ok(near(colourAt(100), [0xe0, 0x20, 0x40]), `${colourAt(100)}`)
+})
+
 t.test('a PSD of Lab has the colours of D50', async (t) => {
   // Lab of Bruce Lindbloom's calculator for sRGB with the white of D50.
   const colours: [lab: number[], rgb: number[]][] = [

@@ -127,6 +127,14 @@ t.test(
       t.ok(Math.abs(share - 0.6) < 0.06, `${name}: the share is ${share}`)
       t.notMatch(cut, { metadata: { damage: new RegExp(folder) } }, 'and the message has no path')
     }
+    const progressive = await noise().jpeg({ progressive: true }).toBuffer()
+    const scan = progressive.lastIndexOf(Buffer.of(0xff, 0xda))
+    const inHeader = await verdictOf(progressive.subarray(0, scan + 5))
+    t.match(inHeader, { status: 'ready', metadata: { damaged: true } }, 'JPEG, cut off between two scans')
+    const table = Buffer.from(progressive)
+    const at = table.lastIndexOf(Buffer.of(0xff, 0xc4))
+    table.fill(0xff, at + 4, at + 21)
+    t.match(await verdictOf(table), { status: 'ready', metadata: { damaged: true } }, 'a damaged table')
     const flipped = Buffer.from(formats.png)
     flipped[flipped.length >> 1]! ^= 0xff
     t.match(await verdictOf(flipped), { status: 'ready', metadata: { damaged: true } }, 'a wrong checksum')
@@ -190,9 +198,24 @@ t.test('a header without a picture is not ready', async (t) => {
     t.match(await verdictOf(file), { status: /failed|corrupt/, metadata: { mediaType: /image/ } }, name)
 })
 
+const plainTiff = await make.picture().tiff({ compression: 'none' }).toBuffer()
+
+/** A TIFF that declares another compression than it has (TIFF 6.0, tag 259). */
+function withCompression(value: number) {
+  const file = Buffer.from(plainTiff)
+  file.writeUInt16LE(value, file.indexOf(Buffer.of(3, 1, 3, 0, 1, 0, 0, 0)) + 8)
+  return file
+}
+
+t.test('a TIFF of which no part can be decoded is corrupt', async (t) => {
+  t.match(await verdictOf(withCompression(8)), { status: 'corrupt' })
+})
+
 t.test('an image that the decoder does not support is failed, never corrupt', async (t) => {
   for (const [name, file] of Object.entries({
     "Apple's kind of PNG": make.png([make.chunk('CgBI', Buffer.alloc(4))]),
+    'a TIFF compressed by LZMA': withCompression(34925),
+    'a TIFF compressed by JPEG XL': withCompression(52546),
     'a TIFF with unusual samples': make.tiff({ 256: 3, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 279: 9 }),
   })) {
     const verdict = await verdictOf(file)
