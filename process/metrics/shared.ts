@@ -9,11 +9,11 @@ import { readVerifyState } from '../../services/lifecycle/verify.ts'
 import type { Stores } from '../../stores/index.ts'
 
 // Prometheus gives up a scrape after 10 s by default.
-const DATABASE_TIMEOUT_MS = 2_000
+const TIMEOUT_MS = 2_000
 
 /**
- * Creates the metrics that are the same in every process: most are read from the database. They are NaN, or absent if they
- * have labels, while it does not answer.
+ * Creates the metrics that are the same in every process: most are read from the database. While it does not respond, they
+ * are NaN, or absent if they have labels.
  */
 export function createSharedMetrics(
   { data, queue }: Pick<Stores, 'data' | 'queue'>,
@@ -218,9 +218,9 @@ function shareConcurrent<T>(call: () => Promise<T>): () => Promise<T> {
   }
 }
 
-/** Resolves with undefined if a query fails or takes longer than 2 s. */
-async function withTimeout<T>(query: Promise<T>): Promise<T | undefined> {
+/** Resolves with undefined if a query or another reading fails, or takes longer than 2 s. */
+async function withTimeout<T>(reading: Promise<T>): Promise<T | undefined> {
   const timeout = new AbortController()
-  const expired = sleep(DATABASE_TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
-  return Promise.race([query.catch(() => undefined), expired]).finally(() => timeout.abort())
+  const expired = sleep(TIMEOUT_MS, undefined, { signal: timeout.signal }).catch(() => undefined)
+  return Promise.race([reading.catch(() => undefined), expired]).finally(() => timeout.abort())
 }

@@ -13,6 +13,7 @@ registerHooks({
   },
 })
 
+/** Replaces the function of this name: it attaches to the open database. */
 export async function openEmbedded(dataDir: string): Promise<Embedded> {
   const embedded = await import('../../stores/data/embedded/index.ts')
   return embedded.openEmbedded(dataDir, { attach: true })

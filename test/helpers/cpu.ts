@@ -6,13 +6,13 @@ export function cpuMilliseconds() {
   return (user + system) / 1000
 }
 
-/** CPU milliseconds that `work` took on the machine on which the limits of time in tests were measured. */
+/** The CPU milliseconds of the work in `slowness`, on the machine on which the limits of time in tests were measured. */
 const REFERENCE_MS = 40
 const bytes = Buffer.from(Array.from({ length: 2 ** 20 }, (_, n) => ((n * n) >>> 7) ^ (n % 251)))
 
 /**
  * Whether CPU time is within a limit that was set on a machine of the reference speed. On a slower machine the limit is
- * longer by as much as a fixed piece of work takes longer. Other programs make a core slower too, by the caches they use.
+ * longer by as much as a fixed piece of work takes longer. Other programs make a core slower too, because they use its caches.
  */
 export function isWithin(milliseconds: number, limit: number): boolean {
   return milliseconds <= limit || milliseconds <= limit * slowness()

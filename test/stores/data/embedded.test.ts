@@ -330,7 +330,7 @@ function hasEnded(pid: string) {
   }
 }
 
-/** What stands in the temporary folder for a folder whose path is too long. */
+/** The names of the links in the temporary folder that lead to a folder whose path is too long. */
 function linksTo(dataDir: string) {
   return readdirSync(tmpdir()).filter((name) => {
     try {

@@ -29,7 +29,7 @@ export function testImageLeases(
         ({ attempt, format, mediaType }) => attempt === 1 && `${format} ${mediaType}` === 'TIFF image/tiff',
       ),
     )
-    t.equal(await imageLeases.waiting(), 200, 'what is leased is still pending')
+    t.equal(await imageLeases.waiting(), 200, 'leased images still wait')
   })
 
   t.test(
