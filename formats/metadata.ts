@@ -2,6 +2,7 @@ import type { Metadata } from '../schemas/images.ts'
 import type { Format } from './format.ts'
 import { readBmp, readIco } from './headers/bitmap.ts'
 import { type Source, withBytes } from './headers/bytes.ts'
+import { readGif } from './headers/gif.ts'
 import type { HeaderReader } from './headers/header.ts'
 import { readHeif } from './headers/heif.ts'
 import { readJpeg } from './headers/jpeg.ts'
@@ -10,7 +11,6 @@ import { readJxl } from './headers/jxl.ts'
 import { readPng } from './headers/png.ts'
 import { readPsd } from './headers/psd.ts'
 import { readCr3, readRaf } from './headers/raw.ts'
-import { readBySharp } from './headers/sharp.ts'
 import { readSvg } from './headers/svg.ts'
 import { readTiffFile } from './headers/tiff-files.ts'
 import { readWebp } from './headers/webp.ts'
@@ -26,7 +26,7 @@ const readers: Record<string, HeaderReader> = {
   JPEG: readJpeg,
   PNG: readPng,
   APNG: readPng,
-  GIF: ({ source }) => readBySharp(source),
+  GIF: readGif,
   WebP: readWebp,
   AVIF: readHeif,
   HEIC: readHeif,

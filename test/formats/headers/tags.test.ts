@@ -225,6 +225,20 @@ t.test('reads only orientations from 1 to 8', async (t) => {
     )
 })
 
+t.test('XMP of a GIF is read, wherever it is before the first frame', async (t) => {
+  const gif = await make.picture().gif({ loop: 0 }).toBuffer()
+  const table = 13 + ((gif[10]! & 0x80) === 0 ? 0 : 3 * 2 ** ((gif[10]! & 7) + 1))
+  const trailer = Buffer.from([1, ...Array.from({ length: 256 }, (_, n) => 255 - n), 0])
+  const block = (xmp: Buffer) =>
+    Buffer.concat([Buffer.from('\x21\xff\x0bXMP DataXMP', 'latin1'), xmp, trailer])
+  const xmp = block(make.xmp({ 'tiff:Model': 'Cam 9', 'exif:DateTimeOriginal': '2021-03-04T05:06:07' }))
+  const comment = Buffer.from('\x21\xfe\x03abc\x02de\x00', 'latin1')
+  for (const blocks of [[xmp], [comment, xmp]]) {
+    const file = Buffer.concat([gif.subarray(0, table), ...blocks, gif.subarray(table)])
+    t.match(await make.read(file), { format: 'GIF', cameraModel: 'Cam 9', takenAt: '2021-03-04T05:06:07' })
+  }
+})
+
 t.test('reads from XMP the tags that Exif does not have', async (t) => {
   const packet = make.xmp({
     'tiff:Make': 'X-Make',
