@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import { rgbaToThumbHash } from 'thumbhash'
 import type { Metadata } from '../../schemas/images.ts'
 import { withBytes } from '../headers/bytes.ts'
 import { decodeHeif } from './heif.ts'
 import { wholeScans } from './jpeg-scans.ts'
-import { decodeByLibvips, MAX_PIXELS, type Mode, open, type WholeFile } from './libvips.ts'
+import { decodeByLibvips, MAX_PIXELS, type Mode, open, readWhole, type WholeFile } from './libvips.ts'
 import { decodeOther, OTHER_FORMATS } from './others.ts'
 import { pad, presentShare } from './present.ts'
 import { normalizeSvg } from './svg.ts'
@@ -243,5 +242,3 @@ async function decodePages(file: WholeFile, metadata: Metadata, mode: Mode) {
   for (let page = 1; page < pages; page++) await decodeByLibvips(file, mode, { page }, SMALL)
   return first
 }
-
-const readWhole = async (file: WholeFile) => (Buffer.isBuffer(file) ? file : readFile(file.path))

@@ -1,22 +1,21 @@
 import { EOI, isRestart, SOI, SOS } from '../headers/jpeg-segments.ts'
 
-/** Each attempt decodes the picture once more. */
-const MAX_ATTEMPTS = 4
 const END = Buffer.of(0xff, EOI)
 
 /**
- * The beginnings of a JPEG that end with a whole scan, completed by the marker of the end: the longest first, at most four.
- * libjpeg makes no picture if a segment between two scans is cut off or damaged. Browsers then show the scans before it.
+ * The beginnings of a JPEG that end with a whole scan, completed by the marker of the end: the longest first, and at most
+ * four, because the caller decodes one after the other. libjpeg makes no picture if a segment between two scans is cut off
+ * or damaged. Browsers then show the scans before it.
  */
 export function wholeScans(file: Buffer): Buffer[] {
   const ends = endsOfScans(file)
   const chosen = new Set([ends.length - 1, ends.length - 2, Math.floor(ends.length / 2), 0])
   return [...chosen]
     .filter((index) => ends[index] !== undefined)
-    .slice(0, MAX_ATTEMPTS)
     .map((index) => Buffer.concat([file.subarray(0, ends[index]), END]))
 }
 
+/** The offsets in bytes at which the scans end. */
 function endsOfScans(file: Buffer): number[] {
   const ends: number[] = []
   let at = 2

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import sharp, { type SharpOptions } from 'sharp'
 import type { Source } from '../headers/bytes.ts'
 import { type Pixels, shrink } from './thumbnail.ts'
@@ -11,6 +12,9 @@ const MAX_CHANNELS = 16
 
 /** A whole file: its bytes, or its path. */
 export type WholeFile = Exclude<Source, Buffer[]>
+
+/** The bytes of a whole file. */
+export const readWhole = async (file: WholeFile) => (Buffer.isBuffer(file) ? file : readFile(file.path))
 
 /**
  * How a picture is decoded.

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import type { SharpOptions } from 'sharp'
 import type { Metadata } from '../../schemas/images.ts'
 import { decodeHeifPixels } from '../decode/heif.ts'
-import { open, type WholeFile } from '../decode/libvips.ts'
+import { open, readWhole, type WholeFile } from '../decode/libvips.ts'
 import { normalizeSvg } from '../decode/svg.ts'
 import { excess, Undecodable } from '../decode/undecodable.ts'
 import { decodeBmp, decodeIco } from './bitmap.ts'
@@ -112,5 +111,3 @@ async function openSvg(file: WholeFile): Promise<Picture> {
   if (svg.length > MAX_SVG_BYTES) throw excess(`the SVG has more than ${MAX_SVG_BYTES / 2 ** 20} MiB`)
   return { file: normalizeSvg(svg) }
 }
-
-export const readWhole = async (file: WholeFile) => (Buffer.isBuffer(file) ? file : readFile(file.path))

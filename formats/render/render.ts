@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import sharp, { type Sharp, type Metadata as SharpMetadata, type SharpOptions } from 'sharp'
 import type { Metadata } from '../../schemas/images.ts'
 import { wholeScans } from '../decode/jpeg-scans.ts'
-import { explain, MAX_PIXELS, open, type WholeFile } from '../decode/libvips.ts'
+import { explain, MAX_PIXELS, open, readWhole, type WholeFile } from '../decode/libvips.ts'
 import { TURNS } from '../decode/thumbnail.ts'
 import { excess } from '../decode/undecodable.ts'
 import { layOut, type Size, turned } from './layout.ts'
@@ -50,9 +49,9 @@ export async function render(file: WholeFile, metadata: Metadata, request: Rende
   }
 }
 
-/** Encodes the scans of a damaged JPEG that the verdict is made from (`formats/decode/`). */
+/** Encodes the scans before a damaged segment of a JPEG, from which the verdict is made too (`formats/decode/`). */
 async function encodeWholeScans(file: WholeFile, picture: Picture, request: RenderRequest) {
-  for (const scans of wholeScans(Buffer.isBuffer(file) ? file : await readFile(file.path))) {
+  for (const scans of wholeScans(await readWhole(file))) {
     const rendered = await encode({ ...picture, file: scans }, request, {}).catch(() => undefined)
     if (rendered) return rendered
   }
