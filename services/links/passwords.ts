@@ -19,7 +19,7 @@ export const UNLOCKED_SECONDS = 12 * 3600
 const STRICTER_THAN_LOOKUPS = 10
 /** While very many networks send wrong passwords to a link, each of its checks takes at least this long. */
 const SLOWED_MS = 250
-/** The most checks of one link that wait then. */
+/** The most checks of one link that wait then, each of another network. */
 const MAX_SLOWED = 20
 
 /** The credentials of a request for a link with a password. */
@@ -28,6 +28,13 @@ export interface Credentials {
   password?: string | undefined
   /** From the cookie that `pass` has made. */
   pass?: string | undefined
+}
+
+/** A check of a network that waits for its turn. */
+interface WaitingCheck {
+  /** Of the password. */
+  digest: string
+  isRight: Promise<boolean>
 }
 
 export type Passwords = ReturnType<typeof createPasswords>
@@ -77,18 +84,28 @@ export function createPasswords({
     })
   }
 
-  /** The checks of links that are slowed down: the end of the last one, and how many wait. */
-  const slowed = new Map<string, { last: Promise<void>; waiting: number }>()
+  /** The links that are slowed down: the end of the last wait, and the check of each network that is not done yet. */
+  const slowed = new Map<string, { last: Promise<void>; checks: Map<string, WaitingCheck> }>()
 
-  /** Waits for the turn of one more check of a link that is slowed down. @throws {Busy} */
-  async function slowDown(linkId: string) {
-    const queue = slowed.get(linkId) ?? { last: Promise.resolve(), waiting: 0 }
-    if (queue.waiting >= MAX_SLOWED) throw new Busy()
-    slowed.set(linkId, queue)
-    queue.waiting++
-    queue.last = queue.last.then(() => setTimeout(SLOWED_MS))
-    await queue.last
-    if (--queue.waiting === 0) slowed.delete(linkId)
+  /**
+   * Runs a check of a link that is slowed down. Only one check of a network waits, so that a network cannot take all
+   * places. The same password does not need a second one.
+   *
+   * @throws {Busy}
+   */
+  async function inSlowTurn(linkId: string, network: string, digest: string, check: () => Promise<boolean>) {
+    const { last, checks } = slowed.get(linkId) ?? { last: Promise.resolve(), checks: new Map() }
+    const own = checks.get(network)
+    if (own?.digest === digest) return own.isRight
+    if (own || checks.size >= MAX_SLOWED) throw new Busy()
+    const next = last.then(() => setTimeout(SLOWED_MS))
+    slowed.set(linkId, { last: next, checks })
+    const isRight = next.then(check).finally(() => {
+      checks.delete(network)
+      if (checks.size === 0) slowed.delete(linkId)
+    })
+    checks.set(network, { digest, isRight })
+    return isRight
   }
 
   /** Counts the wrong passwords of a link and of a client's network. */
@@ -125,14 +142,15 @@ export function createPasswords({
       if (known.get(digest)) return
       const counters = limit === 0 ? undefined : countersOf(link, network)
       counters?.allow()
-      if (counters?.isSlowed()) await slowDown(link.id)
-      const isRight = await inTurn(async () => {
-        // Once more: passwords that were sent at the same time may have been wrong.
-        counters?.allow()
-        const isRight = await matches(password, passwordHash)
-        if (!isRight) counters?.addFailure()
-        return isRight
-      })
+      const check = () =>
+        inTurn(async () => {
+          // Once more: passwords that were sent at the same time may have been wrong.
+          counters?.allow()
+          const isRight = await matches(password, passwordHash)
+          if (!isRight) counters?.addFailure()
+          return isRight
+        })
+      const isRight = await (counters?.isSlowed() ? inSlowTurn(link.id, network, digest, check) : check())
       if (isRight) return known.set(digest, true)
       throw new WrongPassword()
     },

@@ -166,8 +166,12 @@ for (const networks of [0, 11_000])
     const wrong = ['a', 'b', 'c'].map((network) => send(`wrong ${network}`, network))
     t.strictSame(await Promise.all(wrong), Array(3).fill('WrongPassword'))
     const start = performance.now()
-    const answers = await Promise.all([send('wrong d', 'd'), send('wrong e', 'e'), send('right', 'f')])
-    t.strictSame(answers, ['WrongPassword', 'WrongPassword', 'accepted'])
+    const first = [send('wrong d', 'd'), send('wrong e', 'e')]
+    const flood = Array.from({ length: 30 }, (_, n) => send(`wrong ${n}`, 'd'))
+    const right = [send('right', 'f'), send('right', 'f')]
+    t.strictSame(await Promise.all(first), ['WrongPassword', 'WrongPassword'])
+    t.strictSame(new Set(await Promise.all(flood)), new Set(['Busy']), 'a network has one place')
+    t.strictSame(await Promise.all(right), ['accepted', 'accepted'])
     t.ok(performance.now() - start > 3 * 240, 'its checks are slowed down')
     // Above 10,000 networks, further ones are not counted.
     t.equal(await send('another', 'd'), networks ? 'WrongPassword' : 'TooManyFailedLookups')
