@@ -2,7 +2,8 @@
 import { runCommand } from './run-command.ts'
 
 // A reader such as head has read enough. The command ends with its own exit code.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-})
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
 process.exitCode = await runCommand(process.argv.slice(2))

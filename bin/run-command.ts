@@ -46,17 +46,24 @@ export const COMMANDS: (Command | Group)[] = [
  */
 export async function runCommand(args: string[]): Promise<number> {
   let exitCode: number = EXIT.done
+  let outputError: Error | undefined
+  const remember = (error: Error) => {
+    outputError = error
+  }
+  process.stdout.on('error', remember)
   try {
     await createParser(args, (code) => {
       exitCode = code
     }).parseAsync()
     return exitCode
   } catch (error) {
-    // The reader of the output has read enough.
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') return EXIT.done
+    // The reader of the output has read enough. A connection that breaks has the same code.
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE' && error === outputError) return EXIT.done
     const { message, code } = explain(error)
     note(message)
     return code
+  } finally {
+    process.stdout.off('error', remember)
   }
 }
 

@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { paths } from '../bin/api.ts'
+import type { Command } from '../bin/command.ts'
 import { targetUrl } from '../bin/commands/backup.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
-import { runCommand } from '../bin/run-command.ts'
+import { COMMANDS, runCommand } from '../bin/run-command.ts'
 import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
 import { captureOutput } from './helpers/capture-output.ts'
 import { dataDirWithLentDatabase } from './helpers/embedded.ts'
@@ -270,25 +271,36 @@ t.test('the audit log has the commands that change something on the machine', as
 
 t.test('a command keeps its exit code if its output is not read to its end', async (t) => {
   const DATA_DIR = newFolder(t)
-  const run = async (args: string[], env: Record<string, string>) => {
+  const run = async (args: string[], env: Record<string, string>, { readsErrors = true } = {}) => {
     const child = spawn(process.execPath, [HASTY, ...args], {
       env: hastyEnv({ DATA_DIR, HOME: DATA_DIR, ...env }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stdout.destroy()
+    if (!readsErrors) child.stderr.destroy()
+    const err = readsErrors ? text(child.stderr) : ''
     const [code] = await once(child, 'exit')
-    return { code, err: await text(child.stderr) }
+    return { code, err: await err }
   }
   const app = await build(t)
   const service = { HASTY_URL: await serve(app), HASTY_TOKEN: TOKEN }
-  const [listed, exported, failed] = await Promise.all([
+  const [listed, exported, failed, wrong] = await Promise.all([
     run(['link', 'list'], service),
     run(['audit', '--export', 'csv'], service),
     run(['doctor'], { OBJECT_STORE_URL: 'ftp://x' }),
+    run(['lst'], {}, { readsErrors: false }),
   ])
   t.match(listed, { code: 0, err: /^$/ })
   t.match(exported, { code: 0, err: /^$/ }, 'an output that is written in pieces')
   t.match(failed, { code: 1, err: /^$/ }, 'a command that has failed')
+  t.match(wrong, { code: 2 }, 'a command whose errors nobody reads')
+
+  const stats = COMMANDS.find((each) => 'command' in each && each.command === 'stats') as Command
+  const broken = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' })
+  t.intercept(stats, 'run', { value: () => Promise.reject(broken) })
+  const errors = t.capture(process.stderr, 'write', () => true)
+  t.equal(await runCommand(['stats']), 1, 'a connection that breaks is no output that nobody reads')
+  t.match(errors()[0]?.args[0], /EPIPE/)
 })
 
 t.test('a backup goes to a folder or a bucket, and a wrong URL is an error', async (t) => {
