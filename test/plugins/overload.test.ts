@@ -28,7 +28,7 @@ inTier.campaign(
     await block()
     t.equal((await send()).statusCode, 200, 'a single pause is no overload')
     let isRefused = false
-    for (let tried = 0; tried < 6 && !isRefused; tried++) {
+    for (let tried = 0; tried < 20 && !isRefused; tried++) {
       await block()
       isRefused = (await app.inject('/images/none')).statusCode === 503
     }
