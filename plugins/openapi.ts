@@ -1,9 +1,9 @@
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import type { onRequestHookHandler } from 'fastify'
+import type { FastifySchemaCompiler, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import { Compile } from 'typebox/compile'
+import type { TSchema } from 'typebox'
+import { Compile, type Validator } from 'typebox/compile'
 import pkg from '../package.json' with { type: 'json' }
 import { Image } from '../schemas/images.ts'
 import { Link } from '../schemas/links.ts'
@@ -15,19 +15,7 @@ import { completeDocument, keepNames } from './openapi-document.ts'
 /** Validates requests by their schemas, and publishes the contract at /openapi.json and /docs. */
 export default fp(
   async (app) => {
-    app.setValidatorCompiler((route) => {
-      // Images are checked while they are received.
-      if (
-        /^(multipart\/form-data|image\/\*|application\/(offset\+)?octet-stream|application\/partial-upload)$/.test(
-          route.contentType ?? '',
-        )
-      )
-        return () => true
-      const converting = TypeBoxValidatorCompiler(route)
-      // A valid value needs no conversion. The conversion takes longer than the check.
-      const validator = Compile(route.schema)
-      return (value) => (validator.Check(value) ? { value } : converting(value))
-    })
+    app.setValidatorCompiler(buildValidator)
     for (const schema of [Rejected, Problem, Image, Link]) app.addSchema(schema)
 
     await app.register(swagger, {
@@ -58,6 +46,28 @@ export default fp(
   },
   { name: 'openapi', dependencies: ['config'] },
 )
+
+/** Media types of requests that contain images. Images are checked while they are received. */
+const IMAGES =
+  /^(multipart\/form-data|image\/\*|application\/(offset\+)?octet-stream|application\/partial-upload)$/
+
+const compiled = new WeakMap<TSchema, Validator>()
+
+/**
+ * Makes the validator of a part of a request. To compile a schema takes a millisecond, so each is compiled once. The apps of
+ * one process share the compiled schemas.
+ */
+const buildValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart, contentType = '' }) => {
+  if (IMAGES.test(contentType)) return () => true
+  const validator = compiled.get(schema) ?? Compile(schema)
+  compiled.set(schema, validator)
+  return (value) => {
+    // A valid value needs no conversion. The conversion takes longer than the check.
+    if (validator.Check(value)) return { value }
+    const converted = httpPart === 'body' ? value : validator.Convert(value)
+    return validator.Check(converted) ? { value: converted } : { error: validator.Errors(converted) }
+  }
+}
 
 /**
  * Redirects the other URLs of the page to the page. The location is relative, because a proxy may have stripped a path.
