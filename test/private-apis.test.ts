@@ -54,6 +54,13 @@ const USES: PrivateUse[] = [
     reason:
       'Faults of lost connections. The upstream issues are in the patch folder or in docs/dependencies.md.',
   },
+  {
+    package: 'yazl',
+    version: '3.3.1',
+    file: 'patches/yazl+3.3.1.patch',
+    mark: 'node_modules/yazl/index.js',
+    reason: 'It looks at all earlier files for each file, and computes CRC-32 in JavaScript.',
+  },
 ]
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
