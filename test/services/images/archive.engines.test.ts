@@ -43,10 +43,25 @@ function archivesOf(files: File[]) {
 async function save(archive: Readable, path: string) {
   const file = await open(path, 'w')
   let at = 0
-  for await (const chunk of archive as AsyncIterable<Buffer>) {
-    if (!chunk.equals(ZEROS.subarray(0, chunk.length))) await file.write(chunk, 0, chunk.length, at)
-    at += chunk.length
+  let waiting: Buffer[] = []
+  let bytes = 0
+  const write = async () => {
+    if (bytes > 0) await file.write(Buffer.concat(waiting), 0, bytes, at)
+    at += bytes
+    waiting = []
+    bytes = 0
   }
+  for await (const chunk of archive as AsyncIterable<Buffer>) {
+    if (chunk.equals(ZEROS.subarray(0, chunk.length))) {
+      await write()
+      at += chunk.length
+      continue
+    }
+    waiting.push(chunk)
+    bytes += chunk.length
+    if (bytes >= ZEROS.length) await write()
+  }
+  await write()
   await file.truncate(at)
   await file.close()
   return at
@@ -58,7 +73,19 @@ function* zeros(size: number) {
   for (let left = size; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, Math.min(left, ZEROS.length))
 }
 
-const small = (name: string): File => ({ name, size: 5, read: () => Readable.from([Buffer.from('hello')]) })
+const HELLO = Buffer.from('hello')
+
+const small = (name: string): File => ({
+  name,
+  size: HELLO.length,
+  read: () =>
+    new Readable({
+      read() {
+        this.push(HELLO)
+        this.push(null)
+      },
+    }),
+})
 
 /** What another program finds in an archive: the number of files, the last one's name, offset and content. */
 async function inspect(path: string) {
