@@ -265,6 +265,8 @@ t.test('reads the samples as libvips does', { skip: noSamples }, async (t) => {
 })
 
 const count = times(750, 100_000)
+/** Of the mutations that our reader leaves to libvips, one of so many is read by both. The others would be read by libvips twice. */
+const COMPARED = times(1, 8)
 t.comment(`${count} mutations, seed ${seed}`)
 t.setTimeout(0)
 
@@ -340,16 +342,18 @@ t.test('reads a header with random changes as libvips does', async (t) => {
     for (let changes = random.pick([1, 1, 2, 4]); changes > 0; changes--)
       header = Buffer.from(random.pick(ways)(header, random))
     const file = Buffer.concat([header, original.subarray(end)])
+    const isOurs = isRead(file)
+    if (!isOurs && made % COMPARED > 0) continue
     const [found, byLibvips] = await both(file)
     if (!byLibvips) seen.none++
-    else if (isRead(file)) seen.read++
+    else if (isOurs) seen.read++
     else seen.left++
     if (JSON.stringify(found) !== JSON.stringify(byLibvips))
       t.strictSame(found, byLibvips, `mutation ${made}: ${header.toString('base64')}`)
   }
   t.comment(JSON.stringify(seen))
   t.ok(
-    Object.values(seen).every((times) => times > count / 20),
+    Object.values(seen).every((times) => times > count / (20 * COMPARED)),
     'all three kinds occur',
   )
 })
