@@ -49,11 +49,16 @@ export function testPowerCuts({ uploads: cuts, creations }: { uploads: number; c
       const answered: Answered = new Map()
       const uploads = uploadUntilStopped(server, answered)
       const wrong: string[] = []
-      for (let cut = 0; cut < cuts; cut++) {
+      let checked = 0
+      for (let cut = 1; cut <= cuts; cut++) {
         const before = answered.size
         await until(async () => answered.size >= before + 6 || undefined, 60_000)
         await sleep(randomInt(300))
-        wrong.push(...(await cutAndCheck(t, machine, server, answered)))
+        // After each cut the images since the last one, and after the last cut all images.
+        const from = cut < cuts ? checked : 0
+        const result = await cutAndCheck(t, machine, server, () => new Map([...answered].slice(from)))
+        checked = from + result.checked
+        wrong.push(...result.wrong)
       }
       uploads.stop()
       await server.end('SIGKILL', { group: true })
@@ -112,20 +117,24 @@ function cutPower({ disk, postgres }: Machine, server: ChildProcess): Disk {
   return disk.copy()
 }
 
-/** Cuts the power, starts the service from the copy of the disk, and lets the original go on. */
-async function cutAndCheck(t: Test, machine: Machine, server: Server, answered: Answered) {
+/**
+ * Cuts the power, starts the service from the copy of the disk, and lets the original go on.
+ *
+ * @param promised the images that the service must have, asked after the cut
+ */
+async function cutAndCheck(t: Test, machine: Machine, server: Server, promised: () => Answered) {
   const copy = cutPower(machine, server.process)
   // Answers that were on their way.
   await sleep(20)
-  const promised = new Map(answered)
+  const images = promised()
   const again = await boot(copy, machine.postgres && findPostgres())
   const restarted = await startServer(t, again.env, { database: 'new' })
-  const wrong = await wrongAmong(restarted.url, promised)
+  const wrong = await wrongAmong(restarted.url, images)
   await restarted.end('SIGKILL', { group: true })
   await shutDown(again)
   machine.postgres?.signal('SIGCONT')
   process.kill(-server.process.pid!, 'SIGCONT')
-  return wrong
+  return { wrong, checked: images.size }
 }
 
 function uploadUntilStopped(server: Server, answered: Answered) {

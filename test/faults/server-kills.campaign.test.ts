@@ -28,9 +28,12 @@ for (const [name, missing, kills] of [
       if (name === 'PostgreSQL') env.DATABASE_URL = await postgres.createDatabase()
       const answered: Answered = new Map()
       const wrong: string[] = []
+      let last: Answered = new Map()
 
       for (let kill = 0; kill < kills; kill++) {
         const server = await startServer(t, env)
+        // In each tenth round, the images of the last round; at the end, all images.
+        if (kill % 10 === 0) wrong.push(...(await wrongAmong(server.url, last)))
         const link = await server.makeLink()
         const now: Answered = new Map()
         const uploading = Promise.allSettled(
@@ -48,12 +51,7 @@ for (const [name, missing, kills] of [
         await server.end('SIGKILL', { group: true })
         await uploading
         for (const [id, hash] of now) answered.set(id, hash)
-        // In each round, the images of the last round; at the end, all images.
-        if (kill % 10 === 9) {
-          const again = await startServer(t, env)
-          wrong.push(...(await wrongAmong(again.url, now)))
-          await again.end('SIGKILL', { group: true })
-        }
+        last = now
       }
 
       const server = await startServer(t, env)
