@@ -3,9 +3,12 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { TOKEN } from './app.ts'
+import { hasLentDatabase } from './embedded.ts'
+import { ATTACH, NODE_COMPILE_CACHE } from './server.ts'
 
 /**
- * Starts an entry with a wrong setting, and resolves when it has ended by itself.
+ * Starts an entry with a wrong setting, and resolves when it has ended by itself. It uses the database that was lent to its
+ * `DATA_DIR`, if any.
  *
  * @returns its exit code and all that it wrote
  */
@@ -15,8 +18,17 @@ export async function startWrong(
   [entry = 'server.ts', ...args]: string[] = [],
 ) {
   const path = fileURLToPath(new URL(`../../${entry}`, import.meta.url))
-  const child = spawn(process.execPath, [path, ...args], {
-    env: { ...process.env, NODE_OPTIONS: '', ACCESS_TOKEN: TOKEN, PORT: '0', WORKER_PROCESSES: '0', ...env },
+  const isLent = env.DATA_DIR !== undefined && hasLentDatabase(env.DATA_DIR)
+  const child = spawn(process.execPath, [...(isLent ? [ATTACH] : []), path, ...args], {
+    env: {
+      ...process.env,
+      NODE_OPTIONS: '',
+      NODE_COMPILE_CACHE,
+      ACCESS_TOKEN: TOKEN,
+      PORT: '0',
+      WORKER_PROCESSES: '0',
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => child.kill('SIGKILL'))
