@@ -31,7 +31,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
           DATABASE_URL,
           DATA_DIR,
           PORT: String(ports[n]),
-          STOP_DELAY: 'PT5S',
+          STOP_DELAY: 'PT3S', // HAProxy notices it after three checks
           WORKER_PROCESSES: '0',
         })
       const servers: Server[] = [await start(0), await start(1)]
@@ -59,7 +59,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
             await answer.text()
             if (answer.status !== 200) failures.push(String(answer.status))
           }
-          await sleep(50)
+          await sleep(80)
         }
       }
       const clients = Array.from({ length: 4 }, client)
@@ -67,7 +67,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
         const n = restart % 2
         t.equal(await servers[n]!.end('SIGTERM'), 0, `restart ${restart}`)
         servers[n] = await start(n)
-        await sleep(1_500)
+        await sleep(1_000) // until HAProxy's next check
       }
       isDone = true
       await Promise.all(clients)

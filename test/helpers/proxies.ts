@@ -48,6 +48,7 @@ const haproxy = (port: number, backends: number[]) => `
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout check 5s
     option redispatch
     retry-on conn-failure
   frontend f
@@ -57,7 +58,7 @@ const haproxy = (port: number, backends: number[]) => `
   backend hasty
     balance roundrobin
     option httpchk GET /readyz
-    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each}${backends.length > 1 ? ' check inter 1s fall 3 rise 1' : ''}`).join('\n    ')}
+    ${backends.map((each, n) => `server s${n} 127.0.0.1:${each}${backends.length > 1 ? ' check inter 300ms fall 3 rise 1' : ''}`).join('\n    ')}
 `
 
 const caddy = (port: number, backends: number[]) => `{
