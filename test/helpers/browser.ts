@@ -22,7 +22,10 @@ export const phone: BrowserContextOptions = {
 export const desktop: BrowserContextOptions = { viewport: { width: 1280, height: 900 } }
 
 export async function startBrowser(t: Test): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: executablePath!, args: ['--no-sandbox'] })
+  const browser = await chromium.launch({
+    executablePath: executablePath!,
+    args: ['--no-sandbox', '--disable-gpu'],
+  })
   t.teardown(() => browser.close())
   return browser
 }
