@@ -77,7 +77,7 @@ export async function watch({ url, process }: Server) {
   // So that its pools are full: a connection that is kept for the next request is none that is lost.
   for (let most = 0; descriptors(pid) > most; ) {
     most = descriptors(pid)
-    for (let n = 0; n < 10; n++) await Promise.all(Array.from({ length: 40 }, () => fetch(`${url}/readyz`)))
+    for (let n = 0; n < 3; n++) await Promise.all(Array.from({ length: 40 }, () => fetch(`${url}/readyz`)))
   }
   const before = { descriptors: descriptors(pid), resident: residentMiB(pid) }
   return async function isUnharmed(t: Test) {

@@ -7,6 +7,7 @@ import { admin } from '../../helpers/app.ts'
 import { eachDatabase } from '../../helpers/databases.ts'
 import { makeImage } from '../../helpers/images.ts'
 import { backdate, buildWithSweep, DAY, HOUR, keysOf, sha256 } from '../../helpers/lifecycle.ts'
+import { tier } from '../../helpers/tiers.ts'
 
 class Killed extends Error {}
 
@@ -61,6 +62,10 @@ function dying(stores: Stores, last: number, when: 'before' | 'after') {
   }
 }
 
+/** In the engines tier each step has a kill before it and one after it. In `npm test` the steps have one or the other. */
+const momentsOf = (step: number) =>
+  (['before', 'after'] as const).filter((_, index) => tier !== 'default' || step % 2 === index)
+
 eachDatabase(async (t, env) => {
   const { fresh } = await buildWithSweep(t, env)
 
@@ -87,7 +92,7 @@ eachDatabase(async (t, env) => {
       let kills = 0
       for (let last = 1; ; last++) {
         let steps = 0
-        for (const when of ['before', 'after'] as const) {
+        for (const when of momentsOf(last)) {
           const image = await upload(Buffer.concat([await makeImage(), randomBytes(300_000)]))
           await age(image.id, 3 * DAY)
           if (name !== 'archived') await sweep({ archiveAfter: DAY })
@@ -113,7 +118,7 @@ eachDatabase(async (t, env) => {
         }
         if (steps < last) break
       }
-      t.ok(kills > 10, `${kills} kills`)
+      t.ok(kills > 5, `${kills} kills`)
     })
   }
 
@@ -121,7 +126,7 @@ eachDatabase(async (t, env) => {
     const { app, sweep, upload, age, stores, objects, cold } = await fresh()
     for (let last = 1; ; last++) {
       let steps = 0
-      for (const when of ['before', 'after'] as const) {
+      for (const when of momentsOf(last)) {
         const [one, other] = [await upload(await makeImage()), await upload(await makeImage())]
         await age(one.id, 9 * DAY)
         await sweep({ archiveAfter: DAY })
