@@ -5,12 +5,12 @@ import type { Fragment, Sql } from './sql.ts'
 
 /** How many images a step of a search checks. */
 const SIZES = {
-  /** At the beginning of a page, to see whether many images match. */
+  /** The newest ones. */
   first: 500,
-  /** Later, in one statement. */
-  next: 4_000,
+  /** Those of the newest uploads that match. */
+  recent: 1_500,
   /** A filter with at most so many images is looked up by them. */
-  few: 5_000,
+  few: 1_000,
 }
 /** An image may be newer than its upload by the duration of a transaction. */
 const SLACK_MS = 60_000
@@ -25,12 +25,13 @@ interface Search {
 
 /**
  * Finds a page of images that match a search, newest first. The planner has no statistics of an embedded database, and none
- * of pairs of filters anywhere. Therefore each statement has only one reasonable plan:
+ * of pairs of filters anywhere. Therefore each plan of these statements takes about as long as a few scans of the tables, or less:
  *
  * 1. The newest images are checked. A filter that many images match fills the page with them.
- * 2. If a filter matches few images, these are checked.
- * 3. A file name is looked for in the list of uploads, newest first. The images of the uploads with this name are checked.
- * 4. Without a file name, the rest of the list of images is read in stretches, from the first image that may match.
+ * 2. Filters of columns of `images` are checked in one pass. The database combines their indexes, or scans the table.
+ * 3. With a filter by link or file name, and if the other filters match few images, these are checked.
+ * 4. Else the newest uploads are checked that match the link or the file name. If these do not fill the page, all images
+ *    that match the other filters are joined with all uploads that match.
  */
 export async function searchImages(search: Search): Promise<PageOf<ImageRow>> {
   const { request, sizes = SIZES } = search
@@ -39,9 +40,14 @@ export async function searchImages(search: Search): Promise<PageOf<ImageRow>> {
   const size = filtersOf(search.sql, request.search).length > 0 ? sizes.first : limit
   const first = await readStretch(search, request.after, { size, limit })
   if (first.rows.length > request.limit || !first.end) return toPage(first.rows, request, atOf)
-  const few = await findFew(search)
-  if (few) return toPage(await readFew(search, few), request, atOf)
-  return toPage(await (request.search.name ? readNamed : readOn)(search, first), request, atOf)
+  return toPage(await readAll(search), request, atOf)
+}
+
+async function readAll(search: Search): Promise<ImageRow[]> {
+  const { ids, hash, link, name } = search.request.search
+  const few = ids || hash || link || name ? await findFew(search) : undefined
+  if (few) return readFew(search, few)
+  return link || name ? readUploaded(search) : readMatching(search)
 }
 
 const atOf = ({ receivedAt }: ImageRow) => receivedAt
@@ -81,94 +87,107 @@ async function readStretch(
   }
 }
 
-/** Reads the list on until the page is full, or nothing more can match. */
-async function readOn(all: Search, first: Stretch): Promise<ImageRow[]> {
-  const { request, sizes = SIZES } = all
-  let { rows, end } = first
-  const { newest, oldest } = await findBounds(all)
-  let size = sizes.next
-  if (end && newest < end.at) {
-    end = { at: newest, id: '' }
-    size = sizes.first
-  }
-  while (end && end.at >= oldest && rows.length <= request.limit) {
-    const next = await readStretch(all, end, { size, limit: request.limit + 1 - rows.length })
-    rows = [...rows, ...next.rows]
-    end = next.end
-    size = sizes.next
-  }
-  return rows
+/** Checks all images by filters of columns of `images`. */
+async function readMatching({ sql, columns, request }: Search): Promise<ImageRow[]> {
+  return sql<ImageRow[]>`
+    with matching as materialized (${matchingImages(sql, request)}), wanted as materialized (
+      select id from matching order by received_at desc, id desc limit ${request.limit + 1}
+    )
+    select images.* from wanted, lateral (
+      select ${sql.unsafe(columns)} from images where images.id = wanted.id limit 1
+    ) as images
+    order by received_at desc, images.id desc`
 }
 
-interface Bounds {
-  newest: Date
-  oldest: Date
-}
+const matchingImages = (sql: Sql, request: Search['request']) => sql`
+  select id, received_at from images
+  where ${afterKeyset(sql, 'received_at', request)} ${whenReceived(sql, request.search)}
+    ${join(sql, columnFilters(sql, request.search))}`
 
-/** When the images were received that match the rest of a search. */
-async function findBounds({ sql, request: { search, after } }: Search): Promise<Bounds> {
-  const { link, cameraModel, format } = search
-  const until = after ? new Date(after.at.getTime() + SLACK_MS) : FAR_FUTURE
-  const all = [
-    // An image is not newer than its uploads, and only a duplicate is newer than its image.
-    link &&
-      sql`
-        select max(received_at) filter (where received_at <= ${until} or duplicate) as newest,
-          case when not bool_or(duplicate) then min(received_at) end as oldest
-        from uploads where link_id = ${link}`,
-    cameraModel && sql`select max(received_at) as newest from images where camera_model = ${cameraModel}`,
-    format && sql`select max(received_at) as newest from images where format = ${format}`,
-  ].filter((statement) => typeof statement === 'object')
-  const bounds = await Promise.all(
-    all.map(async (statement) => (await sql<[Record<'newest' | 'oldest', Date | null>]>`${statement}`)[0]),
-  )
-  // Without a newest one, nothing matches. Without an oldest one, it is not known.
-  const newest = bounds.map((each) => each.newest?.getTime() ?? 0)
-  const oldest = bounds.map((each) => each.oldest?.getTime() ?? 0)
-  return {
-    newest: new Date(Math.min(...newest, until.getTime()) + SLACK_MS),
-    oldest: new Date(Math.max(...oldest, 0) - SLACK_MS),
-  }
+/**
+ * Checks the images of the uploads that match the file name and the link. An image is not newer than its uploads. Therefore
+ * the newest uploads have all images that are newer than the oldest of these uploads. If these images do not fill the page,
+ * all images that match the other filters are joined with all these uploads.
+ *
+ * A full join cannot be a nested loop, which would take minutes if the planner expects few rows and there are many. With
+ * `offset 0` it stays a full join.
+ */
+async function readUploaded({ sql, columns, request, sizes = SIZES }: Search): Promise<ImageRow[]> {
+  const { search, limit } = request
+  const isUploaded = sql`and (is_sure or (true ${join(sql, uploadFilters(sql, search))}))`
+  const rows = await sql<(ImageRow & { isComplete: boolean })[]>`
+    with uploaded as materialized (${matchingUploads(sql, request)}), recent as materialized (
+      select image_id, received_at, is_sure from uploaded order by received_at desc limit ${sizes.recent}
+    ), reached as materialized (
+      select min(received_at) + interval '1 minute' as at, count(*) < ${sizes.recent} as is_all from recent
+    ), newest as materialized (
+      select images.* from (
+        select image_id, bool_or(is_sure) as is_sure from recent group by image_id
+      ) as wanted, reached, lateral (
+        select ${sql.unsafe(columns)} from images where images.id = wanted.image_id limit 1
+      ) as images
+      where (reached.is_all or images.received_at >= reached.at)
+        and ${afterKeyset(sql, 'received_at', request, 'images.id')} ${whenReceived(sql, search)}
+        ${join(sql, columnFilters(sql, search))} ${isUploaded}
+      order by received_at desc, images.id desc limit ${limit + 1}
+    ), matching as materialized (${matchingImages(sql, request)}), joined as materialized (
+      select id, received_at from (
+        select matching.id, matching.received_at, uploaded.image_id, uploaded.is_sure
+        from matching full join uploaded on uploaded.image_id = matching.id offset 0
+      ) as images
+      where id is not null and image_id is not null ${isUploaded}
+      group by id, received_at order by received_at desc, id desc limit ${limit + 1}
+    ), is_filled as materialized (
+      select (select is_all from reached) or (select count(*) from newest) > ${limit} as yes
+    )
+    (select newest.*, false as is_complete from newest)
+    union all
+    (
+      select images.*, true from (select id from joined where not (select yes from is_filled)) as wanted, lateral (
+        select ${sql.unsafe(columns)} from images where images.id = wanted.id limit 1
+      ) as images
+    )
+    order by received_at desc, id desc`
+  const complete = rows.filter(({ isComplete }) => isComplete)
+  return complete.length > 0 ? complete : rows
 }
 
 /**
- * Reads the rest of the list by the uploads whose file name matches. Each step scans all names, and takes the newest uploads.
- * An image is not newer than its uploads. Therefore a step finds all images that are newer than its oldest upload.
+ * Uploads of all images that match by file name and link. If an image matches by two uploads, one of them is a duplicate,
+ * because only the first upload of an image is none. Then it is not sure that the image matches.
  */
-async function readNamed(all: Search, { rows, end }: Stretch): Promise<ImageRow[]> {
-  const { sql, request, sizes = SIZES } = all
-  const { name, receivedFrom, ...rest } = request.search
-  for (let size = sizes.first; end && rows.length <= request.limit; size = sizes.next) {
-    const uploads = await sql<{ imageId: string; receivedAt: Date }[]>`
-      select image_id, received_at from uploads
-      where true ${withName(sql, name!)} and (received_at <= ${new Date(end.at.getTime() + SLACK_MS)} or duplicate)
-        ${receivedFrom ? sql`and received_at >= ${new Date(receivedFrom.getTime() - SLACK_MS)}` : sql``}
-      order by received_at desc limit ${size}`
-    const oldest = uploads.length === size ? uploads.at(-1) : undefined
-    const reached = oldest && new Date(oldest.receivedAt.getTime() + SLACK_MS)
-    // All these uploads are newer than the rest of the list: they are duplicates, or arrived within a minute.
-    if (reached && reached >= end.at) return readOn(all, { rows, end })
-    const from =
-      receivedFrom && reached ? new Date(Math.max(+receivedFrom, +reached)) : (receivedFrom ?? reached)
-    const next = { limit: request.limit - rows.length, after: end, search: { ...rest, receivedFrom: from } }
-    rows = [
-      ...rows,
-      ...(await readFew(
-        { ...all, request: next },
-        uploads.map(({ imageId }) => imageId),
-      )),
-    ]
-    // All images of this time are checked.
-    end = reached && { at: reached, id: '' }
-  }
-  return rows
+function matchingUploads(sql: Sql, { search: { link, name, receivedFrom }, after }: Search['request']) {
+  const until = after ? new Date(after.at.getTime() + SLACK_MS) : FAR_FUTURE
+  const since = receivedFrom ? new Date(receivedFrom.getTime() - SLACK_MS) : new Date(0)
+  const select = (isSure: Fragment, matches: Fragment) => sql`
+    select image_id, received_at, ${isSure} as is_sure from uploads
+    where (received_at <= ${until} or duplicate) and received_at >= ${since} ${matches}`
+  if (!name) return select(sql`true`, sql`and link_id = ${link!}`)
+  const isNamed = withName(sql, name)
+  if (!link) return select(sql`true`, isNamed)
+  return select(
+    sql`link_id = ${link} ${isNamed}`,
+    sql`and ((link_id = ${link} or duplicate) ${isNamed} or link_id = ${link} and duplicate)`,
+  )
 }
 
-/** The ids of all images that match one of the filters, if these are few. */
+/**
+ * The ids of images of which all that match are a part, if these are few: those that match the filters of columns, the hash or
+ * the link.
+ */
 async function findFew({ sql, request: { search }, sizes = SIZES }: Search): Promise<string[] | undefined> {
-  if (search.ids) return search.ids
-  for (const { select } of filtersOf(sql, search)) {
-    if (!select) continue
+  const { ids, hash, link } = search
+  if (ids) return ids
+  const ofColumns = columnFilters(sql, search)
+  for (const select of [
+    hash && withHash(sql, hash),
+    // In the order of an index, so that the database reads no more of the link than it needs.
+    link &&
+      sql`
+        select image_id as id from uploads where link_id = ${link} order by uploads.received_at desc, uploads.id desc`,
+    ofColumns.length > 0 && sql`select id from images where true ${join(sql, ofColumns)}`,
+  ]) {
+    if (typeof select !== 'object') continue
     const [found] = await sql<[{ ids: string[] | null }]>`
       select case when count(*) <= ${sizes.few} then coalesce(array_agg(id), '{}') end as ids
       from (${select} limit ${sizes.few + 1}) as found`
@@ -188,58 +207,41 @@ async function readFew({ sql, columns, request }: Search, ids: string[]): Promis
     order by received_at desc, images.id desc limit ${request.limit + 1}`
 }
 
-interface Filter {
-  /** The condition for a row of `images`, after an `and`. */
-  condition: Fragment
-  /** Selects the ids of all images that match, if these may be few. */
-  select?: Fragment
+/** The conditions of a search for a row of `images`, each after an `and`, except the time of receipt. */
+const filtersOf = (sql: Sql, search: ImageSearch): Fragment[] => [
+  ...columnFilters(sql, search),
+  ...uploadFilters(sql, search),
+  ...(search.ids ? [sql`and images.id = any(${search.ids})`] : []),
+]
+
+/** Those of uploads, each a look-up by the index of an image's uploads. */
+const uploadFilters = (sql: Sql, { link, name }: ImageSearch): Fragment[] =>
+  [link && withUpload(sql, sql`and link_id = ${link}`), name && withUpload(sql, withName(sql, name))].filter(
+    (condition) => typeof condition === 'object',
+  )
+
+/** Those of columns that a scan of `images` reads. */
+function columnFilters(sql: Sql, search: ImageSearch): Fragment[] {
+  const { status, format, cameraModel, takenFrom, takenTo, hash, objectFault, damaged, isPresent, box } =
+    search
+  return [
+    hash && sql`and ${isHash(sql, hash)}`,
+    objectFault && sql`and object_fault = ${objectFault}`,
+    damaged === true && sql`and damaged`,
+    damaged === false && sql`and damaged is not true`,
+    status && sql`and status = ${status}`,
+    cameraModel && sql`and camera_model = ${cameraModel}`,
+    format && sql`and format = ${format}`,
+    (takenFrom || takenTo) && whenTaken(sql, search),
+    box && insideBox(sql, box),
+    isPresent && sql`and status not in ('removed', 'rejected')`,
+  ].filter((condition) => typeof condition === 'object')
 }
 
-/** The filters of a search, except the time of receipt. Those whose images are found quickly come first. */
-function filtersOf(sql: Sql, search: ImageSearch): Filter[] {
-  const {
-    status,
-    format,
-    cameraModel,
-    takenFrom,
-    takenTo,
-    link,
-    name,
-    hash,
-    ids,
-    objectFault,
-    damaged,
-    box,
-  } = search
-  const selective = (condition: Fragment): Filter => ({
-    condition,
-    select: sql`select id from images where true ${condition}`,
-  })
-  return [
-    hash && { condition: sql`and ${isHash(sql, hash)}`, select: withHash(sql, hash) },
-    objectFault && selective(sql`and object_fault = ${objectFault}`),
-    damaged === true && selective(sql`and damaged`),
-    damaged === false && { condition: sql`and damaged is not true` },
-    link && {
-      condition: withUpload(sql, sql`and link_id = ${link}`),
-      select: sql`select image_id as id from uploads where link_id = ${link}`,
-    },
-    status && selective(sql`and status = ${status}`),
-    cameraModel && selective(sql`and camera_model = ${cameraModel}`),
-    format && selective(sql`and format = ${format}`),
-    (takenFrom || takenTo) && selective(whenTaken(sql, search)),
-    box && selective(insideBox(sql, box)),
-    name && { condition: withUpload(sql, withName(sql, name)) },
-    ids && { condition: sql`and images.id = any(${ids})` },
-    search.isPresent && { condition: sql`and status not in ('removed', 'rejected')` },
-  ].filter((filter) => typeof filter === 'object')
-}
+const conditions = (sql: Sql, search: ImageSearch) => join(sql, filtersOf(sql, search))
 
 /** The driver takes an empty list for a parameter. */
-function conditions(sql: Sql, search: ImageSearch) {
-  const all = filtersOf(sql, search).map(({ condition }) => condition)
-  return all.length > 0 ? all : sql``
-}
+const join = (sql: Sql, all: Fragment[]) => (all.length > 0 ? all : sql``)
 
 /** The time of receipt, by which the list is sorted. */
 const whenReceived = (sql: Sql, { receivedFrom, receivedTo }: ImageSearch) => sql`

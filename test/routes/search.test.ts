@@ -241,8 +241,9 @@ eachDatabase(async (t, env) => {
       ).map(({ id }) => id)
       const faults: string[] = []
       for (const sizes of [
-        { first: 5, next: 16, few: 2 },
-        { first: 5, next: 16, few: 30 },
+        { first: 5, recent: 8, few: 2 },
+        { first: 5, recent: 100, few: 2 },
+        { first: 5, recent: 8, few: 30 },
       ])
         for (const [one, isOne] of filters)
           for (const [two, isTwo] of filters.slice(filters.findIndex(([each]) => each === one))) {

@@ -87,8 +87,8 @@ t.test('each filter of the list uses an index', { skip: server.missing }, async 
         )
       const plan = plans.join('\n\n')
       if (!after) t.match(plan, index, name)
-      t.notMatch(plan, /Seq Scan on images/, plan)
-      if (search.name === undefined) t.notMatch(plan, /Seq Scan on uploads/, plan)
+      // A search by name reads all names, and the list of images if the newest uploads do not fill the page.
+      if (search.name === undefined) t.notMatch(plan, /Seq Scan on (images|uploads)/, plan)
     }
   }
 })
