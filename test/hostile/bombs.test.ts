@@ -140,8 +140,8 @@ inTier.default('an image that declares too many pixels is not decoded', async (t
   }
 })
 
-// In `npm test`, every third of them.
-const SHARE = times(3, 1)
+// In `npm test`, every sixth of them.
+const SHARE = times(6, 1)
 t.test('an image that conceals its size uses no more than the limits of its process', async (t) => {
   for (const [name, makeFile, verdict] of (
     [

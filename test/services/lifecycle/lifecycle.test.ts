@@ -540,7 +540,7 @@ eachDatabase(async (t, env) => {
 
   await t.test('no image is lost that is uploaded during sweeps', async (t) => {
     const { app, sweep, upload, log, objects } = await fresh()
-    const each = tier === 'engines' ? 50 : 20
+    const each = tier === 'engines' ? 50 : 8
     let uploading = true
     const sweeping = (async () => {
       let sweeps = 0

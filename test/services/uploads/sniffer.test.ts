@@ -101,10 +101,10 @@ inTier.default('holds only the front, for any limit and any sizes of chunks', as
   ] as const) {
     const chunk = Buffer.concat([image, Buffer.alloc(MiB)])
     const before = await held()
-    const sniffers = Array.from({ length: 40 }, () => createSniffer(2 ** 30, imageReader.of('a')))
+    const sniffers = Array.from({ length: 20 }, () => createSniffer(2 ** 30, imageReader.of('a')))
     for (const sniffer of sniffers) {
       await sniffer.take(Buffer.from(chunk))
-      for (let n = 0; n < 8; n++) await sniffer.take(Buffer.alloc(MiB))
+      for (let n = 0; n < 3; n++) await sniffer.take(Buffer.alloc(MiB))
       for (let n = 0; n < 100; n++) sniffer.take(Buffer.alloc(1))
     }
     const each = ((await held()) - before) / sniffers.length

@@ -5,6 +5,7 @@ import type { Verdict } from '../../../../stores/data/interfaces/image-leases.ts
 import type { LinkRow } from '../../../../stores/data/interfaces/links.ts'
 import { retry } from '../../../../stores/data/retry.ts'
 import { type Random, seeded } from '../../../helpers/random.ts'
+import { tier } from '../../../helpers/tiers.ts'
 import { atOnce, type Context, countDrift, dayOf, hashOf, newImage, part } from './context.ts'
 
 /** How a data store counts uploads. */
@@ -78,7 +79,7 @@ export function testCounts(t: Test, context: Context) {
   t.test('counts equal a recount after each kind of change', async (t) => {
     const random = seeded(2026)
     const happen = await happenings(context, random)
-    for (let n = 0; n < 300; n++) {
+    for (let n = 0; n < (tier === 'default' ? 120 : 300); n++) {
       await happen()
       if (n % 20 === 0) t.strictSame(await countDrift(store), [], `after ${n}`)
     }
@@ -105,7 +106,7 @@ export function testCounts(t: Test, context: Context) {
       }
     })
     await atOnce(8, async () => {
-      for (let n = 0; n < 40; n++) await happen()
+      for (let n = 0; n < (tier === 'default' ? 15 : 40); n++) await happen()
     }).finally(() => {
       busy = false
     })
