@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { admin } from '../helpers/app.ts'
 import { newFolder } from '../helpers/folder.ts'
@@ -13,7 +14,8 @@ const skip = spawnSync('promtool', ['--version']).status === 0 ? false : 'promet
 
 t.test('promtool finds no fault in the metrics', { skip }, async (t) => {
   const port = await freePort()
-  const server = await startServer(t, { DATA_DIR: newFolder(t), METRICS_PORT: String(port) })
+  const env = { DATA_DIR: newFolder(t), METRICS_PORT: String(port) }
+  const server = await startServer(t, env, { database: 'lent' })
   const link = await server.makeLink()
   const { id } = await post(link, await makeImage())
   await send(link, Buffer.from('no image'))
@@ -46,6 +48,7 @@ t.test('each query of the dashboard returns data of a real run', { skip }, async
       for (const query of ['', '?w=160', '?w=161'])
         await (await fetch(`${server.url}/images/${id}${query}`)).bytes()
       await fetch(`${server.url}/nothing`)
+      await sleep(100)
     }
   }
   const loading = load()

@@ -71,7 +71,7 @@ async function fill(link: string) {
 }
 
 t.test('the console', { skip: noBrowser, timeout: 240_000 }, async (t) => {
-  const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' })
+  const server = await startServer(t, { DATA_DIR: newFolder(t), WORKER_PROCESSES: '1' }, { database: 'lent' })
   const { url } = server
   const browser = await startBrowser(t)
   const open = (options: BrowserContextOptions = desktop) =>

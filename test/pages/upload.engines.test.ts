@@ -37,7 +37,7 @@ const TRANSFERRED = `['navigation', 'resource']
 
 /** Starts the service in a process of its own, so that the work of this test does not delay it. */
 async function serve(t: Test) {
-  const { url } = await startServer(t, { DATA_DIR: newFolder(t), GUESS_LIMIT: '1000' })
+  const { url } = await startServer(t, { DATA_DIR: newFolder(t), GUESS_LIMIT: '1000' }, { database: 'lent' })
   const call = async (path: string, body?: object) => {
     const json = { 'content-type': 'application/json' }
     const response = await fetch(`${url}/admin/ephemeral-links${path}`, {

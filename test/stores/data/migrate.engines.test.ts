@@ -8,6 +8,7 @@ import { migrate } from '../../../stores/data/migrate.ts'
 import { newFolder } from '../../helpers/folder.ts'
 import { migrations } from '../../helpers/migrations.ts'
 import { startPostgres } from '../../helpers/postgres.ts'
+import { NODE_COMPILE_CACHE } from '../../helpers/server.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../../migrate.ts', import.meta.url))
 const server = startPostgres(t)
@@ -15,7 +16,7 @@ const server = startPostgres(t)
 /** Runs `npm run migrate` in a separate process. Resolves with its log. */
 async function runMigrate(env: Record<string, string>) {
   const process_ = spawn(process.execPath, [MIGRATE], {
-    env: { ...env, LOG_LEVEL: 'info' },
+    env: { ...env, LOG_LEVEL: 'info', NODE_COMPILE_CACHE },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [output, [code]] = await Promise.all([text(process_.stdout), once(process_, 'exit')])

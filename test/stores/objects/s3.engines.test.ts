@@ -15,8 +15,8 @@ import {
 import t, { type Test } from 'tap'
 import { createS3Store } from '../../../stores/objects/s3/index.ts'
 import { createMemoryBudget, PART_BYTES } from '../../../stores/objects/s3/memory.ts'
+import { dataDirWithDatabase } from '../../helpers/embedded.ts'
 import { startFaultyProxy } from '../../helpers/faulty-proxy.ts'
-import { newFolder } from '../../helpers/folder.ts'
 import { type S3, startS3, withoutS3 } from '../../helpers/s3.ts'
 import { appendContract } from './append-contract.ts'
 import { chunks, contract, keys } from './object-store-contract.ts'
@@ -386,7 +386,11 @@ async function lifecycle(t: Test, s3: S3) {
   await t.test('is added by npm run migrate', async (t) => {
     const bucket = await s3.createBucket('migrated')
     const { stdout } = await promisify(execFile)(process.execPath, [MIGRATE], {
-      env: { ...process.env, DATA_DIR: newFolder(t), OBJECT_STORE_URL: s3.url(bucket).href },
+      env: {
+        ...process.env,
+        DATA_DIR: await dataDirWithDatabase(t),
+        OBJECT_STORE_URL: s3.url(bucket).href,
+      },
     })
     t.match(stdout, /A lifecycle rule was added: abort multipart uploads under ."." in bucket migrated/)
     t.equal((await rules(bucket)).length, 1)
