@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { admin } from '../helpers/app.ts'
@@ -44,6 +45,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
       })
       const link = base + ((await made.json()) as { relativePath: string }).relativePath
 
+      const image = (await makeImage()) as Uint8Array<ArrayBuffer>
       const failures: string[] = []
       let sent = 0
       let isDone = false
@@ -51,7 +53,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
         while (!isDone || sent < REQUESTS) {
           sent++
           const form = new FormData()
-          form.append('image', new Blob([(await makeImage()) as Uint8Array<ArrayBuffer>]), 'image.png')
+          form.append('image', new Blob([image, randomBytes(16)]), 'image.png')
           const answer = await fetch(link, { method: 'POST', body: form }).catch((error) => error as Error)
           if (answer instanceof Error) {
             failures.push(String(answer.cause ?? answer))
@@ -59,7 +61,7 @@ for (const kind of ['nginx, shipped', 'haproxy'] as Kind[]) {
             await answer.text()
             if (answer.status !== 200) failures.push(String(answer.status))
           }
-          await sleep(80)
+          await sleep(100)
         }
       }
       const clients = Array.from({ length: 4 }, client)

@@ -1,10 +1,10 @@
-import { randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { newFolder } from '../helpers/folder.ts'
-import { makePadded } from '../helpers/images.ts'
+import { makeImage } from '../helpers/images.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { startPostgres } from '../helpers/postgres.ts'
 import { begin, offsetOf, patch, send } from '../helpers/resumable-sockets.ts'
@@ -53,9 +53,10 @@ async function killServers(
   }
   const link = new URL(await (await servers[0]!).makeLink()).pathname
   const start = async ({ url }: Server): Promise<Upload> => {
-    const bytes = await makePadded(BYTES)
+    const bytes = Buffer.concat([await makeImage(), padding])
     return { path: new URL(await begin(url + link, bytes.length)).pathname, bytes, known: 0 }
   }
+  const padding = randomBytes(BYTES)
   const uploads: Upload[] = []
   for (let n = 0; n < UPLOADS; n++) uploads.push(await start(await servers[0]!))
   let finished = 0
