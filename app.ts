@@ -50,8 +50,8 @@ export function buildApp(
   app.register(pages)
   app.register(slowClients)
   app.register(stopping)
+  app.register(cors) // before overload: a page of another origin can read its refusals
   app.register(overload)
-  app.register(cors)
   app.register(stores, overrides)
   app.register(cache)
   app.register(imageReader, overrides)

@@ -70,8 +70,25 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
   return reply.sendPage({ name: 'shared', ...message })
 }
 
+const PROBLEM_DETAILS = 'application/problem+json; charset=utf-8'
+
 const sendDetails = (problem: Problem, reply: FastifyReply) =>
-  reply.type('application/problem+json').send(problemDetails(problem, String(reply.request.id)))
+  reply.type(PROBLEM_DETAILS).send(problemDetails(problem, String(reply.request.id)))
+
+/** The header fields that each response to a problem has, be it a page or problem details. */
+function fieldsOf(problem: Problem): Record<string, string> {
+  const seconds = retryAfter(problem)
+  return {
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(seconds !== undefined && { 'retry-after': String(seconds) }),
+  }
+}
+
+function retryAfter(problem: Problem) {
+  if ([423, 503].includes(problem.status) || problem instanceof errors.TooManyUploads) return RETRY_AFTER_S
+  if (problem instanceof errors.TooManyFailedLookups) return WINDOW_S
+}
 
 /**
  * Logs and counts an error, and sets the status and the header fields of its response. An error that is not a `Problem`
@@ -85,13 +102,9 @@ function prepareProblem(error: unknown, request: FastifyRequest, reply: FastifyR
   // Fastify closes the connection after a body that it could not parse. The client would get a reset while it still
   // sends, before it reads the response. Node reads the rest of the body instead.
   reply.removeHeader('Connection')
-  reply.header('Cache-Control', 'no-store')
-  if ([423, 503].includes(problem.status) || problem instanceof errors.TooManyUploads)
-    reply.header('Retry-After', RETRY_AFTER_S)
-  else if (problem instanceof errors.TooManyFailedLookups && !reply.hasHeader('Retry-After'))
-    reply.header('Retry-After', WINDOW_S)
-  reply.header('X-Content-Type-Options', 'nosniff')
-  reply.header('X-Request-Id', request.id)
+  // A route may know how long a client has to wait after failed look-ups.
+  const known = problem instanceof errors.TooManyFailedLookups && reply.getHeader('retry-after')
+  reply.headers({ ...fieldsOf(problem), ...(known && { 'retry-after': known }), 'x-request-id': request.id })
   reply.code(problem.status)
   return problem
 }
@@ -152,7 +165,7 @@ export async function sendRoutingProblem(error: unknown, request: FastifyRequest
 /** Sends a problem for a request that Fastify does not handle, and closes the connection. */
 export function sendRawProblem(problem: Problem, response: ServerResponse) {
   const body = JSON.stringify(problemDetails(problem))
-  response.writeHead(problem.status, { Connection: 'close', ...rawFields(body) }).end(body)
+  response.writeHead(problem.status, rawFields(problem, body)).end(body)
 }
 
 /** The parts of a refusal's response that are equal for all requests, by the name of the problem. */
@@ -180,23 +193,18 @@ export async function sendRefusal(problem: Problem, request: FastifyRequest, rep
 function prepare(problem: Problem) {
   const response = {
     status: problem.status,
-    fields: {
-      'content-type': 'application/problem+json',
-      'cache-control': 'no-store',
-      'retry-after': String(RETRY_AFTER_S),
-      'x-content-type-options': 'nosniff',
-    },
+    fields: { 'content-type': PROBLEM_DETAILS, ...fieldsOf(problem) },
     start: `${JSON.stringify(problemDetails(problem)).slice(0, -1)},"requestId":`,
   }
   prepared.set(problem.name, response)
   return response
 }
 
-const rawFields = (body: string) => ({
-  'Content-Type': 'application/problem+json',
-  'Content-Length': Buffer.byteLength(body),
-  'Cache-Control': 'no-store',
-  'X-Content-Type-Options': 'nosniff',
+const rawFields = (problem: Problem, body: string) => ({
+  connection: 'close',
+  'content-type': PROBLEM_DETAILS,
+  'content-length': Buffer.byteLength(body),
+  ...fieldsOf(problem),
 })
 
 const ended = new WeakSet<Socket>()
@@ -211,7 +219,7 @@ export function sendClientProblem(error: ConnectionError, socket: Socket) {
   if (!socket.writable) return socket.destroy(error)
   const problem = toClientProblem(error)
   const body = JSON.stringify(problemDetails(problem))
-  const fields = Object.entries({ Connection: 'close', ...rawFields(body) })
+  const fields = Object.entries(rawFields(problem, body))
   socket.write(
     `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n` +
       `${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,

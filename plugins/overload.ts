@@ -56,7 +56,7 @@ export default fp(
       else done()
     })
   },
-  { name: 'overload', dependencies: ['errors', 'delivery'] },
+  { name: 'overload', dependencies: ['errors', 'delivery', 'cors'] },
 )
 
 function refuse(

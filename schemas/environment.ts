@@ -307,7 +307,7 @@ export const Environment = Type.Object({
     maximum: 1_000_000,
     description:
       'the number of unknown link ids, unknown image ids and wrong access tokens (each) that an address may send in a ' +
-      'minute, from 0 to 1000000 (0: no limit)',
+      'minute, from 0 to 1000000 (0: no limit); a tenth of it limits wrong passwords of links',
     examples: [100],
   }),
   CLIENT_TIMEOUT: Type.String({

@@ -37,7 +37,7 @@ export default (async (app) => {
     )
   }
 
-  app.post('/uploads/:id/files', { schema: schemas.begin }, begin)
+  app.post('/uploads/:id/files', { onRequest: app.refuseUploads, schema: schemas.begin }, begin)
 
   app.head(
     '/uploads/:id/files/:file',

@@ -27,6 +27,9 @@ export async function openConnection(port: number) {
   socket.on('error', (error) => {
     failure = error
   })
+  // One set of listeners for all answers.
+  let wake = () => {}
+  for (const event of ['data', 'end', 'close']) socket.on(event, () => wake())
 
   return {
     socket,
@@ -49,7 +52,9 @@ export async function openConnection(port: number) {
         }
         if (socket.readableEnded || socket.destroyed)
           throw failure ?? new Error(`the connection ended without an answer: ${received}`)
-        await Promise.race([once(socket, 'data'), once(socket, 'close'), once(socket, 'end')])
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
       }
     },
   }

@@ -21,10 +21,11 @@ async function block() {
 inTier.campaign(
   'while the event loop is overloaded, requests get 503 before their bodies are read, and probes are answered',
   async (t) => {
-    const app = await build(t)
+    const origin = 'https://app.example'
+    const app = await build(t, { CORS_ORIGIN: origin })
     const url = await makeLink(app)
     const upload = multipart([{ body: await makeImage() }])
-    const send = () => app.inject({ method: 'POST', url, ...upload })
+    const send = () => app.inject({ method: 'POST', url, ...upload, headers: { ...upload.headers, origin } })
     await block()
     t.equal((await send()).statusCode, 200, 'a single pause is no overload')
     let isRefused = false
@@ -36,6 +37,8 @@ inTier.campaign(
     const [answer, live] = await Promise.all([send(), app.inject('/livez')])
     isProblem(t, answer, 503, 'busy')
     t.ok(Number(answer.headers['retry-after']) > 0)
+    t.equal(answer.headers['access-control-allow-origin'], origin, 'a page of this origin can read it')
+    t.match(answer.headers['access-control-expose-headers'], /Retry-After/)
     t.equal(live.statusCode, 200)
     t.equal(app.services.uploads.counts.multipart.received, 1)
     await new Promise((resolve) => setTimeout(resolve, 1_500))

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { PassThrough } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { TooManyUploads } from '../../services/errors.ts'
 import { type App, admin, build, makeLink, objectsOf } from '../helpers/app.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -118,6 +119,28 @@ t.test('a refusal has the usual response, and one per second has its own line in
   t.equal(lines.filter(({ statusCode }) => statusCode === 429).length, 1)
   t.match(await until(async () => lines.find(({ msg }) => msg.startsWith('more requests'))), { refused: 4 })
   t.equal(app.problemCounts.get('TooManyUploads'), 5)
+  const tus = { 'tus-resumable': '1.0.0', 'upload-length': '5', origin: 'https://app.example' }
+  const begin = () => app.inject({ method: 'POST', url: `${link}/files`, headers: tus })
+  const [short, shortBegin] = [await post(), await begin()]
+  // The error takes the way of all errors.
+  const { refusalOf } = app.services.uploads
+  app.services.uploads.refusalOf = () => {
+    throw new TooManyUploads()
+  }
+  const [usual, usualBegin] = [await post(), await begin()]
+  app.services.uploads.refusalOf = refusalOf
+  for (const [one, two] of [
+    [short, usual],
+    [shortBegin, usualBegin],
+  ] as const) {
+    const comparable = ({ headers, body, statusCode }: typeof one) => {
+      const { date, connection, 'x-request-id': id, 'content-length': length, ...rest } = headers
+      t.equal(length, String(Buffer.byteLength(body)))
+      return { statusCode, rest, ...JSON.parse(body), requestId: JSON.parse(body).requestId === id }
+    }
+    t.strictSame(comparable(one), comparable(two), 'each field is that of the usual response')
+  }
+  t.equal(shortBegin.headers['tus-resumable'], '1.0.0')
   t.equal((await hanging.end()).statusCode, 200)
 })
 
