@@ -1,5 +1,5 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { getHeapStatistics } from 'node:v8'
-import underPressure from '@fastify/under-pressure'
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { networksOf } from '../services/access/address.ts'
@@ -21,6 +21,7 @@ declare module 'fastify' {
 const MAX_DELAY_MS = 500
 // The mean of this time counts.
 const SAMPLE_MS = 1_000
+const RESOLUTION_MS = 10
 // The rest is for requests that were accepted.
 const MAX_SHARE_OF_MEMORY = 0.85
 const PROBES = new Set(['/livez', '/readyz', '/startupz', '/metrics'])
@@ -38,21 +39,11 @@ export default fp(
       if (problem) refuse(problem, request, reply, done)
       else done()
     })
-    // 0 without a limit of the container.
-    const memory = process.constrainedMemory()
-    const isSustained = createSustainedCheck()
-    await app.register(underPressure, {
-      maxEventLoopDelay: MAX_DELAY_MS,
-      maxHeapUsedBytes: getHeapStatistics().heap_size_limit * MAX_SHARE_OF_MEMORY,
-      ...(memory > 0 && memory < Number.MAX_SAFE_INTEGER && { maxRssBytes: memory * MAX_SHARE_OF_MEMORY }),
-      sampleInterval: SAMPLE_MS,
-      pressureHandler(request, _reply, type) {
-        if (type === 'eventLoopDelay' && !isSustained(app.memoryUsage().eventLoopDelay)) return
-        if (!PROBES.has(request.routeOptions.url ?? '')) request.isRefused = true
-      },
-    })
+    const load = measureLoad()
+    app.addHook('onClose', async () => load.stop())
     app.addHook('onRequest', (request, reply, done) => {
-      if (request.isRefused) refuse(new Busy(), request, reply, done)
+      if (load.isTooHigh && !PROBES.has(request.routeOptions.url ?? ''))
+        refuse(new Busy(), request, reply, done)
       else done()
     })
   },
@@ -71,17 +62,41 @@ function refuse(
   }, done)
 }
 
-/**
- * Creates a check of the samples that are too high. A single pause, such as that of a start, can fill a whole sample. It is
- * no overload: the delay is sustained only if the next sample is too high again.
- */
-function createSustainedCheck() {
-  let last = { delay: Number.NaN, at: Number.NEGATIVE_INFINITY, isSustained: false }
-  return (delay: number) => {
-    if (delay !== last.delay) {
-      const at = performance.now()
-      last = { delay, at, isSustained: at - last.at < 2 * SAMPLE_MS + delay }
-    }
-    return last.isSustained
+/** Samples the delay of the event loop and the memory of this process until it is stopped. */
+function measureLoad() {
+  const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+  delays.enable()
+  let wasDelayed = false
+  const load = { isTooHigh: false, stop }
+  const timer = setInterval(() => {
+    // NaN if the event loop had no turn.
+    const isDelayed = !(delays.mean / 1e6 - RESOLUTION_MS <= MAX_DELAY_MS)
+    delays.reset()
+    // A single pause, such as that of a start, can fill a whole sample. It is no overload.
+    load.isTooHigh = (isDelayed && wasDelayed) || isMemoryExhausted()
+    wasDelayed = isDelayed
+  }, SAMPLE_MS).unref()
+
+  function stop() {
+    clearInterval(timer)
+    delays.disable()
+  }
+  return load
+}
+
+function isMemoryExhausted() {
+  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  if (used > limit * MAX_SHARE_OF_MEMORY) return true
+  // 0 without a limit of the container.
+  const memory = process.constrainedMemory()
+  return memory > 0 && memory < Number.MAX_SAFE_INTEGER && residentBytes() > memory * MAX_SHARE_OF_MEMORY
+}
+
+/** 0 if it can't be read, as in a process that has no free file descriptor. */
+function residentBytes() {
+  try {
+    return process.memoryUsage.rss()
+  } catch {
+    return 0
   }
 }

@@ -68,10 +68,17 @@ inTier.campaign('a process without free file descriptors works again when some a
   }
   await upload()
   const isUnharmed = await watch(server)
+  const kept = await openConnection(Number(port))
 
   // More than it can have; each holds one.
   const sockets = Array.from({ length: 400 }, () => connect(Number(port), '127.0.0.1').on('error', () => {}))
-  await sleep(500)
+  // Each timer of the process runs in this time.
+  await sleep(2_500)
+  for (const path of ['/livez', '/metrics']) {
+    await kept.send(`GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`)
+    const { statusCode } = await kept.answer()
+    t.equal(statusCode, 200, `${path} on a connection that was open before`)
+  }
   const signal = AbortSignal.timeout(5_000)
   const results = await Promise.allSettled(
     Array.from({ length: 10 }, async () =>
@@ -80,7 +87,7 @@ inTier.campaign('a process without free file descriptors works again when some a
   )
   t.comment(results.map((result) => (result.status === 'fulfilled' ? result.value.status : 'none')).join(' '))
   await Promise.allSettled(Array.from({ length: 10 }, () => upload()))
-  for (const socket of sockets) socket.destroy()
+  for (const socket of [...sockets, kept.socket]) socket.destroy()
 
   // It has to see first that they are gone. Until then it still closes connections that it had not accepted.
   await until(async () => {

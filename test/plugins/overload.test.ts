@@ -7,7 +7,7 @@ import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
 import { isProblem } from '../helpers/problem.ts'
-import { startServer } from '../helpers/server.ts'
+import { send, startServer, until } from '../helpers/server.ts'
 import { inTier } from '../helpers/tiers.ts'
 
 /** Blocks the event loop for several samples of the plugin. */
@@ -123,7 +123,8 @@ inTier.campaign(
     t.comment(`CPU time: accepted ${accepted * 1e6} us, refused ${refused * 1e6} us; goodput ${goodput}`)
     t.ok(goodput >= 0.8, `${goodput} of the CPU time is left to uploads`)
     for (const { socket } of held) socket.destroy()
-    await sleep(100)
+    const isAccepted = async () => (await send(link.href, await makePadded(20_000))).status === 200
+    await until(async () => (await isAccepted()) || undefined)
     await measure(32, 200)
     await server.end('SIGTERM')
   },
