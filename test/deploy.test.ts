@@ -413,7 +413,7 @@ inTier.default('Dockerfile', async (t) => {
   const folders = globSync('*/**/*.ts', {
     cwd: root('.'),
     exclude: (name) =>
-      ['node_modules', 'test', 'bench'].includes(String(name)) || String(name).startsWith('.'),
+      ['node_modules', 'test', 'bench', 'build'].includes(String(name)) || String(name).startsWith('.'),
   }).map((path) => path.split('/')[0]!)
 
   await t.test('the image contains every folder of the program', async (t) => {

@@ -1,28 +1,70 @@
 // node test/run.ts TIER [FILES AND OPTIONS OF TAP]: runs a tier of the tests, as CONTRIBUTING.md describes. It selects the
-// tier's files, and starts one PostgreSQL for all of them.
+// tier's files, lets many of them share a process, and starts one PostgreSQL for all of them.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { globSync, readFileSync } from 'node:fs'
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { findPostgres, runPostgres } from './helpers/postgres.ts'
+import type { Tier } from './helpers/tiers.ts'
 
-// A test file with such a call belongs to the tier, whatever its name is.
+// A file of another name belongs to the tier if it has such a call.
 const MARKS = { engines: /\b(eachDatabase|inTier\.engines)\(/, campaign: /\b(times|inTier\.campaign)\(/ }
 
-const [tier, ...rest] = process.argv.slice(2) as [keyof typeof MARKS, ...string[]]
+/** The most test files in one process: so few that all processes end at about the same time. */
+const MOST_SHARED = 8
+// They change the process or the root test, or need a process without other work.
+const ALONE = /^test\/(faults|process|bounded-time)|\.(engines|campaign)\.test\.ts$/
+const SETS_ROOT = /^t\.(beforeEach|jobs|setTimeout)\b/m
 
-/** tap runs them in the order of their names. */
+const [tier, ...rest] = process.argv.slice(2) as [Tier, ...string[]]
+/** Where the files are that import the test files of one process. */
+const shared = join('build/tests', tier)
+
 function filesOfTier() {
-  return globSync('test/**/*.test.ts').filter(
-    (file) =>
-      file.endsWith(`.${tier}.test.ts`) || (isPlain(file) && MARKS[tier].test(readFileSync(file, 'utf8'))),
-  )
+  const all = globSync('test/**/*.test.ts').sort()
+  const plain = all.filter((file) => !/\.(engines|campaign)\.test\.ts$/.test(file))
+  if (tier === 'default') return plain
+  const marked = plain.filter((file) => MARKS[tier].test(read(file)))
+  return [...all.filter((file) => file.endsWith(`.${tier}.test.ts`)), ...marked]
 }
 
-const isPlain = (file: string) => !/\.(engines|campaign)\.test\.ts$/.test(file)
+/**
+ * Lets the files of a folder share processes. The start of a process, with the modules of the service, takes more CPU time
+ * than most files need for their tests. tap begins with the shared ones, because it sorts by name.
+ */
+function share(files: string[]) {
+  rmSync(shared, { recursive: true, force: true })
+  mkdirSync(shared, { recursive: true })
+  const isAlone = (file: string) => ALONE.test(file) || SETS_ROOT.test(read(file))
+  const folders = Map.groupBy(
+    files.filter((file) => !isAlone(file)),
+    (file) => /^test\/(\w+)\//.exec(file)?.[1] ?? 'top',
+  )
+  const importing = [...folders].flatMap(([folder, members]) => {
+    const processes = Math.ceil(members.length / MOST_SHARED)
+    return Array.from({ length: processes }, (_, n) => {
+      const path = join(shared, `${folder}-${n + 1}.test.ts`)
+      const own = members.filter((_, index) => index % processes === n)
+      writeFileSync(path, load(own))
+      return path
+    })
+  })
+  return [...importing, ...files.filter(isAlone)]
+}
 
-const bin = findPostgres()
+/** The source of a file that defines the tests of all files before it runs any: tap ends when no test is left. */
+const load = (files: string[]) =>
+  `import t from 'tap'
+void t.test('the test files are loaded', async (t) => {
+${files.map((file) => `  t.ok(await import('../../../${file}'), '${file}')\n`).join('')}})
+`
+
+const read = (file: string) => readFileSync(file, 'utf8')
+
+const needsPostgres = tier !== 'default'
+const bin = needsPostgres ? findPostgres() : undefined
 const postgres = bin ? await runPostgres(bin, { fsync: 'off', max_connections: 400 }) : undefined
-const files = rest.some((argument) => argument.endsWith('.ts')) ? [] : filesOfTier()
+const files = rest.some((argument) => argument.endsWith('.ts')) ? [] : share(filesOfTier())
 const tap = spawn('tap', [`--test-arg=${tier}`, ...rest, ...files], {
   stdio: 'inherit',
   env: { ...process.env, ...(postgres && { TEST_POSTGRES_URL: postgres.url }) },

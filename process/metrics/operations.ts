@@ -61,7 +61,9 @@ export function measureOperations(register: Registry): () => void {
   const subscribers = {
     start: (operation: Operation) => void starts.set(operation, performance.now()),
     asyncEnd(ended: Ended) {
-      observers[ended.kind](ended, (performance.now() - starts.get(ended)!) / 1000)
+      const start = starts.get(ended)
+      // It may have begun before the measurement did.
+      if (start !== undefined) observers[ended.kind](ended, (performance.now() - start) / 1000)
     },
     end() {},
     asyncStart() {},

@@ -51,6 +51,7 @@ t.test('no connection is reset when a server stops to listen: it is served or re
     const server = createServer((request, response) => request.resume().on('end', () => response.end()))
     await once(server.listen(0, '127.0.0.1'), 'listening')
     clients.postMessage({ id: round, port: (server.address() as AddressInfo).port })
+    await once(server, 'request')
     await sleep(20)
     await stopListening(server)
   }
