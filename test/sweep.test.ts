@@ -12,7 +12,7 @@ import { newFolder } from './helpers/folder.ts'
 import { makeImage } from './helpers/images.ts'
 import { sha256 } from './helpers/lifecycle.ts'
 import { startPostgres } from './helpers/postgres.ts'
-import { post, startServer, until } from './helpers/server.ts'
+import { listImages, post, startServer, until } from './helpers/server.ts'
 import { startSweep, summaryOf } from './helpers/sweep.ts'
 import { inTier, tier, times } from './helpers/tiers.ts'
 
@@ -209,6 +209,10 @@ inTier.engines(
     const link = await here!.makeLink()
     const bodies = [await makeImage(), await makeImage()]
     const images = [await post(link, bodies[0]!), await post(link, bodies[1]!)]
+    // Only images that are analysed are archived.
+    await until(
+      async () => (await listImages(here!.url)).every(({ status }) => status === 'ready') || undefined,
+    )
     const data = await openDataStore({ dataDir: folder, databaseUrl: env.DATABASE_URL }, { attach: false })
     t.teardown(() => data.close())
     await data.sql`update images set last_accessed_at = now() - interval '40 days' where id = ${images[1]!.id}`

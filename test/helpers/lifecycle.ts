@@ -74,6 +74,8 @@ async function withSweep(app: App) {
     /** Has it be so long ago that somebody asked for the image, and that it was uploaded. */
     async age(id: string, milliseconds: number) {
       const at = new Date(Date.now() - milliseconds)
+      // A request before is written now, and not after this time.
+      await app.services.lastAccess.flush()
       await stores.data.sql`update images set last_accessed_at = ${at} where id = ${id}`
       await stores.data.sql`update uploads set received_at = ${at} where image_id = ${id}`
     },

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { createFailedLookups, WINDOW_MS } from '../../services/access/failed-lookups.ts'
 import { newId } from '../../services/ids.ts'
 import { openDataStore } from '../../stores/data/index.ts'
 import { type App, admin, build, makeLink, TOKEN } from '../helpers/app.ts'
+import { replaceDate } from '../helpers/clock.ts'
 import { dataDirWithLentDatabase } from '../helpers/embedded.ts'
 import { makeImage } from '../helpers/images.ts'
 import { multipart } from '../helpers/multipart.ts'
@@ -13,10 +13,10 @@ import { until } from '../helpers/server.ts'
 
 const LIMIT = 5
 
-/** A window begins with each minute. If the current one ends soon, the counts would be lost in the middle of a test. */
-async function amidWindow() {
-  const left = WINDOW_MS - (Date.now() % WINDOW_MS)
-  if (left < 3_000) await sleep(left + 10)
+/** Keeps the date in the middle of a window until the end of the test: a new window would begin to count again. */
+function amidWindow(t: Test) {
+  const now = (Math.floor(Date.now() / WINDOW_MS) + 0.5) * WINDOW_MS
+  t.teardown(replaceDate(() => now))
 }
 
 const body = await makeImage()
@@ -64,7 +64,7 @@ const from = (address: string, request: InjectOptions): InjectOptions => ({
 })
 
 t.test('only failed look-ups are refused, each kind separately, and valid ones never', async (t) => {
-  await amidWindow()
+  amidWindow(t)
   const kinds = ['link', 'image', 'token'] as const
   for (const kind of kinds) {
     for (let tries = 0; tries < LIMIT; tries++)
@@ -79,6 +79,7 @@ t.test('only failed look-ups are refused, each kind separately, and valid ones n
 })
 
 t.test('clients behind one proxy are served while one of them sends wrong ids and tokens', async (t) => {
+  amidWindow(t)
   const app = await build(t)
   const right = await known(app)
   for (let n = 0; n < 300; n++)
@@ -90,7 +91,7 @@ t.test('clients behind one proxy are served while one of them sends wrong ids an
 })
 
 t.test('an address is counted in one form, and an IPv6 address by its /64 and its /48', async (t) => {
-  await amidWindow()
+  amidWindow(t)
   const status = async (address: string) => (await app.inject(from(address, guess.image()))).statusCode
   for (let n = 0; n < LIMIT; n++) t.equal(await status(`2001:db8:1:2:${n}::${n}`), 404)
   t.equal(await status('2001:db8:1:2:ffff::1'), 429, 'the same /64')
@@ -155,7 +156,7 @@ t.test('processes add their counts', async (t) => {
     { attach: true },
   )
   t.teardown(() => data.close())
-  await amidWindow()
+  amidWindow(t)
   const processes = Array.from({ length: 3 }, () => createFailedLookups(data))
   for (let n = 0; n < 100; n++) for (const { add } of processes) add('link 203.0.113.7')
   await Promise.all(processes.map(({ close }) => close()))
@@ -173,7 +174,7 @@ t.test('processes add their counts', async (t) => {
 })
 
 t.test('without the database each process counts alone, and adds its counts again afterwards', async (t) => {
-  await amidWindow()
+  amidWindow(t)
   let unavailable = true
   const counted = new Map<string, number>()
   const lookups = createFailedLookups({
