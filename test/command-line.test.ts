@@ -11,29 +11,11 @@ import { targetUrl } from '../bin/commands/backup.ts'
 import { bars, bytes, clean, table } from '../bin/output.ts'
 import { COMMANDS, runCommand } from '../bin/run-command.ts'
 import { type App, admin, build, makeLink, TOKEN } from './helpers/app.ts'
-import { captureOutput } from './helpers/capture-output.ts'
 import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
-import { HASTY, hastyEnv, runHasty } from './helpers/hasty.ts'
+import { createCommand, HASTY, hastyEnv, runHasty } from './helpers/hasty.ts'
 import { renderHelp } from './helpers/help-page.ts'
 import { makeImage } from './helpers/images.ts'
-
-/** Runs commands in this process, without a terminal. To start a process for each would take most of the time. */
-function createCommand(env: Record<string, string>) {
-  return async (...args: string[]) => {
-    const before = { ...process.env }
-    Object.assign(process.env, env)
-    const [out, err] = [captureOutput(process.stdout), captureOutput(process.stderr)]
-    try {
-      const code = await runCommand(args)
-      return { code, out: out.text(), err: err.text() }
-    } finally {
-      for (const { restore } of [out, err]) restore()
-      for (const name of Object.keys(env)) delete process.env[name]
-      Object.assign(process.env, before)
-    }
-  }
-}
 
 /** Control characters other than line ends, and marks that change the direction of a text. */
 const CONTROL = /[^\P{Cc}\n]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/u

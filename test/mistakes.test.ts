@@ -10,6 +10,7 @@ import { createFileStore } from '../stores/objects/file/index.ts'
 import { build, makeLink } from './helpers/app.ts'
 import { dataDirWithLentDatabase } from './helpers/embedded.ts'
 import { newFolder } from './helpers/folder.ts'
+import { createCommand } from './helpers/hasty.ts'
 import { makeImage } from './helpers/images.ts'
 import { keysOf, put } from './helpers/lifecycle.ts'
 import { startWrong } from './helpers/mistakes.ts'
@@ -55,7 +56,8 @@ t.test('a new or lost database with the objects of an installation', async (t) =
   const message = await refusal(env)
   t.match(message, /The database is new, but the store of objects belongs to an installation that exists/)
   t.match(message, /Check DATABASE_URL \(or DATA_DIR\)\..*restore its backup.*--adopt-stores/)
-  t.match(await startWrong(t, env, ['sweep.ts']), { code: 1, output: /The database is new/ })
+  const hasty = createCommand(env)
+  t.match(await hasty('sweep'), { code: 2, err: /The database is new/ })
   t.strictSame(await keysIn(url), keys, 'nothing was deleted')
 
   await t.test('with --adopt-stores, they can be used together', async (t) => {
@@ -63,7 +65,7 @@ t.test('a new or lost database with the objects of an installation', async (t) =
     const refused = await startWrong(t, env, ['sweep.ts'])
     t.match(refused, { code: 1, output: /12 objects have no image, and only 0 have one/ })
     t.strictSame(await keysIn(url), keys, 'nothing was deleted')
-    t.match(await startWrong(t, env, ['sweep.ts', '--adopt']), { code: 0, output: /"adopted":12/ })
+    t.match(await hasty('sweep', '--adopt'), { code: 0, out: /"adopted": ?12/ })
     const stores = await openStores(readConfig(env), { attach: true })
     t.strictSame((await stores.data.lifecycle.find(keys)).map(({ id }) => id).sort(), keys)
     const { items } = await stores.data.audit.page({ limit: 9 })
