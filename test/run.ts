@@ -10,10 +10,10 @@ import type { Tier } from './helpers/tiers.ts'
 // A file of another name belongs to the tier if it has such a call.
 const MARKS = { engines: /\b(eachDatabase|inTier\.engines)\(/, campaign: /\b(times|inTier\.campaign)\(/ }
 
-/** The most test files in one process: so few that all processes end at about the same time. */
-const MOST_SHARED = 8
+/** The most test files in one process: so few that all processes end at about the same time. Those of the campaign are long. */
+const MOST_SHARED = { default: 8, engines: 8, campaign: 1 }
 // They change the process or the root test, or need a process without other work.
-const ALONE = /^test\/(faults|process|bounded-time)|\.(engines|campaign)\.test\.ts$/
+const ALONE = /^test\/(faults|process|[^/]+$)|\.(engines|campaign)\.test\.ts$/
 const SETS_ROOT = /^t\.(beforeEach|jobs|setTimeout)\b/m
 
 const [tier, ...rest] = process.argv.slice(2) as [Tier, ...string[]]
@@ -38,10 +38,10 @@ function share(files: string[]) {
   const isAlone = (file: string) => ALONE.test(file) || SETS_ROOT.test(read(file))
   const folders = Map.groupBy(
     files.filter((file) => !isAlone(file)),
-    (file) => /^test\/(\w+)\//.exec(file)?.[1] ?? 'top',
+    (file) => file.split('/')[1]!,
   )
   const importing = [...folders].flatMap(([folder, members]) => {
-    const processes = Math.ceil(members.length / MOST_SHARED)
+    const processes = Math.ceil(members.length / MOST_SHARED[tier])
     return Array.from({ length: processes }, (_, n) => {
       const path = join(shared, `${folder}-${n + 1}.test.ts`)
       const own = members.filter((_, index) => index % processes === n)

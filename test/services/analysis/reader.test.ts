@@ -54,7 +54,7 @@ t.test('while links send slow files, one process is free for other links', async
   // Each process is started again after a slow file.
   let read = await reader.of('other').read(PNG, async () => [picture])
   const until = performance.now() + WITHIN_MS
-  while (read === undefined && performance.now() < until)
+  while ((read === undefined || most === 0) && performance.now() < until)
     read = await reader.of('other').read(PNG, async () => [picture])
   for (let n = 0; n < 5; n++)
     t.match(await reader.of('other').read(PNG, async () => [picture]), { format: 'PNG' }, `file ${n}`)
