@@ -7,6 +7,7 @@ import type { Config } from '../../config.ts'
 import { createImageReader, type ImageReader } from '../../services/analysis/reader.ts'
 import { detectSandbox } from '../../services/analysis/sandbox/levels.ts'
 import { readVerifyState } from '../../services/lifecycle/verify.ts'
+import { readPendingMigrations } from '../../stores/data/index.ts'
 import { openStores, type Stores } from '../../stores/index.ts'
 import { describeLocation, openObjectStores } from '../../stores/objects/index.ts'
 import { hasCheck } from '../../stores/objects/object-store.ts'
@@ -71,6 +72,11 @@ async function examine(): Promise<Check[]> {
         `${given.dataDir} has no database yet`,
         'Start the service once (npm start), or correct DATA_DIR.',
       )
+    const schema = judgeSchema(await readPendingMigrations(given, { attach: true }))
+    checks.push({ name: 'Schema', ...schema })
+    // The other checks read tables that the migrations may add.
+    const kind = given.databaseUrl === undefined ? `embedded, in ${given.dataDir}` : 'answers'
+    if (schema.state !== 'ok') return ok(kind)
     const stores = await openStores(given, { attach: true })
     try {
       for (const [name, check] of Object.entries(STORE_CHECKS)) await add(name, () => check(stores, given))
@@ -84,10 +90,17 @@ async function examine(): Promise<Check[]> {
   return checks
 }
 
+/** Judges the schema by the versions that are not applied yet. */
+export const judgeSchema = (pending: number[]): Result =>
+  pending.length === 0
+    ? ok('up to date')
+    : warning(
+        `these migrations are pending: ${pending.join(', ')}`,
+        'Run npm run migrate, or start the new version. Then run hasty doctor again.',
+      )
+
 /** The checks that need the database, by their names. */
 export const STORE_CHECKS: Record<string, (stores: Stores, config: Config) => Promise<Result>> = {
-  Schema: async ({ data }) =>
-    data.migrated.length === 0 ? ok('up to date') : ok(`was updated now: ${data.migrated.join(', ')}`),
   Broker: async ({ queue }, { queueUrls }) => {
     const waiting = `${count(await queue.waiting())} images wait for a worker`
     if (!queueUrls) return ok(`none: workers ask the database; ${waiting}`)

@@ -10,7 +10,7 @@ import { createInstallation } from './installation.ts'
 import { createJobState } from './job-state.ts'
 import { createLifecycle } from './lifecycle.ts'
 import { createLinks } from './links.ts'
-import { migrate } from './migrate.ts'
+import { migrate, pendingMigrations } from './migrate.ts'
 import { withLease } from './process-leases.ts'
 import { createResumableUploads } from './resumable-uploads.ts'
 import { toUnavailable } from './retry.ts'
@@ -63,6 +63,19 @@ export async function openDataStore(
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** The versions of the schema that the database does not have yet. Changes nothing. @throws {NewerSchema} */
+export async function readPendingMigrations(
+  config: Pick<Config, 'databaseUrl' | 'dataDir'>,
+  options: { attach: boolean },
+): Promise<number[]> {
+  const { sql, close } = await connect(config, options)
+  try {
+    return await pendingMigrations(sql)
+  } finally {
+    await close()
   }
 }
 

@@ -28,17 +28,8 @@ export class NewerSchema extends Error {
  * others wait until its lease expires and run the migration again, so each migration must be repeatable.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
-  const postgrator = new Postgrator({
-    driver: 'pg',
-    migrationPattern: fileURLToPath(new URL('../../migrations/*.sql', import.meta.url)),
-    execQuery: async (query) => {
-      const rows = await retry(() => sql.unsafe(query))
-      return { rows: rows.map(asNamedInTheDatabase) }
-    },
-    newline: 'LF',
-  })
-  const [current, latest] = [await postgrator.getDatabaseVersion(), await postgrator.getMaxVersion()]
-  if (current > latest) throw new NewerSchema(current, latest)
+  const postgrator = createPostgrator(sql)
+  const { current, latest } = await versionsOf(postgrator)
   if (current === latest) return []
 
   await createLeases(sql)
@@ -48,6 +39,29 @@ export async function migrate(sql: Sql): Promise<string[]> {
     await sleep(POLL_MS)
   }
 }
+
+/** The versions of the schema that are not applied yet. Changes nothing. @throws {NewerSchema} */
+export async function pendingMigrations(sql: Sql): Promise<number[]> {
+  const { current, latest } = await versionsOf(createPostgrator(sql))
+  return Array.from({ length: latest - current }, (_, n) => current + 1 + n)
+}
+
+async function versionsOf(postgrator: Postgrator) {
+  const [current, latest] = [await postgrator.getDatabaseVersion(), await postgrator.getMaxVersion()]
+  if (current > latest) throw new NewerSchema(current, latest)
+  return { current, latest }
+}
+
+const createPostgrator = (sql: Sql) =>
+  new Postgrator({
+    driver: 'pg',
+    migrationPattern: fileURLToPath(new URL('../../migrations/*.sql', import.meta.url)),
+    execQuery: async (query) => {
+      const rows = await retry(() => sql.unsafe(query))
+      return { rows: rows.map(asNamedInTheDatabase) }
+    },
+    newline: 'LF',
+  })
 
 // The connection converts column names to camel case. postgrator needs the original names.
 const asNamedInTheDatabase = (row: postgres.Row) =>
