@@ -38,17 +38,28 @@ export async function copyChecked(
   return result
 }
 
-/** Calls `work` for all items, `parallel` at a time. */
+/**
+ * Calls `work` for all items, `parallel` at a time. It rejects with the first failure, when no call is running any more: then
+ * nothing is written after it.
+ */
 export async function inParallel<Item>(
   items: AsyncIterable<Item>,
   parallel: number,
   work: (item: Item) => Promise<void>,
 ) {
-  const running = new Set<Promise<void>>()
-  for await (const item of items) {
-    const one = work(item).finally(() => running.delete(one))
-    running.add(one)
-    if (running.size >= parallel) await Promise.race(running)
+  const running = new Set<Promise<unknown>>()
+  const failures: unknown[] = []
+  try {
+    for await (const item of items) {
+      const one = work(item)
+        .catch((error) => failures.push(error))
+        .finally(() => running.delete(one))
+      running.add(one)
+      if (running.size >= parallel) await Promise.race(running)
+      if (failures.length > 0) break
+    }
+  } finally {
+    await Promise.all(running)
   }
-  await Promise.all(running)
+  if (failures.length > 0) throw failures[0]
 }

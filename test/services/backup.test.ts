@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { readConfig } from '../../config.ts'
 import { backUp, listBackups, restore } from '../../services/backup/index.ts'
+import { inParallel } from '../../services/backup/objects.ts'
 import { rebuild } from '../../services/backup/rebuild.ts'
 import { openStores } from '../../stores/index.ts'
 import { openObjectStore } from '../../stores/objects/index.ts'
@@ -106,6 +108,32 @@ eachDatabase(async (t, env) => {
 })
 
 if (tier === 'default') {
+  t.test('when a backup fails, no copy is running any more', async (t) => {
+    let running = 0
+    const copy = async (milliseconds: number) => {
+      running++
+      await sleep(Math.abs(milliseconds))
+      running--
+      if (milliseconds < 0) throw new Error('a copy failed')
+    }
+    const failing = async function* () {
+      yield* [50, 10]
+      throw new Error('the list failed')
+    }
+    await t.rejects(inParallel(failing(), 4, copy), { message: 'the list failed' })
+    t.equal(running, 0)
+    // It fails while the list is slow, and nobody waits for a copy.
+    const slow = async function* () {
+      yield* [50, -1]
+      await sleep(20)
+      yield 1
+    }
+    for (const parallel of [1, 4]) {
+      await t.rejects(inParallel(slow(), parallel, copy), { message: 'a copy failed' })
+      t.equal(running, 0)
+    }
+  })
+
   t.test('a backup names images without an intact object, and a damaged one is refused', async (t) => {
     const app = await build(t)
     const link = await makeLink(app)
