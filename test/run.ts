@@ -3,7 +3,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
+import { findTemplate } from './helpers/embedded.ts'
 import { findPostgres, runPostgres } from './helpers/postgres.ts'
 import type { Tier } from './helpers/tiers.ts'
 
@@ -61,10 +63,18 @@ ${files.map((file) => `  t.ok(await import('../../../${file}'), '${file}')\n`).j
 
 const read = (file: string) => readFileSync(file, 'utf8')
 
+/** Otherwise all first processes in a new clone would create the same database and compile the same modules. */
+async function prepare() {
+  await import('./helpers/app.ts')
+  await findTemplate()
+  flushCompileCache()
+}
+
 const needsPostgres = tier !== 'default'
 const bin = needsPostgres ? findPostgres() : undefined
 const postgres = bin ? await runPostgres(bin, { fsync: 'off', max_connections: 400 }) : undefined
 const files = rest.some((argument) => argument.endsWith('.ts')) ? [] : share(filesOfTier())
+await prepare()
 const tap = spawn('tap', [`--test-arg=${tier}`, ...rest, ...files], {
   stdio: 'inherit',
   env: { ...process.env, ...(postgres && { TEST_POSTGRES_URL: postgres.url }) },

@@ -125,7 +125,7 @@ const EMPTY = `
   deallocate all`
 
 /** The template for the current code. It is kept between runs, and made again when the code that makes it changes. */
-async function findTemplate() {
+export async function findTemplate() {
   const sources = globSync(['migrations/*', 'stores/data/embedded/*', 'package-lock.json'], {
     cwd: ROOT,
   }).sort()
