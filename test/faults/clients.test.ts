@@ -11,7 +11,7 @@ import { listImages, post, startServer, until } from '../helpers/server.ts'
 import { inTier, times } from '../helpers/tiers.ts'
 import { type Answered, filesIn, hasNoOrphans, watch, wrongAmong } from './harness.ts'
 
-const STEP = times(40, 10)
+const STEP = times(80, 10)
 t.test(`a client that cuts the connection at every ${STEP}th byte leaves nothing`, async (t) => {
   const DATA_DIR = newFolder(t)
   const env = { DATA_DIR, WORKER_PROCESSES: '0' }

@@ -13,7 +13,7 @@ import { multipart, type TestPart } from '../helpers/multipart.ts'
 import { seed, times } from '../helpers/tiers.ts'
 
 // npm run test:campaign makes many requests. Give the seed of a run to repeat it.
-const count = times(500, 20_000)
+const count = times(250, 20_000)
 t.setTimeout(0)
 
 interface Parameter {

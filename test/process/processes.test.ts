@@ -30,48 +30,49 @@ const workerPid = ({ lines }: Server) =>
     return pid === undefined ? undefined : Number(pid)
   })
 
-const ROUNDS = times(1, 3)
-const CLIENTS = times(4, 20)
-// In `npm test` nothing is analysed, which would take most of the time.
-const ANALYSIS = tier === 'default' ? { WORKER_PROCESSES: '0', INLINE_LIMIT: '0' } : {}
-t.test('every acknowledged image is served after SIGKILL of the process group during uploads', async (t) => {
-  const DATA_DIR = newFolder(t)
-  const answered = new Map<string, Buffer>()
-  for (let round = 0; round < ROUNDS; round++) {
-    const server = await startServer(t, { DATA_DIR, ...ANALYSIS })
-    const link = await server.makeLink()
-    const clients = Array.from({ length: CLIENTS }, async () => {
-      for (;;) {
-        const body = await makePadded(200_000)
-        const { id } = await post(link, body)
-        answered.set(id, body)
-      }
-    })
-    const uploading = Promise.allSettled(clients)
-    // Enough uploads, also on a slow machine. Then kill at a random moment.
-    await until(async () => answered.size >= (round + 1) * 10 || undefined, 60_000)
-    await sleep(randomInt(200))
-    await server.end('SIGKILL', { group: true })
-    await uploading
-  }
-  t.ok(answered.size >= 10 * ROUNDS, `${answered.size} images were acknowledged`)
+const ROUNDS = 3
+const CLIENTS = 20
+inTier.campaign(
+  'every acknowledged image is served after SIGKILL of the process group during uploads',
+  async (t) => {
+    const DATA_DIR = newFolder(t)
+    const answered = new Map<string, Buffer>()
+    for (let round = 0; round < ROUNDS; round++) {
+      const server = await startServer(t, { DATA_DIR })
+      const link = await server.makeLink()
+      const clients = Array.from({ length: CLIENTS }, async () => {
+        for (;;) {
+          const body = await makePadded(200_000)
+          const { id } = await post(link, body)
+          answered.set(id, body)
+        }
+      })
+      const uploading = Promise.allSettled(clients)
+      // Enough uploads, also on a slow machine. Then kill at a random moment.
+      await until(async () => answered.size >= (round + 1) * 10 || undefined, 60_000)
+      await sleep(randomInt(200))
+      await server.end('SIGKILL', { group: true })
+      await uploading
+    }
+    t.ok(answered.size >= 10 * ROUNDS, `${answered.size} images were acknowledged`)
 
-  const app = await build(t, { DATA_DIR })
-  let wrong = 0
-  for (const [id, body] of answered) {
-    const { statusCode, rawPayload } = await app.inject(`/images/${id}`)
-    if (statusCode !== 200 || !body.equals(rawPayload)) wrong++
-  }
-  t.equal(wrong, 0, 'each has its bytes')
+    const app = await build(t, { DATA_DIR })
+    let wrong = 0
+    for (const [id, body] of answered) {
+      const { statusCode, rawPayload } = await app.inject(`/images/${id}`)
+      if (statusCode !== 200 || !body.equals(rawPayload)) wrong++
+    }
+    t.equal(wrong, 0, 'each has its bytes')
 
-  // An upload without a response may be recorded too, but never in part.
-  const { items } = (await app.inject({ url: '/admin/images?limit=500', headers: admin })).json()
-  t.ok(items.length >= answered.size, `${items.length} images are recorded`)
-  let half = 0
-  for (const { id, hash } of items)
-    if (sha256((await app.inject(`/images/${id}`)).rawPayload) !== hash) half++
-  t.equal(half, 0, 'no image is incomplete')
-})
+    // An upload without a response may be recorded too, but never in part.
+    const { items } = (await app.inject({ url: '/admin/images?limit=500', headers: admin })).json()
+    t.ok(items.length >= answered.size, `${items.length} images are recorded`)
+    let half = 0
+    for (const { id, hash } of items)
+      if (sha256((await app.inject(`/images/${id}`)).rawPayload) !== hash) half++
+    t.equal(half, 0, 'no image is incomplete')
+  },
+)
 
 inTier.default(
   'restarts a killed worker, and finishes a current upload on SIGTERM, also if the signal arrives twice',

@@ -264,7 +264,7 @@ t.test('reads the samples as libvips does', { skip: noSamples }, async (t) => {
   t.ok(read > 0.8 * photographs.length, `${read} of ${photographs.length} are read without libvips`)
 })
 
-const count = times(750, 100_000)
+const count = times(400, 100_000)
 /** Of the mutations that our reader leaves to libvips, one of so many is read by both. The others would be read by libvips twice. */
 const COMPARED = times(1, 8)
 t.comment(`${count} mutations, seed ${seed}`)
