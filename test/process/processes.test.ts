@@ -5,14 +5,14 @@ import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { admin, build, TOKEN } from '../helpers/app.ts'
+import { admin, TOKEN } from '../helpers/app.ts'
 import { newFolder } from '../helpers/folder.ts'
 import { makeImage, makePadded } from '../helpers/images.ts'
 import { memoryDuring, uploadZeros } from '../helpers/large-upload.ts'
 import { sha256 } from '../helpers/lifecycle.ts'
 import { everyFormat } from '../helpers/make.ts'
 import { multipart } from '../helpers/multipart.ts'
-import { post, type Server, send, startServer, until } from '../helpers/server.ts'
+import { listImages, post, type Server, send, startServer, until } from '../helpers/server.ts'
 import { inTier, tier, times } from '../helpers/tiers.ts'
 
 const HOSTILE = new URL('../../../shared/cases/hostile/', import.meta.url)
@@ -56,21 +56,24 @@ inTier.campaign(
     }
     t.ok(answered.size >= 10 * ROUNDS, `${answered.size} images were acknowledged`)
 
-    const app = await build(t, { DATA_DIR })
+    const server = await startServer(t, { DATA_DIR, WORKER_PROCESSES: '0' })
     let wrong = 0
     for (const [id, body] of answered) {
-      const { statusCode, rawPayload } = await app.inject(`/images/${id}`)
-      if (statusCode !== 200 || !body.equals(rawPayload)) wrong++
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (answer.status !== 200 || !body.equals(Buffer.from(await answer.arrayBuffer()))) wrong++
     }
     t.equal(wrong, 0, 'each has its bytes')
 
     // An upload without a response may be recorded too, but never in part.
-    const { items } = (await app.inject({ url: '/admin/images?limit=500', headers: admin })).json()
-    t.ok(items.length >= answered.size, `${items.length} images are recorded`)
+    const images = await listImages(server.url)
+    t.ok(images.length >= answered.size, `${images.length} images are recorded`)
     let half = 0
-    for (const { id, hash } of items)
-      if (sha256((await app.inject(`/images/${id}`)).rawPayload) !== hash) half++
+    for (const { id, hash } of images) {
+      const answer = await fetch(`${server.url}/images/${id}`)
+      if (sha256(await answer.bytes()) !== hash) half++
+    }
     t.equal(half, 0, 'no image is incomplete')
+    t.equal(await server.end('SIGTERM'), 0)
   },
 )
 
