@@ -2,9 +2,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { TOKEN } from './app.ts'
 import { hasLentDatabase } from './embedded.ts'
-import { ATTACH, NODE_COMPILE_CACHE } from './server.ts'
+import { ATTACH, entryEnv } from './server.ts'
 
 /**
  * Starts an entry with a wrong setting, and resolves when it has ended by itself. It uses the database that was lent to its
@@ -20,15 +19,7 @@ export async function startWrong(
   const path = fileURLToPath(new URL(`../../${entry}`, import.meta.url))
   const isLent = env.DATA_DIR !== undefined && hasLentDatabase(env.DATA_DIR)
   const child = spawn(process.execPath, [...(isLent ? [ATTACH] : []), path, ...args], {
-    env: {
-      ...process.env,
-      NODE_OPTIONS: '',
-      NODE_COMPILE_CACHE,
-      ACCESS_TOKEN: TOKEN,
-      PORT: '0',
-      WORKER_PROCESSES: '0',
-      ...env,
-    },
+    env: { ...entryEnv(), WORKER_PROCESSES: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   t.teardown(() => child.kill('SIGKILL'))

@@ -24,6 +24,15 @@ const SERVER = fileURLToPath(new URL('../../server.ts', import.meta.url))
 /** The option of Node with which an entry uses a lent database. */
 export const ATTACH = `--import=${new URL('./attach-database.ts', import.meta.url).href}`
 
+/** The environment of each entry that a test starts. */
+export const entryEnv = () => ({
+  ...process.env,
+  NODE_OPTIONS: '',
+  NODE_COMPILE_CACHE,
+  ACCESS_TOKEN: TOKEN,
+  PORT: '0',
+})
+
 interface ServerOptions {
   /** How many files it may have open. */
   descriptors?: number
@@ -47,16 +56,7 @@ export async function startServer(
   const command = descriptors === undefined ? '' : `ulimit -n ${descriptors}; `
   const script = [...(isLent ? [ATTACH] : []), SERVER]
   const child = spawn('sh', ['-c', `${command}exec "$0" "$@"`, process.execPath, ...script], {
-    env: {
-      ...process.env,
-      NODE_OPTIONS: '',
-      NODE_COMPILE_CACHE,
-      ACCESS_TOKEN: TOKEN,
-      PORT: '0',
-      LOG_LEVEL: 'info',
-      STOP_DELAY: 'PT0S',
-      ...env,
-    },
+    env: { ...entryEnv(), LOG_LEVEL: 'info', STOP_DELAY: 'PT0S', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   })
