@@ -70,8 +70,7 @@ async function prepare() {
   flushCompileCache()
 }
 
-const needsPostgres = tier !== 'default'
-const bin = needsPostgres ? findPostgres() : undefined
+const bin = tier === 'default' ? undefined : findPostgres()
 const postgres = bin ? await runPostgres(bin, { fsync: 'off', max_connections: 400 }) : undefined
 const files = rest.some((argument) => argument.endsWith('.ts')) ? [] : share(filesOfTier())
 await prepare()
